@@ -1,0 +1,82 @@
+// Command ai-admin administers who may use an organization's AI: `ai-admin serve` is
+// what the image runs, `ai-admin dev` needs nothing but this binary.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is stamped by the linker (-X main.version=…).
+var version = "dev"
+
+// cli lists the commands; each one lives in the file of its name.
+type cli struct {
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// streams are the process's outputs, handed to every command so that tests can read them.
+type streams struct{ out, err io.Writer }
+
+type versionCmd struct{}
+
+func (versionCmd) Run(s streams) error {
+	_, err := fmt.Fprintln(s.out, "ai-admin", version)
+	return err
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}))
+}
+
+// run parses args, runs the command they name and returns the process's exit code:
+// 0, 1 for a failure, 2 for a wrong call or wrong mounts.
+func run(ctx context.Context, args []string, s streams) int {
+	code := -1
+	parser, err := kong.New(&cli{}, kong.Name("ai-admin"),
+		kong.Description("Decides who may use an organization's AI, and keeps their keys."),
+		kong.Writers(s.out, s.err), kong.Exit(func(c int) { code = c }),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+	if err != nil {
+		panic(err) // the command table above is wrong: no input can cause it
+	}
+	command, err := parser.Parse(args)
+	if code >= 0 { // --help printed and asked to exit
+		return code
+	}
+	if err != nil {
+		fmt.Fprintln(s.err, "ai-admin:", err)
+		return 2
+	}
+	return exitCode(s, command.Run())
+}
+
+// exitError carries the exit code that a command asks for.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string { return e.err.Error() }
+func (e exitError) Unwrap() error { return e.err }
+
+func exitCode(s streams, err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(s.err, err)
+	if coded, ok := errors.AsType[exitError](err); ok {
+		return coded.code
+	}
+	return 1
+}
