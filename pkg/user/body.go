@@ -1,0 +1,87 @@
+package user
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"iter"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// ParseBody reads one JSON object (RFC 8259) strictly: duplicate member names at any
+// level, invalid UTF-8, lone surrogates, trailing data and anything but an object are
+// [Malformed]. The message names the place, never the content.
+func ParseBody(body []byte) (jsontext.Value, error) {
+	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	value, err := dec.ReadValue()
+	if err != nil {
+		return nil, malformed(err, len(body))
+	}
+	value = value.Clone()
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, Errorf(Malformed, "data follows the JSON value at byte %d", dec.InputOffset())
+	}
+	if value.Kind() != '{' {
+		return nil, Errorf(Malformed, "the body must be a JSON object")
+	}
+	return value, nil
+}
+
+func malformed(err error, size int) error {
+	syntax, ok := errors.AsType[*jsontext.SyntacticError](err)
+	switch {
+	case size == 0:
+		return Errorf(Malformed, "the body is empty: send a JSON object")
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return Errorf(Malformed, "a member's name is given twice in one JSON object")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Errorf(Malformed, "the JSON ends too early, at byte %d", size)
+	case ok:
+		return Errorf(Malformed, "not valid JSON in UTF-8 at byte %d", syntax.ByteOffset)
+	default:
+		return Errorf(Malformed, "not valid JSON").Because(err)
+	}
+}
+
+// members yields an object's members in their order; v must be a valid JSON object.
+func members(v jsontext.Value) iter.Seq2[string, jsontext.Value] {
+	return func(yield func(string, jsontext.Value) bool) {
+		dec := valid(v)
+		for dec.PeekKind() == '"' {
+			name, _ := dec.ReadToken()
+			key := name.String()
+			value, _ := dec.ReadValue()
+			if !yield(key, value.Clone()) {
+				return
+			}
+		}
+	}
+}
+
+// elements yields an array's elements; v must be a valid JSON array.
+func elements(v jsontext.Value) iter.Seq2[int, jsontext.Value] {
+	return func(yield func(int, jsontext.Value) bool) {
+		dec := valid(v)
+		for i := 0; dec.PeekKind() != ']'; i++ {
+			value, err := dec.ReadValue()
+			if err != nil || !yield(i, value.Clone()) {
+				return
+			}
+		}
+	}
+}
+
+// valid opens a decoder just inside an object or array that ParseBody has checked, and
+// so spares its second check for duplicate names.
+func valid(v jsontext.Value) *jsontext.Decoder {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(v), jsontext.AllowDuplicateNames(true))
+	_, _ = dec.ReadToken()
+	return dec
+}
+
+// text is the content of a valid JSON string.
+func text(v jsontext.Value) string {
+	unquoted, _ := jsontext.AppendUnquote(nil, v)
+	return string(unquoted)
+}

@@ -1,0 +1,112 @@
+package user
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+)
+
+// EventType is the CloudEvents type of a change that happened.
+type EventType string
+
+// The types of outgoing events.
+const (
+	Created EventType = "ai.admin.user.created"
+	Updated EventType = "ai.admin.user.updated"
+	Deleted EventType = "ai.admin.user.deleted"
+)
+
+// Event is a change that happened: an entry of the event log, which is the outbox, the
+// history and the change feed in one.
+type Event struct {
+	ID      uuid.UUID // version 7
+	Type    EventType
+	UserID  uuid.UUID
+	Version int64 // the user's, after the change
+	At      time.Time
+	Actor   string
+	Cause   string
+	// Data is the outgoing event's data, {"user":…,"changed":[…]}, with no secret in it.
+	Data jsontext.Value
+	// Changes is the history's list of [{"field","from","to"}].
+	Changes jsontext.Value
+}
+
+// FieldChange is one field's values before and after a change, as JSON.
+type FieldChange struct {
+	Field    string
+	From, To jsontext.Value
+}
+
+// Recorded makes the event of a creation (before is nil) or an update.
+func Recorded(before, after *User, command Command) Event {
+	eventType := Updated
+	if before == nil {
+		eventType = Created
+	}
+	differences := Differences(before, after)
+	return Event{ID: NewID(), Type: eventType, UserID: after.ID, Version: after.Version, At: after.UpdatedAt,
+		Actor: command.Actor, Cause: command.Cause,
+		Data: eventData(after, differences), Changes: encodeChanges(differences)}
+}
+
+func eventData(u *User, differences []FieldChange) jsontext.Value {
+	data := u.AppendJSON([]byte(`{"user":`))
+	data = append(data, `,"changed":[`...)
+	for i, d := range differences {
+		if i > 0 {
+			data = append(data, ',')
+		}
+		data = strconv.AppendQuote(data, d.Field) // field names are ours: plain ASCII
+	}
+	return append(data, "]}"...)
+}
+
+func encodeChanges(differences []FieldChange) jsontext.Value {
+	out := jsontext.Value{'['}
+	for i, d := range differences {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, `{"field":"`+d.Field+`","from":`...)
+		out = append(out, d.From...)
+		out = append(out, `,"to":`...)
+		out = append(out, d.To...)
+		out = append(out, '}')
+	}
+	return append(out, ']')
+}
+
+// Differences lists the fields in which after differs from before, in the order of the
+// contract's table. For a creation (before is nil) these are the fields that hold a value.
+func Differences(before, after *User) []FieldChange {
+	creation := before == nil
+	if creation {
+		before = &User{Metadata: emptyObject}
+	}
+	from, to := before.fields(), after.fields()
+	var out []FieldChange
+	for i, field := range fieldNames {
+		if bytes.Equal(from[i], to[i]) {
+			continue
+		}
+		if creation {
+			from[i] = jsontext.Value("null")
+		}
+		out = append(out, FieldChange{field, from[i], to[i]})
+	}
+	return out
+}
+
+var fieldNames = [10]string{"tag", "name", "email", "role", "status", "models", "limits", "credentials", "metadata", "externalId"}
+
+func (u *User) fields() [10]jsontext.Value {
+	return [10]jsontext.Value{
+		appendString(nil, u.Tag), appendString(nil, u.Name), appendOptional(nil, u.Email),
+		appendString(nil, string(u.Role)), appendString(nil, string(u.Status)), appendModels(nil, u.Models),
+		u.Limits.appendJSON(nil), AppendCredentials(nil, u.Credentials), u.Metadata, appendOptional(nil, u.ExternalID),
+	}
+}

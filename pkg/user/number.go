@@ -1,0 +1,58 @@
+package user
+
+import (
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/shopspring/decimal"
+)
+
+// maxInteger is the largest integer that every JSON reader keeps exact (RFC 7493, section 2.2).
+const maxInteger = 1<<53 - 1
+
+// Cents is an amount of money in hundredths of a US dollar. In JSON it is a number of
+// dollars with at most two places.
+type Cents int64
+
+// String writes the amount in dollars, with no needless zeros: 1250 is 12.5.
+func (c Cents) String() string {
+	whole, rest := strconv.FormatInt(int64(c)/100, 10), int64(c)%100
+	switch {
+	case rest == 0:
+		return whole
+	case rest%10 == 0:
+		return whole + "." + strconv.FormatInt(rest/10, 10)
+	case rest < 10:
+		return whole + ".0" + strconv.FormatInt(rest, 10)
+	default:
+		return whole + "." + strconv.FormatInt(rest, 10)
+	}
+}
+
+// scaled reads a JSON number times 10^places as an integer of 0…[maxInteger]. Its second
+// result is a problem's code, empty when there is none.
+func scaled(literal jsontext.Value, places int32) (int64, string) {
+	if len(literal) > 100 {
+		return 0, codeRange
+	}
+	d, err := decimal.NewFromString(string(literal))
+	// An exponent far out of range is refused before any arithmetic would write out its digits.
+	if err != nil || d.Exponent() > 60 || d.Exponent() < -160 {
+		return 0, codeRange
+	}
+	switch d = d.Shift(places); {
+	case d.IsNegative():
+		return 0, codeMin
+	case !d.IsInteger():
+		return 0, codePlaces
+	case d.GreaterThan(decimal.NewFromInt(maxInteger)):
+		return 0, codeRange
+	}
+	return d.IntPart(), ""
+}
+
+// The codes of number problems; the first is ozzo's own for the rule Min.
+const (
+	codeMin    = "validation_min_greater_equal_than_required"
+	codePlaces = "validation_too_many_decimals"
+)

@@ -1,0 +1,95 @@
+package user
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	validation "github.com/go-ozzo/ozzo-validation/v4"
+)
+
+// Problem is one thing that is wrong with a request's content.
+type Problem struct {
+	// Field is a JSON path such as limits.tokensPerMinute or models[3], or the name of a
+	// query parameter or header.
+	Field string `json:"field"`
+	// Code is stable, for programs; Message is for people.
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Problems collects everything wrong with one request, so that a client sees it all at once.
+type Problems []Problem
+
+// maxProblems bounds an answer: a body of a million unknown fields is told of the first ones.
+const maxProblems = 200
+
+// Add notes a problem.
+func (p *Problems) Add(field, code, format string, args ...any) {
+	if len(*p) < maxProblems {
+		*p = append(*p, Problem{field, code, fmt.Sprintf(format, args...)})
+	}
+}
+
+// Err is nil without problems, else an [Invalid] error that carries them.
+func (p Problems) Err() error {
+	switch len(p) {
+	case 0:
+		return nil
+	case 1:
+		return &Error{Kind: Invalid, Message: "1 field is invalid", Problems: p}
+	default:
+		return &Error{Kind: Invalid, Message: fmt.Sprintf("%d fields are invalid", len(p)), Problems: p}
+	}
+}
+
+// check notes what ozzo's rules say of value. A rule that fails for a reason of its own
+// (an ozzo InternalError) is a fault of this package and reported as one.
+func (p *Problems) check(field string, value any, rules ...validation.Rule) {
+	err := validation.Validate(value, rules...)
+	if err == nil {
+		return
+	}
+	if internal, ok := errors.AsType[validation.InternalError](err); ok {
+		panic(fmt.Errorf("rule of %s: %w", field, internal.InternalError()))
+	}
+	known, ok := errors.AsType[validation.Error](err)
+	if !ok {
+		panic(fmt.Errorf("rule of %s: %w", field, err))
+	}
+	p.Add(field, known.Code(), "%s", known.Error())
+}
+
+func (p Problems) has(field string) bool {
+	for _, problem := range p {
+		if problem.Field == field || strings.HasPrefix(problem.Field, field+".") || strings.HasPrefix(problem.Field, field+"[") {
+			return true
+		}
+	}
+	return false
+}
+
+func (p Problems) summary() string {
+	parts := make([]string, len(p))
+	for i, problem := range p {
+		parts[i] = problem.Field + " " + problem.Message
+	}
+	return strings.Join(parts, "; ")
+}
+
+// The codes of problems that no ozzo rule finds.
+const (
+	codeType     = "validation_type"
+	codeUnknown  = "validation_unknown_field"
+	codeReadOnly = "validation_read_only"
+	codeNull     = "validation_not_null"
+	codeNUL      = "validation_nul_character"
+	codeRange    = "validation_out_of_range"
+	codeMismatch = "validation_mismatch"
+	codeDepth    = "validation_too_deep"
+	codeSize     = "validation_too_large"
+	codeParam    = "validation_unknown_parameter"
+	codeRepeated = "validation_repeated_parameter"
+	codeFormat   = "validation_format"
+	codeCursor   = "validation_cursor"
+)

@@ -1,0 +1,111 @@
+package user
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	validation "github.com/go-ozzo/ozzo-validation/v4"
+	"github.com/go-ozzo/ozzo-validation/v4/is"
+
+	"aiadmin/pkg/secret"
+)
+
+// maxCredentials bounds what a user holds; merging would otherwise grow without end.
+const maxCredentials = 100
+
+var (
+	tagPattern      = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
+	providerPattern = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+
+	tagRules = []validation.Rule{validation.Required, validation.Match(tagPattern).
+			Error("must be 1 to 63 of a-z 0-9 . _ - and start and end with a letter or digit")}
+	nameRules       = []validation.Rule{validation.Required, validation.RuneLength(1, 200), validation.By(noControl)}
+	emailRules      = []validation.Rule{validation.Required.ErrorObject(is.ErrEmail), validation.RuneLength(1, 254), is.EmailFormat}
+	roleRules       = []validation.Rule{validation.Required, validation.In(Admin, Member, Viewer, Service).Error("must be admin, member, viewer or service")}
+	statusRules     = []validation.Rule{validation.Required, validation.In(Active, Suspended).Error("must be active or suspended")}
+	modelRules      = []validation.Rule{validation.Required, validation.RuneLength(1, 128)}
+	externalIDRules = []validation.Rule{validation.RuneLength(0, 255)}
+)
+
+var errControl = validation.NewError("validation_control_character", "must not contain control characters")
+
+func noControl(value any) error {
+	if s, _ := value.(string); strings.ContainsFunc(s, unicode.IsControl) {
+		return errControl
+	}
+	return nil
+}
+
+// validate notes every rule that a member of the patch breaks by itself; what depends on
+// the user that it is applied to is Apply's to say.
+func (p *Patch) validate(problems *Problems) {
+	checkSet(problems, "tag", p.Tag, tagRules)
+	checkSet(problems, "name", p.Name, nameRules)
+	checkSet(problems, "role", p.Role, roleRules)
+	checkSet(problems, "status", p.Status, statusRules)
+	if p.Email.Value != nil {
+		problems.check("email", *p.Email.Value, emailRules...)
+	}
+	if p.ExternalID.Value != nil {
+		problems.check("externalId", *p.ExternalID.Value, externalIDRules...)
+	}
+	if len(p.Models.Value) > 100 {
+		problems.Add("models", validation.ErrLengthTooLong.Code(), "must have at most 100 entries")
+	} else {
+		for i, model := range p.Models.Value {
+			problems.check(indexed("models", i), model, modelRules...)
+		}
+	}
+	p.Credentials.validate(problems)
+}
+
+func checkSet[T any](problems *Problems, field string, member Optional[T], rules []validation.Rule) {
+	if member.Set {
+		problems.check(field, member.Value, rules...)
+	}
+}
+
+func (c CredentialsPatch) validate(problems *Problems) {
+	for _, provider := range slices.Concat(sortedKeys(c.Set), c.Remove) {
+		if !providerPattern.MatchString(provider) {
+			problems.Add("credentials."+provider, validation.ErrMatchInvalid.Code(), "a provider must be 1 to 63 of a-z 0-9 -")
+		}
+	}
+	for _, provider := range sortedKeys(c.Set) {
+		if n := c.Set[provider].Len(); n < 1 || n > 4096 {
+			problems.Add("credentials."+provider, validation.ErrLengthOutOfRange.Code(), "a secret must be 1 to 4096 bytes long")
+		}
+	}
+}
+
+func indexed(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+func sortedKeys(m map[string]secret.Text) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Hint is what a read shows of a secret: its last four characters, and nothing of one
+// shorter than twelve, of which four would be too much.
+func Hint(s secret.Text) *string {
+	runes := []rune(s.Reveal())
+	if len(runes) < 12 {
+		return nil
+	}
+	hint := string(runes[len(runes)-4:])
+	return &hint
+}
+
+func requireSet[T any](problems *Problems, field string, member Optional[T]) {
+	if !member.Set && !problems.has(field) {
+		problems.Add(field, validation.ErrRequired.Code(), "%s", fmt.Sprint(validation.ErrRequired.Message()))
+	}
+}
