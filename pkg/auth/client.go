@@ -1,0 +1,64 @@
+package auth
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+)
+
+const (
+	maxIssuerBody = 1 << 20 // bytes of a discovery document or a key set
+	maxRedirects  = 3
+)
+
+// clientFor returns the client to reach an issuer with: the configured one or, for the
+// cluster's own issuer, one that the Kubernetes API server answers.
+func clientFor(issuer string, configured *http.Client) *http.Client {
+	if configured != nil {
+		return bounded(*configured)
+	}
+	if at, err := url.Parse(issuer); err == nil && isAPIServer(at.Hostname()) {
+		return bounded(http.Client{Transport: clusterTransport{serviceAccount}})
+	}
+	return bounded(http.Client{Transport: oneShotTransport()})
+}
+
+// bounded limits what an issuer may send, for how long, and where it may send us.
+func bounded(client http.Client) *http.Client {
+	if client.Transport == nil {
+		client.Transport = oneShotTransport()
+	}
+	client.Transport = boundedBodies{client.Transport}
+	client.Timeout = fetchDeadline
+	client.CheckRedirect = followSafely
+	return &client
+}
+
+// oneShotTransport keeps no connection: two requests every few minutes are not worth the
+// goroutines of an idle one.
+func oneShotTransport() *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableKeepAlives = true
+	return transport
+}
+
+func followSafely(next *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return errors.New("too many redirects")
+	}
+	if via[0].URL.Scheme == "https" && next.URL.Scheme != "https" {
+		return errors.New("redirected from https to " + next.URL.Scheme)
+	}
+	return nil
+}
+
+// boundedBodies fails a read past maxIssuerBody, in go-oidc's code as in ours.
+type boundedBodies struct{ next http.RoundTripper }
+
+func (b boundedBodies) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := b.next.RoundTrip(r)
+	if err == nil {
+		response.Body = http.MaxBytesReader(nil, response.Body, maxIssuerBody)
+	}
+	return response, err
+}

@@ -1,0 +1,43 @@
+// Package auth tells who is calling and what they may do: bearer tokens known by their
+// hash (auth/tokens.json) and OpenID Connect ID tokens of configured issuers, which is
+// also how Knative Eventing's own senders are recognized.
+//
+// # Judging a request
+//
+// [Authenticator.Authenticate] is safe for any number of goroutines. It hashes the
+// presented token and compares it with every known hash in constant time; a token found
+// there never reaches the OIDC half. Otherwise a JWT whose unverified `iss` is exactly a
+// configured issuer is verified by that issuer's keys; any other token is refused
+// without a network call. A verified token that no grant matches is a caller without
+// scopes: known, and allowed nothing.
+//
+// # State, and who changes it
+//
+//   - The list of tokens is an immutable snapshot behind one atomic pointer, swapped by
+//     [Authenticator.SetTokens]. Nothing caches its answers, so that a removed token is
+//     refused by the next request.
+//   - The issuers, their keys and the cache of verified JWTs are one snapshot too,
+//     swapped by [Authenticator.SetIssuers]: a cached answer cannot outlive the issuers
+//     that it was given under. A cached answer lives 60 s, and never past the token's exp.
+//   - An issuer's keys are one atomic pointer, replaced only by the goroutine that holds
+//     the issuer's fetch lock. A goroutine that waited for the lock takes the keys it
+//     finds if their fetch began after it arrived, so that a crowd makes one request and
+//     no goroutine settles for keys older than its own token.
+//
+// The package starts no goroutine and keeps no connection open.
+//
+// # When an issuer fails
+//
+//   - Nothing is fetched at start: discovery and keys come with the first token that
+//     needs them, so that an issuer that is down does not hold up the service.
+//   - A failed fetch is tried again after a growing, jittered wait (0.2 s to 15 s); until
+//     then tokens whose key is not known are answered with [ErrUnavailable] at once.
+//     Tokens whose key is known go on being accepted by it.
+//   - Keys older than 10 minutes are fetched again by one request while the others use
+//     the old ones, so that a key that the issuer withdrew is dropped.
+//   - A key id that is not known makes a fetch at once, five in a row and then one every
+//     two seconds: a stream of made-up key ids cannot be turned against the issuer, and
+//     is judged by keys at most two seconds old.
+//   - A fetch ends after 5 s and a body after 1 MiB, and belongs to no request: a client
+//     that hangs up does not cancel it for the others.
+package auth
