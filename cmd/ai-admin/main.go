@@ -19,6 +19,7 @@ var version = "dev"
 
 // cli lists the commands; each one lives in the file of its name.
 type cli struct {
+	Token   tokenCmd   `cmd:"" help:"Make a bearer token and its entry in tokens.json."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

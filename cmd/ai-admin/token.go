@@ -1,0 +1,148 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"aiadmin/pkg/auth"
+)
+
+// tokenCmd makes a bearer token. The token itself goes to stdout alone and is kept
+// nowhere: the service knows it by its hash.
+type tokenCmd struct {
+	Name   string   `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
+	Scope  []string `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: users:read, users:write, credentials:read, events:send, admin (all)."`
+	Append string   `placeholder:"FILE" help:"Add the entry to this tokens.json, which is made when missing."`
+}
+
+// Help is shown by --help below the flags.
+func (tokenCmd) Help() string {
+	return `Prints the token, this once, and the entry that auth/tokens.json needs for it. With
+--append the entry goes into the file instead, and the token is all that is printed.
+
+Examples:
+
+    ai-admin token --name console --scope users:read --scope users:write
+    ai-admin token --name ops --scope admin --append tokens.json
+    TOKEN=$(ai-admin token --name hr --scope events:send --append tokens.json)
+
+The entries of tokens.json are a JSON list; put it where the service reads it:
+
+    kubectl create secret generic ai-admin-auth --from-file=tokens.json \
+        --dry-run=client -o yaml | kubectl apply -f -
+
+A running service takes up a changed file within two seconds (Kubernetes needs up to a
+minute to bring it there), and refuses the tokens whose entries are gone.`
+}
+
+// Run makes the token. A name or scope that cannot be is a wrong call, exit code 2.
+func (c tokenCmd) Run(s streams) error {
+	scopes := make([]auth.Scope, len(c.Scope))
+	for i, name := range c.Scope {
+		scope, err := auth.ParseScope(name)
+		if err != nil {
+			return exitError{2, fmt.Errorf("ai-admin: --scope=%s: %w", name, err)}
+		}
+		scopes[i] = scope
+	}
+	plain, entry, err := auth.NewToken(c.Name, scopes...)
+	if err != nil {
+		return exitError{2, fmt.Errorf("ai-admin: --name: %w", err)}
+	}
+	if c.Append != "" {
+		if err := appendToken(c.Append, entry); err != nil {
+			return fmt.Errorf("ai-admin: %w", err)
+		}
+		_, err = fmt.Fprintln(s.out, plain.Reveal())
+		return err
+	}
+	line, err := json.Marshal(entry)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%s\n%s\n", plain.Reveal(), line)
+	return err
+}
+
+// appendToken adds an entry to a tokens.json. The file is replaced as a whole, so that
+// a service that reads it meanwhile sees all or nothing; one that is broken, or has a
+// token of that name, is left alone.
+func appendToken(file string, entry auth.Token) error {
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target // a rename would replace the link
+	}
+	unlock, err := lockFolder(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	tokens, mode, err := readTokens(file)
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(append(tokens, entry), "", "  ")
+	if err != nil {
+		return err
+	}
+	if _, err := auth.ParseTokens(map[string]string{auth.TokensFile: string(text)}); err != nil {
+		return fmt.Errorf("%s stays as it was, the new entry does not fit in: %w", file, err)
+	}
+	return replaceFile(file, append(text, '\n'), mode)
+}
+
+// lockFolder keeps two runs from each writing a file without the other's entry.
+func lockFolder(folder string) (unlock func(), err error) {
+	handle, err := os.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(handle.Fd()), syscall.LOCK_EX); err != nil {
+		_ = handle.Close()
+		return nil, fmt.Errorf("lock %s: %w", folder, err)
+	}
+	return func() { _ = handle.Close() }, nil
+}
+
+func readTokens(file string) ([]auth.Token, fs.FileMode, error) {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0o600, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	tokens, err := auth.ParseTokens(map[string]string{auth.TokensFile: strings.TrimSpace(string(text))})
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s stays as it was: %w", file, err)
+	}
+	return tokens, info.Mode().Perm(), nil
+}
+
+// replaceFile puts a finished file in the place of the old one in one step.
+func replaceFile(file string, text []byte, mode fs.FileMode) (err error) {
+	temporary, err := os.CreateTemp(filepath.Dir(file), ".tokens-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temporary.Name())
+		}
+	}()
+	_, err = temporary.Write(text)
+	err = errors.Join(err, temporary.Chmod(mode), temporary.Sync(), temporary.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(temporary.Name(), file)
+}
