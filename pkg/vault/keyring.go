@@ -1,0 +1,87 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// primaryFile is the file that names the sealing key.
+const primaryFile = "PRIMARY"
+
+var keyIDs = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+
+// KeyRing holds the keys that open stored values and names the one that seals. It
+// prints as its key ids, never as its keys.
+type KeyRing struct {
+	primary string
+	ids     []string // the primary first: most values are under it
+	keys    map[string]key
+}
+
+// ParseKeyRing reads the files of the vault folder: PRIMARY, and a key per key id. The
+// error joins every problem, one line each, as "<file>: <what is expected>".
+func ParseKeyRing(files map[string]string) (*KeyRing, error) {
+	ring := &KeyRing{primary: files[primaryFile], keys: map[string]key{}}
+	var problems []error
+	for _, id := range slices.Sorted(maps.Keys(files)) {
+		if id == primaryFile {
+			continue
+		}
+		if err := ring.add(id, files[id]); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", id, err))
+		}
+	}
+	if err := checkPrimary(files); err != nil {
+		problems = append(problems, fmt.Errorf("%s: %w", primaryFile, err))
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	ring.ids = slices.Sorted(maps.Keys(ring.keys))
+	slices.SortStableFunc(ring.ids, ring.primaryFirst)
+	return ring, nil
+}
+
+func (r *KeyRing) add(id, text string) error {
+	if !keyIDs.MatchString(id) {
+		return errors.New("must be named by a key id: 1 to 32 of a-z, 0-9 and -")
+	}
+	k, err := parseKey(text)
+	r.keys[id] = k
+	return err
+}
+
+// checkPrimary leaves the quality of the key itself to add, so that one broken key file
+// makes one line. It never shows PRIMARY's content: a key pasted there by mistake is a
+// key all the same.
+func checkPrimary(files map[string]string) error {
+	primary, present := files[primaryFile]
+	if _, named := files[primary]; named && keyIDs.MatchString(primary) {
+		return nil
+	}
+	if !present {
+		return errors.New("is missing: write the id of the key that seals, which is the name of one of the key files here")
+	}
+	return errors.New("must be the name of one of the key files here")
+}
+
+func (r *KeyRing) primaryFirst(a, b string) int {
+	switch r.primary {
+	case a:
+		return -1
+	case b:
+		return 1
+	}
+	return 0
+}
+
+// Primary is the id of the key that seals.
+func (r *KeyRing) Primary() string { return r.primary }
+
+// Format implements [fmt.Formatter]: key ids for every verb.
+func (r KeyRing) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "vault.KeyRing(primary %s of %q)", r.primary, r.ids)
+}

@@ -1,0 +1,88 @@
+package vault
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strings"
+
+	"aiadmin/pkg/secret"
+)
+
+// Open opens a stored value of the row (userID, provider), in either form. Its errors
+// match [ErrRefused] and one of [ErrTampered], [ErrWrongRow] and [ErrUnknownKey].
+func (r *KeyRing) Open(userID, provider, stored string) (secret.Text, error) {
+	id, text, ours := strings.Cut(stored, ":")
+	if !ours {
+		return r.openOld(stored)
+	}
+	if !keyIDs.MatchString(id) {
+		return secret.Text{}, ErrTampered
+	}
+	k, known := r.keys[id]
+	if !known {
+		return secret.Text{}, ErrUnknownKey
+	}
+	box, ok := decodeBox(text)
+	if !ok {
+		return secret.Text{}, ErrTampered
+	}
+	message, ok := openRaw(k, box)
+	if !ok {
+		return secret.Text{}, ErrTampered
+	}
+	return forRow(message, userID, provider)
+}
+
+// forRow takes the secret out of a message of our own form. The old function's message
+// with a key id put in front of it ends here too, as a message that is not ours.
+func forRow(message []byte, userID, provider string) (secret.Text, error) {
+	m, ok := decodeSealed(message)
+	switch {
+	case !ok:
+		return secret.Text{}, ErrTampered
+	case *m.User != userID || *m.Provider != provider:
+		return secret.Text{}, ErrWrongRow
+	}
+	return secret.New(*m.Secret), nil
+}
+
+// openOld tries every key. A message of our own form is refused: with its key id cut
+// off, a value copied from another row would pass for the old function's, and show that
+// row's secret.
+func (r *KeyRing) openOld(text string) (secret.Text, error) {
+	box, ok := decodeBox(text)
+	if !ok {
+		return secret.Text{}, ErrTampered
+	}
+	for _, id := range r.ids {
+		message, ok := openRaw(r.keys[id], box)
+		if !ok {
+			continue
+		}
+		if _, ours := decodeSealed(message); ours {
+			return secret.Text{}, ErrTampered
+		}
+		return secret.New(string(message)), nil
+	}
+	return secret.Text{}, ErrTampered
+}
+
+func decodeSealed(message []byte) (m sealed, ok bool) {
+	dec := json.NewDecoder(bytes.NewReader(message))
+	dec.DisallowUnknownFields()
+	if dec.Decode(&m) != nil || m.User == nil || m.Provider == nil || m.Secret == nil {
+		return m, false
+	}
+	_, err := dec.Token()
+	return m, err == io.EOF
+}
+
+// KeyID is the id of the key that a stored value names; empty for the old function's.
+func KeyID(stored string) string {
+	id, _, ours := strings.Cut(stored, ":")
+	if !ours || !keyIDs.MatchString(id) {
+		return ""
+	}
+	return id
+}
