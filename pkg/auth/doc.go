@@ -20,9 +20,10 @@
 //     swapped by [Authenticator.SetIssuers]: a cached answer cannot outlive the issuers
 //     that it was given under. A cached answer lives 60 s, and never past the token's exp.
 //   - An issuer's keys are one atomic pointer, replaced only by the goroutine that holds
-//     the issuer's fetch lock. A goroutine that waited for the lock takes the keys it
-//     finds if their fetch began after it arrived, so that a crowd makes one request and
-//     no goroutine settles for keys older than its own token.
+//     the issuer's fetch lock. A goroutine that waited for the lock takes the key it finds
+//     then; where there is none, only keys whose fetch began after it arrived count as the
+//     issuer's word. So a crowd makes one or two requests, and no token of a new key is
+//     refused for keys that are older than the token.
 //
 // The package starts no goroutine and keeps no connection open.
 //

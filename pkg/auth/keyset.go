@@ -76,6 +76,9 @@ func (s *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
+	if found := s.current.Load().matching(id, algorithm); len(found) > 0 {
+		return found, nil // the wait brought them
+	}
 	fresh, err := s.since(ctx, arrival)
 	if err != nil {
 		return nil, err
