@@ -1,0 +1,136 @@
+package admin
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"math"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/secret"
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+)
+
+// Get returns one user.
+func (s *Service) Get(ctx context.Context, id uuid.UUID) (*user.User, error) {
+	return s.store.Get(ctx, user.Ref{ID: id})
+}
+
+// List returns one page of users.
+func (s *Service) List(ctx context.Context, q user.Query) (store.Page, error) {
+	return s.store.List(ctx, q)
+}
+
+// Reveal opens one secret: the one place where a secret leaves the service.
+func (s *Service) Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error) {
+	stored, err := s.store.Sealed(ctx, id, provider)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	plain, err := s.keys.Load().Open(id.String(), provider, stored)
+	if err != nil {
+		s.options.Refused()
+		s.options.Log.ErrorContext(ctx, "a sealed value was refused", "user", id, "provider", provider, "error", err)
+		return secret.Text{}, fmt.Errorf("credential of %s for %s: %w", id, provider, err)
+	}
+	return plain, nil
+}
+
+// HistoryPage is a page of a user's history, newest first.
+type HistoryPage struct {
+	Entries []store.LogEntry
+	Next    string // the cursor of the next page, empty on the last
+}
+
+// History returns who changed what about a user, also after its deletion.
+func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limit int) (HistoryPage, error) {
+	before := int64(math.MaxInt64)
+	if cursor != "" {
+		if _, err := decodePlace(cursor, "h%d", &before); err != nil {
+			return HistoryPage{}, err
+		}
+	}
+	entries, err := s.store.History(ctx, id, before, limit+1)
+	if err != nil {
+		return HistoryPage{}, err
+	}
+	if len(entries) == 0 {
+		return HistoryPage{}, s.checkKnown(ctx, id)
+	}
+	page := HistoryPage{Entries: entries}
+	if len(entries) > limit {
+		page.Entries = entries[:limit]
+		page.Next = encodePlace("h%d", entries[limit-1].Seq)
+	}
+	return page, nil
+}
+
+func (s *Service) checkKnown(ctx context.Context, id uuid.UUID) error {
+	known, err := s.store.Known(ctx, id)
+	if err == nil && !known {
+		_, err = s.store.Get(ctx, user.Ref{ID: id}) // its events may be past retention
+	}
+	return err
+}
+
+// ChangesPage is a page of the change feed, oldest first.
+type ChangesPage struct {
+	Entries []store.LogEntry
+	Next    string // where to go on: also on the last page, for what comes later
+}
+
+// Changes returns the events behind a cursor; an empty one is the beginning.
+func (s *Service) Changes(ctx context.Context, cursor string, limit int) (ChangesPage, error) {
+	var after store.Place
+	if cursor != "" {
+		if _, err := decodePlace(cursor, "c%d.%d", &after.XID, &after.Seq); err != nil {
+			return ChangesPage{}, err
+		}
+	}
+	entries, err := s.store.Feed(ctx, after, limit)
+	if err != nil {
+		return ChangesPage{}, err
+	}
+	if len(entries) > 0 {
+		after = PlaceOf(entries[len(entries)-1])
+	}
+	return ChangesPage{Entries: entries, Next: EncodeCursor(after)}, nil
+}
+
+// PlaceOf is the place in the feed just behind an event.
+func PlaceOf(e store.LogEntry) store.Place { return store.Place{XID: e.XID, Seq: e.Seq} }
+
+// EncodeCursor writes a place in the feed as clients carry it.
+func EncodeCursor(p store.Place) string { return encodePlace("c%d.%d", p.XID, p.Seq) }
+
+func encodePlace(format string, parts ...any) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, format, parts...))
+}
+
+// decodePlace reads what encodePlace wrote, and nothing else.
+func decodePlace(cursor, format string, parts ...any) (int, error) {
+	problem := user.Problems{{Field: "cursor", Code: "validation_cursor", Message: "is not a cursor of this list: take it from an answer as it is"}}
+	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || len(decoded) > 64 {
+		return 0, problem.Err()
+	}
+	n, err := fmt.Sscanf(string(decoded), format, parts...)
+	if err != nil {
+		return 0, problem.Err()
+	}
+	values := make([]any, len(parts))
+	for i, part := range parts {
+		switch p := part.(type) {
+		case *int64:
+			values[i] = *p
+		case *uint64:
+			values[i] = *p
+		}
+	}
+	if encodePlace(format, values...) != cursor {
+		return 0, problem.Err()
+	}
+	return n, nil
+}

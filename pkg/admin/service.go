@@ -1,0 +1,229 @@
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+	"aiadmin/pkg/vault"
+)
+
+// Service administers users.
+type Service struct {
+	store   *store.Store
+	options Options
+	keys    atomic.Pointer[vault.KeyRing]
+	kept    atomic.Pointer[Retention]
+}
+
+// Options of a Service.
+type Options struct {
+	Log *slog.Logger
+	// Changed is called after each committed change, and must not block: it wakes the relay.
+	Changed func()
+	// Refused is called for each sealed value that could not be opened, for metrics.
+	Refused func()
+	// Now is the clock; nil is the system's.
+	Now func() time.Time
+}
+
+// Retention says how long claims are kept.
+type Retention struct {
+	Events   time.Duration // of CloudEvents
+	Requests time.Duration // of Idempotency-Keys
+}
+
+// New makes a Service.
+func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *Service {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.Changed == nil {
+		options.Changed = func() {}
+	}
+	if options.Refused == nil {
+		options.Refused = func() {}
+	}
+	service := &Service{store: s, options: options}
+	service.UseKeys(keys)
+	service.Keep(kept)
+	return service
+}
+
+// UseKeys makes another key ring seal and open from now on.
+func (s *Service) UseKeys(keys *vault.KeyRing) { s.keys.Store(keys) }
+
+// Keep makes another retention apply to claims taken from now on.
+func (s *Service) Keep(kept Retention) { s.kept.Store(&kept) }
+
+// Outcome is what a command came to.
+type Outcome struct {
+	// User is the user after the change; nil after a deletion and in a replay.
+	User *user.User
+	// Event is what was recorded; nil when nothing was changed.
+	Event *user.Event
+	// Replayed says that an earlier delivery made the change, and that this is its answer.
+	Replayed bool
+}
+
+// Apply carries a command out, at most once if it brings a claim.
+func (s *Service) Apply(ctx context.Context, command user.Command) (Outcome, error) {
+	outcome, err := s.apply(ctx, command)
+	if err == nil && outcome.Event != nil && !outcome.Replayed {
+		s.options.Changed()
+	}
+	return outcome, err
+}
+
+func (s *Service) apply(ctx context.Context, command user.Command) (Outcome, error) {
+	if err := command.Change.Validate(); err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	switch change := command.Change.(type) {
+	case user.Create:
+		return s.create(ctx, command, change)
+	case user.Update:
+		return s.update(ctx, command, change)
+	default:
+		return s.remove(ctx, command)
+	}
+}
+
+func (s *Service) create(ctx context.Context, command user.Command, change user.Create) (Outcome, error) {
+	sealing := s.sealing(nil)
+	created, err := change.Apply(sealing.stamp)
+	if err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	write, err := s.write(nil, created, command, change.Patch, sealing)
+	if err != nil {
+		return Outcome{}, err
+	}
+	result, err := s.store.Insert(ctx, write)
+	if err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	return s.conclude(ctx, result, write, command)
+}
+
+func (s *Service) update(ctx context.Context, command user.Command, change user.Update) (Outcome, error) {
+	before, err := s.store.Get(ctx, command.User)
+	if err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	var seals map[string]string
+	if len(change.Credentials.Set) > 0 {
+		if seals, err = s.store.Seals(ctx, before.ID); err != nil {
+			return Outcome{}, err
+		}
+	}
+	write, err := s.revise(before, seals, command, change)
+	if err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	if write == nil {
+		return s.unchanged(ctx, before, command)
+	}
+	result, err := s.store.Update(ctx, *write)
+	if err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	if result == store.Missed || result == store.Claimed {
+		return s.updateLocked(ctx, before.ID, command, change)
+	}
+	return s.conclude(ctx, result, *write, command)
+}
+
+// updateLocked makes an update that lost a race, holding the row's lock.
+func (s *Service) updateLocked(ctx context.Context, id uuid.UUID, command user.Command, change user.Update) (Outcome, error) {
+	var outcome Outcome
+	err := s.store.Locked(ctx, user.Ref{ID: id}, func(l *store.Locked) error {
+		if command.Claim != nil {
+			replay, err := l.Replay(ctx, command.Claim)
+			if replay != nil || err != nil {
+				outcome, err = replayed(replay, command, err)
+				return err
+			}
+		}
+		seals, err := l.Seals(ctx)
+		if err != nil {
+			return err
+		}
+		write, err := s.revise(l.User, seals, command, change)
+		if err != nil {
+			return err
+		}
+		if write == nil {
+			outcome = Outcome{User: l.User}
+			return nil
+		}
+		result, err := l.Update(ctx, *write)
+		if err == nil && result == store.Busy {
+			err = errBusy
+		}
+		outcome = Outcome{User: write.User, Event: &write.Event}
+		return err
+	})
+	if err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	if outcome.Event == nil && !outcome.Replayed {
+		return s.unchanged(ctx, outcome.User, command)
+	}
+	return outcome, nil
+}
+
+// revise computes an update's write, nil when the update changes nothing.
+func (s *Service) revise(before *user.User, seals map[string]string, command user.Command, change user.Update) (*store.Write, error) {
+	if !command.IfMatch.Holds(before.Version) {
+		return nil, errPrecondition
+	}
+	change.For(before.ID)
+	if err := change.Validate(); err != nil {
+		return nil, err
+	}
+	sealing := s.sealing(seals)
+	sealing.user = before.ID
+	after, err := change.Apply(before, sealing.withSame())
+	if err != nil || after == before {
+		return nil, err
+	}
+	write, err := s.write(before, after, command, change.Patch, sealing)
+	return &write, err
+}
+
+func (s *Service) remove(ctx context.Context, command user.Command) (Outcome, error) {
+	id := command.User.ID
+	if id == uuid.Nil {
+		found, err := s.store.Get(ctx, command.User)
+		if err != nil {
+			return s.refuse(ctx, command, err)
+		}
+		id = found.ID
+	}
+	removal := store.Removal{ID: id, IfMatch: command.IfMatch, Claim: command.Claim, Expires: s.expiry(command.Claim),
+		Event: user.Event{ID: user.NewID(), Type: user.Deleted, UserID: id, At: user.Timestamp(s.options.Now()),
+			Actor: command.Actor, Cause: command.Cause, Changes: []byte("[]")}}
+	result, err := s.store.Delete(ctx, &removal)
+	switch {
+	case err != nil:
+		return Outcome{}, err
+	case result == store.Done:
+		return Outcome{Event: &removal.Event}, nil
+	case result == store.Busy:
+		return Outcome{}, errBusy
+	}
+	found, err := s.store.Get(ctx, user.Ref{ID: id})
+	switch {
+	case err != nil:
+		return s.refuse(ctx, command, err)
+	case !command.IfMatch.Holds(found.Version):
+		return s.refuse(ctx, command, errPrecondition)
+	}
+	return s.refuse(ctx, command, errBusy) // made again, or changed to match, just now: worth a retry
+}

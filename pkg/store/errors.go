@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"aiadmin/pkg/user"
+)
+
+// ErrLostRace says that the user was changed between the read and the write: the caller
+// takes the row's lock and tries again.
+var ErrLostRace = errors.New("the user was changed meanwhile")
+
+// duplicates maps a violated unique index to what a client reads.
+var duplicates = map[string]*user.Error{
+	"users_pkey":        {Kind: user.DuplicateID, Message: "a user with this id exists"},
+	"users_tag":         {Kind: user.DuplicateTag, Message: "a user with this tag exists"},
+	"users_email":       {Kind: user.DuplicateEmail, Message: "a user with this e-mail address exists"},
+	"users_external_id": {Kind: user.DuplicateExternalID, Message: "a user with this externalId exists"},
+}
+
+// translate gives a database error its kind. Errors that are no concern of a client stay
+// as they are.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, known := errors.AsType[*user.Error](err); known {
+		return err
+	}
+	if pgErr := postgresError(err); pgErr != nil {
+		return translatePostgres(pgErr)
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return user.Errorf(user.Timeout, "the request took longer than it may").Because(err)
+	case errors.Is(err, context.Canceled):
+		return err
+	case isConnectionFault(err):
+		return unavailable(err)
+	}
+	return err
+}
+
+func translatePostgres(err *pgconn.PgError) error {
+	if duplicate, ok := duplicates[err.ConstraintName]; ok && err.Code == "23505" {
+		return duplicate
+	}
+	if strings.HasPrefix(err.Code, "08") || retryable[err.Code] {
+		return unavailable(err)
+	}
+	return err
+}
+
+// retryable are the SQLSTATEs of a server that cannot serve now: out of connections,
+// shutting down or starting up, refusing the credentials, read-only after a failover,
+// or choosing this transaction as a deadlock's victim.
+var retryable = map[string]bool{
+	"53300": true, "57P01": true, "57P02": true, "57P03": true, "28000": true, "28P01": true,
+	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true,
+}
+
+func unavailable(err error) error {
+	return user.Errorf(user.Unavailable, "the database does not answer: try again shortly").Because(err)
+}
+
+func isConnectionFault(err error) bool {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return pgconn.SafeToRetry(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, io.EOF) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, net.ErrClosed) ||
+		strings.Contains(err.Error(), "conn closed") // pgx keeps this one to itself
+}
+
+func postgresError(err error) *pgconn.PgError {
+	pgErr, _ := errors.AsType[*pgconn.PgError](err)
+	return pgErr
+}

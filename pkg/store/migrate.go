@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/uptrace/bun/migrate"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migrationLock is the advisory lock that copies of the service starting at once take in
+// turn: bun/migrate's own lock fails all but one of them.
+const migrationLock = 0x6169_6164_6d69_6e01
+
+var migrations = sync.OnceValue(func() *migrate.Migrations {
+	found := migrate.NewMigrations()
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err == nil {
+		err = found.Discover(files)
+	}
+	if err != nil {
+		panic(err) // the embedded files are misnamed: no input can cause it
+	}
+	return found
+})
+
+func latestMigration() string {
+	sorted := migrations().Sorted()
+	return sorted[len(sorted)-1].Name
+}
+
+// Migrate brings the database to the newest schema and returns the names of the
+// migrations it applied. Any number of processes may call it at once.
+func (s *Store) Migrate(ctx context.Context) ([]string, error) {
+	if applied, err := s.applied(ctx); err == nil && applied >= latestMigration() {
+		return nil, nil
+	}
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock(?)", migrationLock); err != nil {
+		return nil, translate(err)
+	}
+	defer func() {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock(?)", migrationLock)
+	}()
+	migrator := migrate.NewMigrator(s.db, migrations(), migrate.WithMarkAppliedOnSuccess(true))
+	if err := migrator.Init(ctx); err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	group, err := migrator.Migrate(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	var names []string
+	for _, m := range group.Migrations {
+		names = append(names, m.Name+"_"+m.Comment)
+	}
+	return names, nil
+}
+
+// applied is the name of the newest applied migration, empty before the first.
+func (s *Store) applied(ctx context.Context) (string, error) {
+	var name string
+	err := s.db.NewRaw("SELECT coalesce(max(name), '') FROM bun_migrations").Scan(ctx, &name)
+	if state(err) == undefinedTable {
+		return "", nil
+	}
+	return name, err
+}
+
+// Migrate opens the database, migrates it and closes it again.
+func Migrate(ctx context.Context, connString string) error {
+	s, err := Open(Options{ConnString: connString, MaxConnections: 2})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	_, err = s.Migrate(ctx)
+	return err
+}
+
+const undefinedTable = "42P01"
+
+// state is the SQLSTATE of a database error, empty for any other.
+func state(err error) string {
+	if pgErr := postgresError(err); pgErr != nil {
+		return pgErr.Code
+	}
+	return ""
+}

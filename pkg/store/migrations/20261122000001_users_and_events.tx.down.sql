@@ -1,0 +1,1 @@
+DROP TABLE feed_floor, erasures, claims, outbox, events, credentials, users;

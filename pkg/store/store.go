@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+)
+
+// Store is a pool of connections to one database.
+type Store struct {
+	db     *bun.DB
+	config atomic.Pointer[pgx.ConnConfig] // what new connections use
+	totals *totals
+}
+
+// Options of a Store.
+type Options struct {
+	ConnString     string // a URL or keywords and values, as libpq reads them
+	MaxConnections int    // of the pool; further requests wait for one
+}
+
+// generation is the key under which a connection remembers the configuration it was
+// made with, so that one made with old credentials can be told and retired.
+const generation = "aiadmin.config"
+
+// Open makes the pool. It connects to nothing yet: the database may come up later.
+func Open(options Options) (*Store, error) {
+	s := &Store{totals: newTotals()}
+	if err := s.Reconnect(options.ConnString); err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(stdlib.GetConnector(*s.config.Load(),
+		stdlib.OptionBeforeConnect(s.useLatest), stdlib.OptionResetSession(s.retireOld),
+		stdlib.OptionAfterConnect(s.remember)))
+	pool.SetMaxOpenConns(options.MaxConnections)
+	pool.SetMaxIdleConns(options.MaxConnections)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	s.db = bun.NewDB(pool, pgdialect.New())
+	return s, nil
+}
+
+// Reconnect makes new connections use another connection string. Those that exist finish
+// what they are doing and are closed instead of being used again.
+func (s *Store) Reconnect(connString string) error {
+	config, err := pgx.ParseConfig(connString)
+	if err != nil {
+		return fmt.Errorf("database connection settings: %w", err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // for Bun's own text, which is never the same twice
+	config.ConnectTimeout = connectTimeout
+	config.StatementCacheCapacity = 256
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "ai-admin"
+	}
+	s.config.Store(config)
+	return nil
+}
+
+const connectTimeout = 5 * time.Second
+
+func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
+	*config = *s.config.Load().Copy()
+	return nil
+}
+
+func (s *Store) remember(_ context.Context, conn *pgx.Conn) error {
+	conn.PgConn().CustomData()[generation] = conn.Config().ConnString()
+	return nil
+}
+
+func (s *Store) retireOld(_ context.Context, conn *pgx.Conn) error {
+	if conn.PgConn().CustomData()[generation] != s.config.Load().ConnString() {
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+// Close closes every connection.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Stats are the pool's figures, for metrics.
+func (s *Store) Stats() sql.DBStats { return s.db.Stats() }
+
+// DB is the pool, for the packages that keep their statements with their own logic.
+func (s *Store) DB() *bun.DB { return s.db }
+
+// Ping reports whether the database answers and is migrated.
+func (s *Store) Ping(ctx context.Context) error {
+	applied, err := s.applied(ctx)
+	if err != nil {
+		return translate(err)
+	}
+	if applied < latestMigration() {
+		return fmt.Errorf("the database is at migration %q, this version needs %q: run ai-admin migrate", applied, latestMigration())
+	}
+	return nil
+}
+
+// querier is what statements run on: the pool, or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// prepared runs a statement whose text is always the same: it is parsed and planned once
+// per connection.
+func prepared(args ...any) []any { return append([]any{pgx.QueryExecModeCacheStatement}, args...) }
