@@ -1,12 +1,12 @@
-// Package store keeps users, sealed secrets and the event log in PostgreSQL.
+// Package admin is the one way in for every change to users, and the reader of them.
 //
-// A change is one statement: a data-modifying CTE that claims the request, locks the
-// user, writes it and appends the event, or does none of it. Statements are prepared once
-// per connection and run through Bun's pool, with Bun scanning what they return; listings
-// are built by Bun, since their shape depends on the request.
+// Whatever the transport, a change is a [user.Command] given to [Service.Apply], which
+// validates it, seals its secrets, and has the store claim, lock, check, write and record
+// it in one transaction. Nothing else writes users.
 //
-// All methods may be called concurrently. A method that finds the database away, busy
-// past the caller's deadline, or violating a unique index says so as a [user.Error]; any
-// other failure is passed on for the log and is internal to clients. The error text of
-// the database never becomes a public message.
-package store
+// A Service has no state of its own besides the key ring in use, which may be replaced
+// while it works; all methods may be called concurrently. An update computes its result
+// from the user as read and writes it if nobody changed the user meanwhile; who loses that
+// race takes the row's lock and computes again, so that no change is lost and a
+// contended user costs one more round trip. Failures are [user.Error]s, or internal.
+package admin
