@@ -211,7 +211,7 @@ func TestNeverAMixOfTwoGenerations(t *testing.T) {
 					running = false
 				default:
 				}
-				if _, err := v.Refresh(); err != nil && strings.Contains(err.Error(), "a mix") {
+				if _, err := v.Refresh(); err != nil && !strings.Contains(err.Error(), "must stand still") {
 					t.Error(err)
 					return
 				}
