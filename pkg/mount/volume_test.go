@@ -173,6 +173,22 @@ func TestOnChangeRunsInOrderWithTheNewValue(t *testing.T) {
 	}
 }
 
+// swap is Kubernetes' way without the visible names, which leaves a reader no time
+// between the link's move and the removal of what it reads.
+func swap(t testing.TB, dir string, gen int, texts map[string]string) {
+	t.Helper()
+	folder := func(gen int) string { return filepath.Join(dir, fmt.Sprint("..", gen)) }
+	err := os.Mkdir(folder(gen), 0o700)
+	for name, text := range texts {
+		err = errors.Join(err, os.WriteFile(filepath.Join(folder(gen), name), []byte(text), 0o600))
+	}
+	err = errors.Join(err, os.Symlink(filepath.Base(folder(gen)), filepath.Join(dir, "..tmp")),
+		os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")), os.RemoveAll(folder(gen-1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Every file holds the number of its generation: a reader that sees two numbers, or too
 // few files, has seen a mix.
 func TestNeverAMixOfTwoGenerations(t *testing.T) {
@@ -184,7 +200,7 @@ func TestNeverAMixOfTwoGenerations(t *testing.T) {
 		for i := range files {
 			texts[fmt.Sprint("k", i)] = fmt.Sprint(gen)
 		}
-		write(t, dir, texts)
+		swap(t, dir, gen, texts)
 	}
 	whole := func(texts map[string]string) (string, error) {
 		for _, text := range texts {
