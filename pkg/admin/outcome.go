@@ -21,12 +21,12 @@ var (
 )
 
 // conclude turns what the store did into the command's outcome.
-func (s *Service) conclude(ctx context.Context, result store.Outcome, write store.Write, command user.Command) (Outcome, error) {
+func (s *Service) conclude(ctx context.Context, result store.Outcome, write store.Write, command user.Command) (user.Outcome, error) {
 	switch result {
 	case store.Done:
-		return Outcome{User: write.User, Event: &write.Event}, nil
+		return user.Outcome{User: write.User, Event: &write.Event}, nil
 	case store.Busy:
-		return Outcome{}, errBusy
+		return user.Outcome{}, errBusy
 	default:
 		return s.refuse(ctx, command, errBusy)
 	}
@@ -34,13 +34,13 @@ func (s *Service) conclude(ctx context.Context, result store.Outcome, write stor
 
 // refuse ends a command that cannot be carried out. What an earlier delivery of it did may
 // be just what stands in its way, so that delivery's answer comes before the refusal.
-func (s *Service) refuse(ctx context.Context, command user.Command, reason error) (Outcome, error) {
+func (s *Service) refuse(ctx context.Context, command user.Command, reason error) (user.Outcome, error) {
 	if command.Claim == nil || !final(reason) {
-		return Outcome{}, reason
+		return user.Outcome{}, reason
 	}
 	replay, err := s.store.Replay(ctx, command.Claim)
 	if err != nil || replay == nil {
-		return Outcome{}, errors.Join(reason, err)
+		return user.Outcome{}, errors.Join(reason, err)
 	}
 	return replayed(replay, command, nil)
 }
@@ -51,31 +51,31 @@ func final(err error) bool {
 	return kind != user.Internal && kind != user.Unavailable && kind != user.Timeout
 }
 
-func replayed(replay *store.Replay, command user.Command, err error) (Outcome, error) {
+func replayed(replay *store.Replay, command user.Command, err error) (user.Outcome, error) {
 	if err != nil {
-		return Outcome{}, err
+		return user.Outcome{}, err
 	}
 	if command.Claim.Digest != nil && !bytes.Equal(command.Claim.Digest, replay.Digest) {
-		return Outcome{}, errKeyReused
+		return user.Outcome{}, errKeyReused
 	}
-	return Outcome{Event: replay.Event, Replayed: true}, nil
+	return user.Outcome{Event: replay.Event, Replayed: true}, nil
 }
 
 // unchanged ends an update that changes nothing; its claim is taken all the same.
-func (s *Service) unchanged(ctx context.Context, u *user.User, command user.Command) (Outcome, error) {
+func (s *Service) unchanged(ctx context.Context, u *user.User, command user.Command) (user.Outcome, error) {
 	if command.Claim == nil {
-		return Outcome{User: u}, nil
+		return user.Outcome{User: u}, nil
 	}
 	result, err := s.store.TakeClaim(ctx, command.Claim, s.expiry(command.Claim))
 	switch {
 	case err != nil:
-		return Outcome{}, err
+		return user.Outcome{}, err
 	case result == store.Busy:
-		return Outcome{}, errBusy
+		return user.Outcome{}, errBusy
 	case result == store.Claimed:
 		return s.refuse(ctx, command, errBusy)
 	}
-	return Outcome{User: u}, nil
+	return user.Outcome{User: u}, nil
 }
 
 func (s *Service) expiry(claim *user.Claim) time.Time {

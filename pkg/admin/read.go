@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/secret"
-	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 )
 
@@ -19,7 +18,7 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (*user.User, error) {
 }
 
 // List returns one page of users.
-func (s *Service) List(ctx context.Context, q user.Query) (store.Page, error) {
+func (s *Service) List(ctx context.Context, q user.Query) (user.Page, error) {
 	return s.store.List(ctx, q)
 }
 
@@ -38,28 +37,22 @@ func (s *Service) Reveal(ctx context.Context, id uuid.UUID, provider string) (se
 	return plain, nil
 }
 
-// HistoryPage is a page of a user's history, newest first.
-type HistoryPage struct {
-	Entries []store.LogEntry
-	Next    string // the cursor of the next page, empty on the last
-}
-
 // History returns who changed what about a user, also after its deletion.
-func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limit int) (HistoryPage, error) {
+func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error) {
 	before := int64(math.MaxInt64)
 	if cursor != "" {
 		if _, err := decodePlace(cursor, "h%d", &before); err != nil {
-			return HistoryPage{}, err
+			return user.HistoryPage{}, err
 		}
 	}
 	entries, err := s.store.History(ctx, id, before, limit+1)
 	if err != nil {
-		return HistoryPage{}, err
+		return user.HistoryPage{}, err
 	}
 	if len(entries) == 0 {
-		return HistoryPage{}, s.checkKnown(ctx, id)
+		return user.HistoryPage{}, s.checkKnown(ctx, id)
 	}
-	page := HistoryPage{Entries: entries}
+	page := user.HistoryPage{Entries: entries}
 	if len(entries) > limit {
 		page.Entries = entries[:limit]
 		page.Next = encodePlace("h%d", entries[limit-1].Seq)
@@ -75,35 +68,26 @@ func (s *Service) checkKnown(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// ChangesPage is a page of the change feed, oldest first.
-type ChangesPage struct {
-	Entries []store.LogEntry
-	Next    string // where to go on: also on the last page, for what comes later
-}
-
 // Changes returns the events behind a cursor; an empty one is the beginning.
-func (s *Service) Changes(ctx context.Context, cursor string, limit int) (ChangesPage, error) {
-	var after store.Place
+func (s *Service) Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error) {
+	var after user.Place
 	if cursor != "" {
 		if _, err := decodePlace(cursor, "c%d.%d", &after.XID, &after.Seq); err != nil {
-			return ChangesPage{}, err
+			return user.ChangesPage{}, err
 		}
 	}
 	entries, err := s.store.Feed(ctx, after, limit)
 	if err != nil {
-		return ChangesPage{}, err
+		return user.ChangesPage{}, err
 	}
 	if len(entries) > 0 {
-		after = PlaceOf(entries[len(entries)-1])
+		after = entries[len(entries)-1].Place()
 	}
-	return ChangesPage{Entries: entries, Next: EncodeCursor(after)}, nil
+	return user.ChangesPage{Entries: entries, Next: EncodeCursor(after)}, nil
 }
 
-// PlaceOf is the place in the feed just behind an event.
-func PlaceOf(e store.LogEntry) store.Place { return store.Place{XID: e.XID, Seq: e.Seq} }
-
 // EncodeCursor writes a place in the feed as clients carry it.
-func EncodeCursor(p store.Place) string { return encodePlace("c%d.%d", p.XID, p.Seq) }
+func EncodeCursor(p user.Place) string { return encodePlace("c%d.%d", p.XID, p.Seq) }
 
 func encodePlace(format string, parts ...any) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, format, parts...))

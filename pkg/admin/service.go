@@ -61,18 +61,8 @@ func (s *Service) UseKeys(keys *vault.KeyRing) { s.keys.Store(keys) }
 // Keep makes another retention apply to claims taken from now on.
 func (s *Service) Keep(kept Retention) { s.kept.Store(&kept) }
 
-// Outcome is what a command came to.
-type Outcome struct {
-	// User is the user after the change; nil after a deletion and in a replay.
-	User *user.User
-	// Event is what was recorded; nil when nothing was changed.
-	Event *user.Event
-	// Replayed says that an earlier delivery made the change, and that this is its answer.
-	Replayed bool
-}
-
 // Apply carries a command out, at most once if it brings a claim.
-func (s *Service) Apply(ctx context.Context, command user.Command) (Outcome, error) {
+func (s *Service) Apply(ctx context.Context, command user.Command) (user.Outcome, error) {
 	outcome, err := s.apply(ctx, command)
 	if err == nil && outcome.Event != nil && !outcome.Replayed {
 		s.options.Changed()
@@ -80,7 +70,7 @@ func (s *Service) Apply(ctx context.Context, command user.Command) (Outcome, err
 	return outcome, err
 }
 
-func (s *Service) apply(ctx context.Context, command user.Command) (Outcome, error) {
+func (s *Service) apply(ctx context.Context, command user.Command) (user.Outcome, error) {
 	if err := command.Change.Validate(); err != nil {
 		return s.refuse(ctx, command, err)
 	}
@@ -94,7 +84,7 @@ func (s *Service) apply(ctx context.Context, command user.Command) (Outcome, err
 	}
 }
 
-func (s *Service) create(ctx context.Context, command user.Command, change user.Create) (Outcome, error) {
+func (s *Service) create(ctx context.Context, command user.Command, change user.Create) (user.Outcome, error) {
 	sealing := s.sealing(nil)
 	created, err := change.Apply(sealing.stamp)
 	if err != nil {
@@ -102,7 +92,7 @@ func (s *Service) create(ctx context.Context, command user.Command, change user.
 	}
 	write, err := s.write(nil, created, command, change.Patch, sealing)
 	if err != nil {
-		return Outcome{}, err
+		return user.Outcome{}, err
 	}
 	result, err := s.store.Insert(ctx, write)
 	if err != nil {
@@ -111,7 +101,7 @@ func (s *Service) create(ctx context.Context, command user.Command, change user.
 	return s.conclude(ctx, result, write, command)
 }
 
-func (s *Service) update(ctx context.Context, command user.Command, change user.Update) (Outcome, error) {
+func (s *Service) update(ctx context.Context, command user.Command, change user.Update) (user.Outcome, error) {
 	before, err := s.store.Get(ctx, command.User)
 	if err != nil {
 		return s.refuse(ctx, command, err)
@@ -119,7 +109,7 @@ func (s *Service) update(ctx context.Context, command user.Command, change user.
 	var seals map[string]string
 	if len(change.Credentials.Set) > 0 {
 		if seals, err = s.store.Seals(ctx, before.ID); err != nil {
-			return Outcome{}, err
+			return user.Outcome{}, err
 		}
 	}
 	write, err := s.revise(before, seals, command, change)
@@ -140,8 +130,8 @@ func (s *Service) update(ctx context.Context, command user.Command, change user.
 }
 
 // updateLocked makes an update that lost a race, holding the row's lock.
-func (s *Service) updateLocked(ctx context.Context, id uuid.UUID, command user.Command, change user.Update) (Outcome, error) {
-	var outcome Outcome
+func (s *Service) updateLocked(ctx context.Context, id uuid.UUID, command user.Command, change user.Update) (user.Outcome, error) {
+	var outcome user.Outcome
 	err := s.store.Locked(ctx, user.Ref{ID: id}, func(l *store.Locked) error {
 		if command.Claim != nil {
 			replay, err := l.Replay(ctx, command.Claim)
@@ -159,14 +149,14 @@ func (s *Service) updateLocked(ctx context.Context, id uuid.UUID, command user.C
 			return err
 		}
 		if write == nil {
-			outcome = Outcome{User: l.User}
+			outcome = user.Outcome{User: l.User}
 			return nil
 		}
 		result, err := l.Update(ctx, *write)
 		if err == nil && result == store.Busy {
 			err = errBusy
 		}
-		outcome = Outcome{User: write.User, Event: &write.Event}
+		outcome = user.Outcome{User: write.User, Event: &write.Event}
 		return err
 	})
 	if err != nil {
@@ -197,7 +187,7 @@ func (s *Service) revise(before *user.User, seals map[string]string, command use
 	return &write, err
 }
 
-func (s *Service) remove(ctx context.Context, command user.Command) (Outcome, error) {
+func (s *Service) remove(ctx context.Context, command user.Command) (user.Outcome, error) {
 	id := command.User.ID
 	if id == uuid.Nil {
 		found, err := s.store.Get(ctx, command.User)
@@ -212,11 +202,11 @@ func (s *Service) remove(ctx context.Context, command user.Command) (Outcome, er
 	result, err := s.store.Delete(ctx, &removal)
 	switch {
 	case err != nil:
-		return Outcome{}, err
+		return user.Outcome{}, err
 	case result == store.Done:
-		return Outcome{Event: &removal.Event}, nil
+		return user.Outcome{Event: &removal.Event}, nil
 	case result == store.Busy:
-		return Outcome{}, errBusy
+		return user.Outcome{}, errBusy
 	}
 	found, err := s.store.Get(ctx, user.Ref{ID: id})
 	switch {

@@ -12,22 +12,13 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Page is one page of a listing.
-type Page struct {
-	Users []*user.User
-	More  bool // users follow this page
-	// Total is how many users the filter finds, counted or estimated; nil when not asked for.
-	Total        *int64
-	TotalIsExact bool
-}
-
 // List returns one page of users.
-func (s *Store) List(ctx context.Context, q user.Query) (Page, error) {
+func (s *Store) List(ctx context.Context, q user.Query) (user.Page, error) {
 	users, err := s.pageOf(ctx, q)
 	if err != nil {
-		return Page{}, err
+		return user.Page{}, err
 	}
-	page := Page{Users: users}
+	page := user.Page{Users: users}
 	if len(users) > q.Limit {
 		page.Users, page.More = users[:q.Limit], true
 	}

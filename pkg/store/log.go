@@ -10,13 +10,6 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// LogEntry is an event with its places in the log.
-type LogEntry struct {
-	user.Event
-	Seq int64
-	XID uint64
-}
-
 const logColumns = "id, seq, xid::text::bigint, user_id, version, type, at, actor, cause, data::text, changes::text"
 
 const (
@@ -31,20 +24,14 @@ const (
 )
 
 // History returns a user's events before a place in the log, newest first.
-func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) ([]LogEntry, error) {
+func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) ([]user.LogEntry, error) {
 	return s.entries(ctx, selectHistory, prepared(id, before, limit))
-}
-
-// Place is a place in the change feed: between two events.
-type Place struct {
-	XID uint64
-	Seq int64
 }
 
 // Feed returns the events after a place, in the order in which they became final. A place
 // before what retention kept is [user.CursorExpired].
-func (s *Store) Feed(ctx context.Context, after Place, limit int) ([]LogEntry, error) {
-	if after != (Place{}) {
+func (s *Store) Feed(ctx context.Context, after user.Place, limit int) ([]user.LogEntry, error) {
+	if after != (user.Place{}) {
 		if err := s.checkFloor(ctx, after); err != nil {
 			return nil, err
 		}
@@ -52,13 +39,13 @@ func (s *Store) Feed(ctx context.Context, after Place, limit int) ([]LogEntry, e
 	return s.entries(ctx, selectFeed, prepared(number64(after.XID), after.Seq, limit))
 }
 
-func (s *Store) checkFloor(ctx context.Context, after Place) error {
+func (s *Store) checkFloor(ctx context.Context, after user.Place) error {
 	rows, err := s.db.DB.QueryContext(ctx, selectFloor, prepared()...)
 	if err != nil {
 		return translate(err)
 	}
 	defer func() { _ = rows.Close() }()
-	var floor Place
+	var floor user.Place
 	for rows.Next() {
 		if err := rows.Scan(&floor.XID, &floor.Seq); err != nil {
 			return translate(err)
@@ -70,7 +57,7 @@ func (s *Store) checkFloor(ctx context.Context, after Place) error {
 	return translate(rows.Err())
 }
 
-func (s *Store) entries(ctx context.Context, query string, args []any) ([]LogEntry, error) {
+func (s *Store) entries(ctx context.Context, query string, args []any) ([]user.LogEntry, error) {
 	rows, err := s.db.DB.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, translate(err)
@@ -78,11 +65,11 @@ func (s *Store) entries(ctx context.Context, query string, args []any) ([]LogEnt
 	return scanEntries(rows)
 }
 
-func scanEntries(rows *sql.Rows) ([]LogEntry, error) {
+func scanEntries(rows *sql.Rows) ([]user.LogEntry, error) {
 	defer func() { _ = rows.Close() }()
-	var entries []LogEntry
+	var entries []user.LogEntry
 	for rows.Next() {
-		var e LogEntry
+		var e user.LogEntry
 		var data, changes string
 		if err := rows.Scan(&e.ID, &e.Seq, &e.XID, &e.UserID, &e.Version, &e.Type, &e.At, &e.Actor, &e.Cause, &data, &changes); err != nil {
 			return nil, translate(err)

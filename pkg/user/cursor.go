@@ -1,0 +1,127 @@
+package user
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+)
+
+// Cursor is the place in a listing after one user: the values of the sort keys and the
+// id of the last user of a page. To clients it is opaque.
+type Cursor struct {
+	// Keys are the sort keys' values in the listing's order: times as RFC 3339 text, names
+	// and e-mail addresses folded, nil for an absent e-mail address.
+	Keys []*string `json:"k"`
+	ID   uuid.UUID `json:"i"`
+	// Listing is a fingerprint of the filters and the sort that the cursor belongs to.
+	Listing []byte `json:"l"`
+}
+
+var (
+	errCursor        = errors.New("is not a cursor of this service: take it from page.next as it is")
+	errForeignCursor = errors.New("was made for other filters or another sort: begin again without it")
+)
+
+// maxCursor bounds what is decoded: the longest name and address, and some more.
+const maxCursor = 8 << 10
+
+// After makes the cursor behind a page's last user, as clients carry it.
+func (q *Query) CursorAfter(last *User) string {
+	cursor := Cursor{ID: last.ID, Listing: q.fingerprint()}
+	for _, key := range q.Sort {
+		cursor.Keys = append(cursor.Keys, sortValue(last, key.Field))
+	}
+	encoded, err := json.Marshal(cursor, json.Deterministic(true))
+	if err != nil {
+		panic(err) // a struct of strings always encodes
+	}
+	return base64.RawURLEncoding.EncodeToString(encoded)
+}
+
+func sortValue(u *User, field string) *string {
+	var value string
+	switch field {
+	case "createdAt":
+		value = FormatTime(u.CreatedAt)
+	case "tag":
+		value = u.Tag
+	case "name":
+		value = Fold(u.Name)
+	case "email":
+		if u.Email == nil {
+			return nil
+		}
+		value = Fold(*u.Email)
+	}
+	return &value
+}
+
+func decodeCursor(text string, q *Query) (*Cursor, error) {
+	if len(text) > maxCursor {
+		return nil, errCursor
+	}
+	encoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errCursor
+	}
+	var cursor Cursor
+	if err := json.Unmarshal(encoded, &cursor, json.RejectUnknownMembers(true)); err != nil {
+		return nil, errCursor
+	}
+	if string(cursor.Listing) != string(q.fingerprint()) {
+		return nil, errForeignCursor
+	}
+	if !cursor.fits(q.Sort) {
+		return nil, errCursor
+	}
+	return &cursor, nil
+}
+
+// fits checks that a value stands for each sort key and that the database can take it.
+func (c *Cursor) fits(sort []SortKey) bool {
+	if len(c.Keys) != len(sort) {
+		return false
+	}
+	for i, key := range sort {
+		value := c.Keys[i]
+		switch {
+		case value == nil && key.Field != "email", value != nil && strings.ContainsRune(*value, 0):
+			return false
+		case key.Field == "createdAt":
+			if _, err := time.Parse(timeLayout, *value); err != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// fingerprint identifies the listing that a query is a page of: its filters and sort,
+// whatever the order in which they were given, and not its limit or count mode.
+func (q *Query) fingerprint() []byte {
+	listing := struct {
+		Filter Filter
+		Sort   []SortKey
+	}{q.normalized(), q.Sort}
+	encoded, err := json.Marshal(listing, json.Deterministic(true))
+	if err != nil {
+		panic(err) // plain values always encode
+	}
+	sum := sha256.Sum256(encoded)
+	return sum[:12]
+}
+
+func (f Filter) normalized() Filter {
+	f.IDs = slices.SortedFunc(slices.Values(f.IDs), func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) })
+	f.Tags, f.Emails, f.ExternalIDs = sorted(f.Tags), sorted(f.Emails), sorted(f.ExternalIDs)
+	f.Roles, f.Statuses = sorted(f.Roles), sorted(f.Statuses)
+	return f
+}
+
+func sorted(values []string) []string { return slices.Sorted(slices.Values(values)) }
