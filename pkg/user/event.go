@@ -110,3 +110,13 @@ func (u *User) fields() [10]jsontext.Value {
 		u.Limits.appendJSON(nil), AppendCredentials(nil, u.Credentials), u.Metadata, appendOptional(nil, u.ExternalID),
 	}
 }
+
+// UserJSON is the user in the event's data, as it was right after the change.
+func (e *Event) UserJSON() jsontext.Value {
+	for name, value := range members(e.Data) {
+		if name == "user" {
+			return value
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+
+	"aiadmin/pkg/user"
+)
+
+// maxBody bounds a body, in bytes.
+const maxBody = 1 << 20
+
+// readBody returns the body of a request whose media type is one of those wanted.
+func readBody(w http.ResponseWriter, r *http.Request, wanted ...string) ([]byte, error) {
+	if err := checkMediaType(w, r, wanted); err != nil {
+		return nil, err
+	}
+	if r.ContentLength > maxBody {
+		return nil, tooLarge()
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return nil, tooLarge()
+	}
+	switch {
+	case err == nil:
+		return body, nil
+	case r.Context().Err() != nil:
+		return nil, r.Context().Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, user.Errorf(user.Timeout, "the body did not arrive in time").Because(err)
+	default:
+		return nil, user.Errorf(user.Malformed, "the body could not be read to its end").Because(err)
+	}
+}
+
+func tooLarge() error {
+	return user.Errorf(user.TooLarge, "the body is over %d bytes", maxBody)
+}
+
+func checkMediaType(w http.ResponseWriter, r *http.Request, wanted []string) error {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 12.5.3
+		return user.Errorf(user.UnsupportedMedia, "send the body without a content encoding")
+	}
+	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset, given := parameters["charset"]
+	utf8 := !given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
+	for _, name := range wanted {
+		if err == nil && mediaType == name && utf8 {
+			return nil
+		}
+	}
+	if r.Method == http.MethodPatch {
+		w.Header().Set("Accept-Patch", wanted[0]) // RFC 5789, section 2.2
+	}
+	return user.Errorf(user.UnsupportedMedia, "send Content-Type: %s, in UTF-8", wanted[0])
+}
+
+// claimOf reads the Idempotency-Key of a request with this body.
+func claimOf(r *http.Request, body []byte) (*user.Claim, error) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return nil, nil //nolint:nilnil // no key, no claim
+	}
+	key := values[0]
+	if len(values) > 1 || len(key) < 1 || len(key) > 255 || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return nil, headerProblem("Idempotency-Key", "must be given once, as 1 to 255 visible ASCII characters")
+	}
+	digest := sha256.Sum256(body)
+	return &user.Claim{Kind: user.RequestClaim, Scope: Actor(r.Context()), ID: key, Digest: digest[:]}, nil
+}
+
+func headerProblem(header, format string, args ...any) error {
+	return user.Problems{{Field: header, Code: "validation_header", Message: fmt.Sprintf(format, args...)}}.Err()
+}

@@ -1,0 +1,85 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/cors"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/secret"
+	"aiadmin/pkg/user"
+)
+
+// Admin is what the routes need of the service.
+type Admin interface {
+	Apply(context.Context, user.Command) (user.Outcome, error)
+	Get(context.Context, uuid.UUID) (*user.User, error)
+	List(context.Context, user.Query) (user.Page, error)
+	Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error)
+	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
+	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
+}
+
+// Options of the routes.
+type Options struct {
+	Admin        Admin
+	Authenticate func(ctx context.Context, authorization string) (auth.Caller, error)
+	Log          *slog.Logger
+	// Ready names the check that fails at present, with its reason; nil when all pass.
+	Ready func(context.Context) (check string, err error)
+	// Verbose adds to a verbose readiness report; nil adds nothing.
+	Verbose func(context.Context) map[string]any
+	// Events takes CloudEvents in, Stream streams the change feed, Schemas serves the JSON
+	// Schemas of events; a nil one has no route.
+	Events, Stream, Schemas http.Handler
+	// AppendEvent appends an event as structured CloudEvents JSON.
+	AppendEvent func(dst []byte, e user.Event) []byte
+	// Observe is told of every answered request, for metrics; it may be nil.
+	Observe func(Served)
+	// Timeout ends a request; 0 is 300 s, which is also Knative's.
+	Timeout time.Duration
+	// MaxConcurrent bounds the requests that are worked on at once; others wait, and end
+	// with 503 when they wait too long. 0 is 500.
+	MaxConcurrent int
+	// FissionCompat serves requests by the headers of the router of the function replaced.
+	FissionCompat bool
+}
+
+// Served is an answered request, as metrics see it: no id or tag of a user in it.
+type Served struct {
+	Method, Route string // the route's pattern, "unknown" for none
+	Status        int
+	Duration      time.Duration
+}
+
+// API is the whole HTTP interface.
+type API struct {
+	http.Handler
+	options Options
+	cors    atomic.Pointer[cors.Cors]
+	gate    gate
+}
+
+// New composes the routes and what surrounds each of them, outermost first: the request's
+// id and log line, protection from panics, CORS, the deadline.
+func New(options Options, rules CORS) *API {
+	if options.Timeout == 0 {
+		options.Timeout = 300 * time.Second
+	}
+	a := &API{options: options, gate: newGate(options.MaxConcurrent)}
+	a.UseCORS(rules)
+	var h http.Handler = a.mux()
+	if options.FissionCompat {
+		h = fissionCompat(h)
+	}
+	h = a.deadline(h)
+	h = a.withCORS(h)
+	h = a.recovered(h)
+	a.Handler = a.logged(h)
+	return a
+}

@@ -1,0 +1,50 @@
+package httpapi
+
+import (
+	_ "embed"
+	"net/http"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+	"github.com/goccy/go-yaml"
+)
+
+func (a *API) livez(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, r, http.StatusOK, []byte(`{"status":"ok"}`))
+}
+
+// readyz names the failing check, so that a look at it tells where to look next.
+func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
+	status, report := http.StatusOK, map[string]any{"status": "ok"}
+	if check, err := a.options.Ready(r.Context()); err != nil {
+		infoOf(r.Context()).failure = err
+		status, report = http.StatusServiceUnavailable, map[string]any{"status": "failing", "check": check}
+		w.Header().Set("Retry-After", "1")
+	}
+	if r.URL.Query().Has("verbose") && a.options.Verbose != nil {
+		for name, value := range a.options.Verbose(r.Context()) {
+			report[name] = value
+		}
+	}
+	body, err := json.Marshal(report, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return writeJSON(w, r, status, body)
+}
+
+//go:embed openapi.yaml
+var openAPIDocument []byte
+
+// openAPIJSON is converted when it is first asked for: nothing that can wait is done
+// before the service is ready.
+var openAPIJSON = sync.OnceValues(func() ([]byte, error) { return yaml.YAMLToJSON(openAPIDocument) })
+
+func (a *API) openAPI(w http.ResponseWriter, r *http.Request) error {
+	document, err := openAPIJSON()
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, r, http.StatusOK, document)
+}

@@ -1,0 +1,126 @@
+package httpapi
+
+import (
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aiadmin/pkg/user"
+)
+
+func (a *API) history(w http.ResponseWriter, r *http.Request) error {
+	id, err := userID(r)
+	if err != nil {
+		return err
+	}
+	values, place, err := placeParameters(r, "cursor")
+	if err != nil {
+		return err
+	}
+	page, err := a.options.Admin.History(r.Context(), id, place.cursor, place.limit)
+	if err != nil {
+		return err
+	}
+	if page.Next != "" {
+		linkNext(w, r, values, "cursor", page.Next)
+	}
+	buffer := takeBuffer()
+	defer giveBuffer(buffer)
+	out := append(*buffer, `{"history":[`...)
+	for i, e := range page.Entries {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = appendHistory(out, &e.Event)
+	}
+	out = append(out, `],"page":`...)
+	*buffer = append(appendPage(out, place.limit, page.Next, nil, false), '}')
+	return writeJSON(w, r, http.StatusOK, *buffer)
+}
+
+func appendHistory(dst []byte, e *user.Event) []byte {
+	dst = append(dst, `{"version":`...)
+	dst = strconv.AppendInt(dst, e.Version, 10)
+	dst = append(dst, `,"type":"`+string(e.Type)+`","at":"`+user.FormatTime(e.At)+`","actor":`...)
+	dst, _ = jsontext.AppendQuote(dst, e.Actor) // its error only reports replaced invalid UTF-8
+	dst = append(dst, `,"causationId":`...)
+	dst, _ = jsontext.AppendQuote(dst, e.Cause)
+	dst = append(dst, `,"changed":`...)
+	return append(append(dst, e.Changes...), '}')
+}
+
+func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
+	if a.options.Stream != nil && wantsStream(r) {
+		a.options.Stream.ServeHTTP(w, r)
+		return nil
+	}
+	_, place, err := placeParameters(r, "after")
+	if err != nil {
+		return err
+	}
+	if err := a.gate.enter(r.Context()); err != nil {
+		return err
+	}
+	defer a.gate.leave()
+	page, err := a.options.Admin.Changes(r.Context(), place.cursor, place.limit)
+	if err != nil {
+		return err
+	}
+	buffer := takeBuffer()
+	defer giveBuffer(buffer)
+	out := append(*buffer, `{"changes":[`...)
+	for i, e := range page.Entries {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = a.options.AppendEvent(out, e.Event)
+	}
+	*buffer = append(out, `],"next":"`+page.Next+`"}`...)
+	return writeJSON(w, r, http.StatusOK, *buffer)
+}
+
+// wantsStream says whether the client asks for server-sent events.
+func wantsStream(r *http.Request) bool {
+	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		if mediaType, parameters, err := mime.ParseMediaType(accepted); err == nil && mediaType == "text/event-stream" && parameters["q"] != "0" {
+			return true
+		}
+	}
+	return false
+}
+
+type place struct {
+	cursor string
+	limit  int
+}
+
+// placeParameters reads the parameters of a list that has a place and a limit only.
+func placeParameters(r *http.Request, cursor string) (url.Values, place, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	found := place{limit: user.DefaultLimit}
+	var problems user.Problems
+	if err != nil {
+		problems.Add("query", "validation_format", "the query string is not well encoded")
+	}
+	for name, given := range values {
+		switch {
+		case name != cursor && name != "limit":
+			problems.Add(name, "validation_unknown_parameter", "is not a parameter of this list")
+		case len(given) > 1:
+			problems.Add(name, "validation_repeated_parameter", "can be given once")
+		case name == cursor:
+			found.cursor = given[0]
+		default:
+			n, err := strconv.Atoi(given[0])
+			if err != nil || n < 1 || n > user.MaxLimit {
+				problems.Add(name, "validation_out_of_range", "must be an integer from 1 to %d", user.MaxLimit)
+			}
+			found.limit = n
+		}
+	}
+	return values, found, problems.Err()
+}

@@ -1,0 +1,175 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/user"
+)
+
+// info is what is known of a request while it is served; handlers fill it in for its log line.
+type info struct {
+	id, route, actor string
+	started          time.Time
+	failure          error
+}
+
+type infoKey struct{}
+
+func infoOf(ctx context.Context) *info {
+	if known, ok := ctx.Value(infoKey{}).(*info); ok {
+		return known
+	}
+	return &info{}
+}
+
+// RequestID is the id of the request being served.
+func RequestID(ctx context.Context) string { return infoOf(ctx).id }
+
+// Actor is the name of who makes the request being served.
+func Actor(ctx context.Context) string { return infoOf(ctx).actor }
+
+// logged gives every request its id, and writes its line when it has been answered.
+func (a *API) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request := &info{id: requestID(r.Header.Get("X-Request-Id")), route: "unknown", started: time.Now()}
+		w.Header().Set("X-Request-Id", request.id)
+		answer := &recorder{ResponseWriter: w}
+		defer a.report(r, request, answer)
+		next.ServeHTTP(answer, r.WithContext(context.WithValue(r.Context(), infoKey{}, request)))
+	})
+}
+
+func (a *API) report(r *http.Request, request *info, answer *recorder) {
+	took := time.Since(request.started)
+	status := answer.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if errors.Is(request.failure, context.Canceled) {
+		status = statusClientGone
+	}
+	if a.options.Observe != nil {
+		a.options.Observe(Served{r.Method, request.route, status, took})
+	}
+	level := slog.LevelInfo
+	if status >= 500 {
+		level = slog.LevelError
+	} else if request.route == "/livez" || request.route == "/readyz" {
+		level = slog.LevelDebug // probes come every few seconds, for ever
+	}
+	attributes := []slog.Attr{slog.String("requestId", request.id), slog.String("method", r.Method),
+		slog.String("route", request.route), slog.Int("status", status), slog.Duration("duration", took),
+		slog.Int64("bytes", answer.bytes), slog.String("actor", request.actor)}
+	if request.failure != nil {
+		attributes = append(attributes, slog.String("error", request.failure.Error()))
+	}
+	a.options.Log.LogAttrs(r.Context(), level, "request", attributes...)
+}
+
+// requestID keeps an id that the request brought when it is sane: it ends up in logs and
+// headers of ours.
+func requestID(brought string) string {
+	if len(brought) < 1 || len(brought) > 128 {
+		return uuid.NewString()
+	}
+	for _, c := range []byte(brought) {
+		if c <= ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' {
+			return uuid.NewString()
+		}
+	}
+	return brought
+}
+
+// recovered turns a panic into an internal error: one request's fault ends no other's.
+func (a *API) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			fault := recover()
+			if fault == nil {
+				return
+			}
+			if err, ok := fault.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(fault)
+			}
+			a.options.Log.ErrorContext(r.Context(), "panic", "requestId", RequestID(r.Context()), "stack", string(debug.Stack()))
+			a.Problem(w, r, fmt.Errorf("panic: %v", fault))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// deadline ends a request's work in time, also the reading of a body that trickles in.
+func (a *API) deadline(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), a.options.Timeout)
+		defer cancel()
+		end := time.Now().Add(a.options.Timeout)
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(end) // not all writers of tests have one
+		_ = control.SetWriteDeadline(end.Add(writeGrace))
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// writeGrace is the time to write the answer that says that time is up.
+const writeGrace = 5 * time.Second
+
+// authorize checks who is calling and whether they may.
+func (a *API) authorize(r *http.Request, scope auth.Scope) error {
+	if scope == "" {
+		return nil
+	}
+	caller, err := a.options.Authenticate(r.Context(), r.Header.Get("Authorization"))
+	switch {
+	case errors.Is(err, auth.ErrMissing):
+		return user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
+	case errors.Is(err, auth.ErrUnauthenticated):
+		return user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
+	case r.Context().Err() != nil:
+		return r.Context().Err()
+	case err != nil:
+		return user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
+	}
+	infoOf(r.Context()).actor = caller.Name
+	if !caller.Can(scope) {
+		return user.Errorf(user.Forbidden, "this needs the scope %s", scope)
+	}
+	return nil
+}
+
+// recorder notes what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= 200 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,123 @@
+package httpapi
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/user"
+)
+
+// endpoint serves one method of a route.
+type endpoint struct {
+	scope auth.Scope // empty: open to all
+	serve func(http.ResponseWriter, *http.Request) error
+	// waits says that the endpoint does work that is bounded in number: see gate.
+	waits bool
+}
+
+// routes lists every path with its methods: all that the service answers.
+func (a *API) routes() map[string]map[string]endpoint {
+	const users, one = "/ai/admin/users", "/ai/admin/users/{UserID}"
+	routes := map[string]map[string]endpoint{
+		users: {
+			"GET":  {auth.UsersRead, a.list, true},
+			"POST": {auth.UsersWrite, a.create, true},
+		},
+		one: {
+			"GET":    {auth.UsersRead, a.get, true},
+			"PUT":    {auth.UsersWrite, a.put, true},
+			"PATCH":  {auth.UsersWrite, a.patch, true},
+			"DELETE": {auth.UsersWrite, a.delete, true},
+		},
+		one + "/credentials/{provider}": {"GET": {auth.CredentialsRead, a.reveal, true}},
+		one + "/history":                {"GET": {auth.UsersRead, a.history, true}},
+		"/ai/admin/changes":             {"GET": {auth.UsersRead, a.changes, false}},
+		"/openapi.json":                 {"GET": {"", a.openAPI, false}},
+		"/livez":                        {"GET": {"", a.livez, false}},
+		"/readyz":                       {"GET": {"", a.readyz, false}},
+	}
+	if a.options.Events != nil {
+		events := map[string]endpoint{"POST": {auth.EventsSend, plain(a.options.Events), true}}
+		routes["/ai/admin/events"], routes["/{$}"] = events, events
+	}
+	if a.options.Schemas != nil {
+		routes["/ai/admin/schemas/{name}"] = map[string]endpoint{"GET": {"", plain(a.options.Schemas), false}}
+	}
+	return routes
+}
+
+func plain(h http.Handler) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h.ServeHTTP(w, r)
+		return nil
+	}
+}
+
+func (a *API) mux() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, methods := range a.routes() {
+		mux.Handle(pattern, a.dispatch(pattern, methods))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		a.Problem(w, r, user.Errorf(user.NotFound, "no such route: GET /openapi.json lists them all"))
+	})
+	return uncleaned(mux)
+}
+
+// uncleaned keeps ServeMux from redirecting a path with // or .. in it: such a path is
+// no route of ours, and a redirect would lose the body.
+func uncleaned(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path := r.URL.Path; strings.Contains(path, "//") || strings.Contains(path, "/.") || !strings.HasPrefix(path, "/") {
+			r = r.Clone(r.Context())
+			r.URL.Path, r.URL.RawPath = "/unknown/route", ""
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// dispatch picks the method's endpoint, checks who is calling and what they may do, and
+// answers what the endpoint returns as an error.
+func (a *API) dispatch(pattern string, methods map[string]endpoint) http.Handler {
+	allow := allowed(methods)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request := infoOf(r.Context())
+		request.route = strings.TrimSuffix(pattern, "{$}")
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		e, ok := methods[method]
+		if !ok {
+			w.Header().Set("Allow", allow)
+			a.Problem(w, r, user.Errorf(user.MethodNotAllowed, "this route takes %s", allow))
+			return
+		}
+		if err := a.authorize(r, e.scope); err != nil {
+			a.Problem(w, r, err)
+			return
+		}
+		if err := a.admit(r, e); err != nil {
+			a.Problem(w, r, err)
+			return
+		}
+		if e.waits {
+			defer a.gate.leave()
+		}
+		if err := e.serve(w, r); err != nil {
+			a.Problem(w, r, err)
+		}
+	})
+}
+
+func allowed(methods map[string]endpoint) string {
+	names := slices.Collect(maps.Keys(methods))
+	if _, ok := methods["GET"]; ok {
+		names = append(names, "HEAD")
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

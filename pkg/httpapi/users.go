@@ -1,0 +1,230 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/user"
+)
+
+const usersPath = "/ai/admin/users"
+
+// userID is the id in the path; what is no UUID names no user.
+func userID(r *http.Request) (uuid.UUID, error) {
+	id, ok := user.ParseID(r.PathValue("UserID"))
+	if !ok {
+		return id, user.Errorf(user.NotFound, "no such user: an id is a UUID")
+	}
+	return id, nil
+}
+
+func (a *API) create(w http.ResponseWriter, r *http.Request) error {
+	body, err := readBody(w, r, "application/json")
+	if err != nil {
+		return err
+	}
+	change, err := user.ParseCreate(body)
+	if err != nil {
+		return err
+	}
+	claim, err := claimOf(r, body)
+	if err != nil {
+		return err
+	}
+	outcome, err := a.options.Admin.Apply(r.Context(), user.Command{Change: change, Claim: claim,
+		Actor: Actor(r.Context()), Cause: RequestID(r.Context())})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", usersPath+"/"+outcome.Event.UserID.String())
+	if outcome.Replayed {
+		w.Header().Set("Idempotency-Replayed", "true")
+		return writeUser(w, r, http.StatusCreated, outcome.Event.Version, outcome.Event.UserJSON())
+	}
+	return writeUser(w, r, http.StatusCreated, outcome.User.Version, outcome.User.AppendJSON(nil))
+}
+
+func (a *API) put(w http.ResponseWriter, r *http.Request) error {
+	return a.update(w, r, "application/json")
+}
+
+func (a *API) patch(w http.ResponseWriter, r *http.Request) error {
+	return a.update(w, r, "application/merge-patch+json")
+}
+
+func (a *API) update(w http.ResponseWriter, r *http.Request, mediaType string) error {
+	id, err := userID(r)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(w, r, mediaType)
+	if err != nil {
+		return err
+	}
+	change, err := user.ParseUpdate(body)
+	if err != nil {
+		return err
+	}
+	change.For(id)
+	condition, err := ifMatch(r)
+	if err != nil {
+		return err
+	}
+	outcome, err := a.options.Admin.Apply(r.Context(), user.Command{Change: change, User: user.Ref{ID: id},
+		IfMatch: condition, Actor: Actor(r.Context()), Cause: RequestID(r.Context())})
+	if err != nil {
+		return err
+	}
+	return writeUser(w, r, http.StatusOK, outcome.User.Version, outcome.User.AppendJSON(nil))
+}
+
+func (a *API) delete(w http.ResponseWriter, r *http.Request) error {
+	id, err := userID(r)
+	if err != nil {
+		return err
+	}
+	condition, err := ifMatch(r)
+	if err != nil {
+		return err
+	}
+	if _, err := a.options.Admin.Apply(r.Context(), user.Command{Change: user.Delete{}, User: user.Ref{ID: id},
+		IfMatch: condition, Actor: Actor(r.Context()), Cause: RequestID(r.Context())}); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *API) get(w http.ResponseWriter, r *http.Request) error {
+	id, err := userID(r)
+	if err != nil {
+		return err
+	}
+	u, err := a.options.Admin.Get(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if unmodified(r, u.Version) {
+		w.Header().Set("ETag", etag(u.Version))
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	buffer := takeBuffer()
+	defer giveBuffer(buffer)
+	*buffer = u.AppendJSON(*buffer)
+	return writeUser(w, r, http.StatusOK, u.Version, *buffer)
+}
+
+func (a *API) list(w http.ResponseWriter, r *http.Request) error {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return user.Problems{{Field: "query", Code: "validation_format", Message: "the query string is not well encoded"}}.Err()
+	}
+	query, err := user.ParseQuery(values)
+	if err != nil {
+		return err
+	}
+	page, err := a.options.Admin.List(r.Context(), query)
+	if err != nil {
+		return err
+	}
+	next := ""
+	if page.More {
+		next = query.CursorAfter(page.Users[len(page.Users)-1])
+		linkNext(w, r, values, "cursor", next)
+	}
+	buffer := takeBuffer()
+	defer giveBuffer(buffer)
+	out := append(*buffer, `{"users":[`...)
+	for i, u := range page.Users {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = u.AppendJSON(out)
+	}
+	out = append(out, `],"page":`...)
+	out = appendPage(out, query.Limit, next, page.Total, page.TotalIsExact)
+	*buffer = append(out, '}')
+	return writeJSON(w, r, http.StatusOK, *buffer)
+}
+
+func appendPage(dst []byte, limit int, next string, total *int64, exact bool) []byte {
+	dst = append(dst, `{"limit":`...)
+	dst = strconv.AppendInt(dst, int64(limit), 10)
+	dst = append(dst, `,"next":`...)
+	if next == "" {
+		dst = append(dst, "null"...)
+	} else {
+		dst = append(append(append(dst, '"'), next...), '"') // base64url needs no escape
+	}
+	dst = append(dst, `,"total":`...)
+	if total == nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = strconv.AppendInt(dst, *total, 10)
+	}
+	dst = append(dst, `,"totalIsExact":`...)
+	return append(strconv.AppendBool(dst, exact), '}')
+}
+
+// linkNext names the next page (RFC 8288), which keeps every parameter but the place.
+func linkNext(w http.ResponseWriter, r *http.Request, values url.Values, parameter, cursor string) {
+	values.Del("page")
+	values.Set(parameter, cursor)
+	w.Header().Set("Link", "<"+r.URL.EscapedPath()+"?"+values.Encode()+`>; rel="next"`)
+}
+
+func (a *API) reveal(w http.ResponseWriter, r *http.Request) error {
+	id, err := userID(r)
+	if err != nil {
+		return err
+	}
+	provider := r.PathValue("provider")
+	plain, err := a.options.Admin.Reveal(r.Context(), id, provider)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(map[string]string{"provider": provider, "secret": plain.Reveal()}, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return writeJSON(w, r, http.StatusOK, body)
+}
+
+func writeUser(w http.ResponseWriter, r *http.Request, status int, version int64, body jsontext.Value) error {
+	w.Header().Set("ETag", etag(version))
+	return writeJSON(w, r, status, body)
+}
+
+// writeJSON answers a body. When it cannot be written the client is gone, which is for
+// the log alone.
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil && r.Method != http.MethodHead {
+		infoOf(r.Context()).failure = err
+	}
+	return nil
+}
+
+// maxKeptBuffer keeps one huge answer from holding on to its memory.
+const maxKeptBuffer = 256 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+func takeBuffer() *[]byte { return buffers.Get().(*[]byte) } //nolint:forcetypeassert // the pool holds nothing else
+
+func giveBuffer(b *[]byte) {
+	if cap(*b) <= maxKeptBuffer {
+		*b = (*b)[:0]
+		buffers.Put(b)
+	}
+}
