@@ -218,7 +218,7 @@ func TestEveryRouteIsThere(t *testing.T) {
 		"GET /ai/admin/users/{UserID}/history":                read,
 		"GET /ai/admin/changes":                               read,
 		"POST /ai/admin/events":                               send, "POST /": send,
-		"GET /openapi.json": {}, "GET /livez": {}, "GET /readyz": {},
+		"GET /ai/admin/schemas/{name}": {}, "GET /openapi.json": {}, "GET /livez": {}, "GET /readyz": {},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
