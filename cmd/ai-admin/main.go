@@ -19,6 +19,8 @@ var version = "dev"
 
 // cli lists the commands; each one lives in the file of its name.
 type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Serve users over HTTP; this is what the image runs."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema."`
 	Token   tokenCmd   `cmd:"" help:"Make a bearer token and its entry in tokens.json."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"aiadmin/pkg/app"
+)
+
+type migrateCmd struct {
+	Mounts string `help:"Folder of the mounted volumes." default:"/etc/ai-admin" placeholder:"DIR"`
+}
+
+// Help is the text that migrate --help ends with.
+func (migrateCmd) Help() string {
+	return `Brings the database to this version's schema and ends; for a Job that runs before a
+rollout, with database.migrateOnStart: false. Any number of copies may run at once.`
+}
+
+func (c migrateCmd) Run(ctx context.Context, s streams) error {
+	db, err := app.OpenStore(c.Mounts)
+	if err != nil {
+		return misconfigured(err)
+	}
+	defer func() { _ = db.Close() }()
+	applied, err := db.Migrate(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range applied {
+		fmt.Fprintln(s.out, "applied", name)
+	}
+	_, err = fmt.Fprintf(s.out, "%d migrations applied, the database is up to date\n", len(applied))
+	return err
+}

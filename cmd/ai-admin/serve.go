@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"aiadmin/pkg/app"
+)
+
+type serveCmd struct {
+	Mounts         string        `help:"Folder of the mounted volumes: postgres, vault, auth, config." default:"/etc/ai-admin" placeholder:"DIR"`
+	Port           int           `help:"Port to serve on." default:"8080" env:"PORT"`
+	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
+	DrainDelay     time.Duration `help:"How long to go on accepting requests after SIGTERM." default:"1s"`
+}
+
+// Help is the text that serve --help ends with.
+func (serveCmd) Help() string {
+	return `Serves until SIGTERM, then finishes the requests in flight and exits with 0.
+Missing or malformed mounts end it with exit code 2 and one line per problem.
+Besides PORT, only what Knative sets is read from the environment: K_SINK (where
+events go), K_CE_OVERRIDES, K_SERVICE and K_REVISION.`
+}
+
+func (c serveCmd) Run(ctx context.Context, s streams) error {
+	return misconfigured(app.Serve(ctx, app.ServeOptions{
+		Options: app.Options{Mounts: c.Mounts, Log: s.out, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
+			Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES"),
+			Service: os.Getenv("K_SERVICE"), Revision: os.Getenv("K_REVISION")}},
+		Address: net.JoinHostPort("", strconv.Itoa(c.Port)), DrainDelay: c.DrainDelay,
+	}))
+}
+
+// misconfigured gives wrong mounts their exit code.
+func misconfigured(err error) error {
+	if mounts, ok := errors.AsType[app.MountError](err); ok {
+		return exitError{2, mounts}
+	}
+	return err
+}

@@ -1,0 +1,102 @@
+package app
+
+import (
+	"database/sql"
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"aiadmin/pkg/httpapi"
+)
+
+// metrics are the service's own figures. No label holds a user's id or tag: their number
+// has no bound, and metrics are read by more people than users are.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	refused  prometheus.Counter
+	reloads  *prometheus.CounterVec
+}
+
+func newMetrics(stats func() sql.DBStats) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_http_requests_total",
+			Help: "Requests answered, by method, route pattern and status."}, []string{"method", "route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ai_admin_http_request_duration_seconds",
+			Help: "Time from a request's first byte to its answer's last, by route pattern.",
+			// Half a millisecond is a read at rest; 300 s is the longest a request may take.
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 300}}, []string{"route"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "ai_admin_vault_refused_total",
+			Help: "Sealed values that could not be opened: tampered with, copied, or of an unknown key."}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_mount_reloads_total",
+			Help: "Changes of a mounted volume, by whether they were taken up or refused."}, []string{"volume", "result"}),
+	}
+	m.registry.MustRegister(m.requests, m.duration, m.refused, m.reloads, poolCollector{stats},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) served(s httpapi.Served) {
+	m.requests.WithLabelValues(methodLabel(s.Method), s.Route, strconv.Itoa(s.Status)).Inc()
+	m.duration.WithLabelValues(s.Route).Observe(s.Duration.Seconds())
+}
+
+// methodLabel keeps made-up methods from making a label value each.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
+}
+
+func (m *metrics) reloaded(volume string, err error) {
+	result := "taken"
+	if err != nil {
+		result = "refused"
+	}
+	m.reloads.WithLabelValues(volume, result).Inc()
+}
+
+func (m *metrics) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// poolCollector reads the connection pool's figures when they are asked for.
+type poolCollector struct{ stats func() sql.DBStats }
+
+var (
+	poolOpen  = prometheus.NewDesc("ai_admin_database_connections_open", "Open database connections.", nil, nil)
+	poolInUse = prometheus.NewDesc("ai_admin_database_connections_in_use", "Database connections at work.", nil, nil)
+	poolMax   = prometheus.NewDesc("ai_admin_database_connections_max", "The most database connections there may be.", nil, nil)
+	poolWaits = prometheus.NewDesc("ai_admin_database_waits_total", "Times a request waited for a database connection.", nil, nil)
+	poolTime  = prometheus.NewDesc("ai_admin_database_wait_seconds_total", "Time that requests waited for a database connection.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (c poolCollector) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, out) }
+
+// Collect implements [prometheus.Collector].
+func (c poolCollector) Collect(out chan<- prometheus.Metric) {
+	s := c.stats()
+	for _, m := range []struct {
+		desc  *prometheus.Desc
+		kind  prometheus.ValueType
+		value float64
+	}{
+		{poolOpen, prometheus.GaugeValue, float64(s.OpenConnections)},
+		{poolInUse, prometheus.GaugeValue, float64(s.InUse)},
+		{poolMax, prometheus.GaugeValue, float64(s.MaxOpenConnections)},
+		{poolWaits, prometheus.CounterValue, float64(s.WaitCount)},
+		{poolTime, prometheus.CounterValue, s.WaitDuration.Seconds()},
+	} {
+		out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value)
+	}
+}

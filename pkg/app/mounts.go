@@ -1,0 +1,83 @@
+package app
+
+import (
+	"errors"
+	"path/filepath"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/config"
+	"aiadmin/pkg/mount"
+	"aiadmin/pkg/vault"
+)
+
+// DefaultMounts is the folder that the volumes are mounted under.
+const DefaultMounts = "/etc/ai-admin"
+
+// Mounts are the service's volumes, each with its last good value.
+type Mounts struct {
+	Config   *mount.Volume[config.Config]
+	Postgres *mount.Volume[config.Postgres]
+	Vault    *mount.Volume[*vault.KeyRing]
+	Auth     *mount.Volume[[]auth.Token]
+}
+
+// MountError is all that is wrong with the mounts: a line per problem, each naming the
+// file and what is expected there.
+type MountError struct{ error }
+
+// OpenMounts reads the volumes under root. Its error is a [MountError].
+func OpenMounts(root string) (*Mounts, error) {
+	var m Mounts
+	var problems [5]error
+	m.Config, problems[0] = mount.Open(filepath.Join(root, "config"), config.Parse)
+	m.Postgres, problems[1] = openPostgres(root)
+	m.Vault, problems[2] = mount.Open(filepath.Join(root, "vault"), vault.ParseKeyRing)
+	m.Auth, problems[3] = mount.Open(filepath.Join(root, "auth"), auth.ParseTokens)
+	if problems[0] == nil && problems[3] == nil {
+		problems[4] = somebodyMayEnter(root, m.Config.Value(), m.Auth.Value())
+	}
+	if err := errors.Join(problems[:]...); err != nil {
+		return nil, MountError{err}
+	}
+	return &m, nil
+}
+
+// somebodyMayEnter refuses a service that nobody could use, or that everybody could
+// without anybody having said so.
+func somebodyMayEnter(root string, c config.Config, tokens []auth.Token) error {
+	if c.Auth == config.AuthDisabled || len(c.OIDC) > 0 || len(tokens) > 0 {
+		return nil
+	}
+	return errors.New(filepath.Join(root, "auth", "tokens.json") +
+		": expected tokens (ai-admin token makes one), or oidc or auth: disabled in " + filepath.Join(root, "config", "config.yaml"))
+}
+
+func (m *Mounts) volumes() []mount.Refresher {
+	return []mount.Refresher{m.Config, m.Postgres, m.Vault, m.Auth}
+}
+
+// refused is the first problem with what is mounted at present, nil when all is in use.
+func (m *Mounts) refused() error {
+	return errors.Join(m.Config.Err(), m.Postgres.Err(), m.Vault.Err(), m.Auth.Err())
+}
+
+func issuers(configured []config.OIDC) []auth.Issuer {
+	var all []auth.Issuer
+	for _, o := range configured {
+		issuer := auth.Issuer{Issuer: o.Issuer, Audience: o.Audience}
+		for _, g := range o.Scopes {
+			grant := auth.Grant{Claim: g.Claim, Value: g.Value}
+			for _, scope := range g.Grant {
+				grant.Scopes = append(grant.Scopes, auth.Scope(scope))
+			}
+			issuer.Grants = append(issuer.Grants, grant)
+		}
+		all = append(all, issuer)
+	}
+	return all
+}
+
+func openPostgres(root string) (*mount.Volume[config.Postgres], error) {
+	dir := filepath.Join(root, "postgres")
+	return mount.Open(dir, config.ParsePostgres(dir))
+}
