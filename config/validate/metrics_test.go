@@ -1,0 +1,59 @@
+package validate
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// exportedMetrics reads the product's source for the names it registers: Name in a
+// composite literal of client_golang's …Opts, and the first argument of NewDesc. A scrape
+// would miss those that have counted nothing yet.
+func exportedMetrics(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir("../../pkg", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			names = append(names, metricNames(n)...)
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func metricNames(n ast.Node) (names []string) {
+	literal := func(e ast.Expr) {
+		if basic, ok := e.(*ast.BasicLit); ok && basic.Kind == token.STRING {
+			if name, err := strconv.Unquote(basic.Value); err == nil && strings.HasPrefix(name, "ai_admin_") {
+				names = append(names, name)
+			}
+		}
+	}
+	switch n := n.(type) {
+	case *ast.KeyValueExpr:
+		if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Name" {
+			literal(n.Value)
+		}
+	case *ast.CallExpr:
+		for _, argument := range n.Args {
+			literal(argument)
+		}
+	}
+	return names
+}
