@@ -4,20 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"aiadmin/pkg/secret"
 )
 
 const defaultPort = 5432
-
-var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
 // pgFiles is what the postgres volume may hold; other names that start with PG_ are
 // taken for misspelt ones.
@@ -58,13 +53,6 @@ func (f *pgReader) checkNames() {
 			f.fail(name, "unknown key; the keys here are "+strings.Join(pgFiles, ", "))
 		}
 	}
-}
-
-// byURL passes over an empty PG_URL that a template left beside the PG_* files.
-func (f *pgReader) byURL() bool {
-	url, mounted := f.files["PG_URL"]
-	_, byHost := f.files["PG_HOST"]
-	return url != "" || mounted && !byHost
 }
 
 func (f *pgReader) settings(dir string) Postgres {
@@ -116,63 +104,3 @@ func (f *pgReader) port() uint16 {
 }
 
 func portText(port uint16) string { return strconv.Itoa(int(port)) }
-
-// sslMode defaults to the strictest mode that the mounted files allow for: with a CA, the
-// server must be who it says; without one, TLS is used where the server has it.
-func (f *pgReader) sslMode(rootCA string) string {
-	mode := f.files["PG_SSLMODE"]
-	verifies := slices.Contains([]string{"require", "verify-ca", "verify-full"}, mode)
-	switch {
-	case mode == "" && rootCA != "":
-		return "verify-full"
-	case mode == "":
-		return "prefer"
-	case !slices.Contains(sslModes, mode):
-		f.fail("PG_SSLMODE", "must be one of "+strings.Join(sslModes, ", "))
-	case rootCA != "" && !verifies:
-		f.fail("PG_SSLMODE", "must be verify-full, verify-ca or require beside PG_SSLROOTCERT: the other modes check no certificate")
-	}
-	return mode
-}
-
-// url takes PG_URL as it is. The driver's own error may quote the password.
-func (f *pgReader) url() Postgres {
-	for _, file := range pgFiles {
-		if f.files[file] != "" && file != "PG_URL" {
-			f.fail(file, "must not be there beside PG_URL, which says it all")
-		}
-	}
-	url := f.files["PG_URL"]
-	config, err := pgconn.ParseConfig(url)
-	if err != nil || !urlNamesHost(url) || config.Database == "" {
-		f.fail("PG_URL", "must be postgres://user:password@host:port/database?sslmode=verify-full, with special characters percent-encoded, and what it names in sslrootcert must be a readable certificate")
-		return Postgres{}
-	}
-	return Postgres{Host: config.Host, Port: config.Port, Database: config.Database, User: config.User,
-		Password: secret.New(config.Password), URL: secret.New(url)}
-}
-
-// urlNamesHost refuses keyword/value strings, and URLs that leave the host to libpq's
-// defaults.
-func urlNamesHost(url string) bool {
-	scheme, rest, _ := strings.Cut(url, "://")
-	host, _, _ := strings.Cut(rest, "/")
-	return (scheme == "postgres" || scheme == "postgresql") && (host != "" || strings.Contains(rest, "host="))
-}
-
-func (f *pgReader) rootCA(dir string) (file, pem string) {
-	written := f.files["PG_SSLROOTCERT"]
-	switch {
-	case written == "" || written == "system":
-		return written, ""
-	case strings.HasPrefix(written, "-----BEGIN"):
-		if !isCertificate([]byte(written)) {
-			f.fail("PG_SSLROOTCERT", wantCA)
-		}
-		return filepath.Join(dir, "PG_SSLROOTCERT"), written
-	}
-	if !isCertificateFile(written) {
-		f.fail("PG_SSLROOTCERT", wantCA)
-	}
-	return written, ""
-}
