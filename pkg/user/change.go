@@ -33,7 +33,7 @@ type Update struct {
 }
 
 // Delete removes a user for good.
-type Delete struct{}
+type Delete struct{ problems Problems }
 
 // ParseCreate decodes the body of a creation. Malformed JSON is its error; what is wrong
 // with the content is Validate's to say.
@@ -75,12 +75,14 @@ func (u Update) Validate() error {
 // For notes a problem when the body names another user than the one addressed.
 func (u *Update) For(id uuid.UUID) {
 	if u.ID.Set && u.ID.Value != id {
-		u.problems.Add("id", codeMismatch, "must be the id of the user addressed, or left out")
+		u.problems.Add("id", codeMismatch, mustBeAddressed)
 	}
 }
 
+const mustBeAddressed = "must be the id of the user addressed, or left out"
+
 // Validate implements [Change].
-func (Delete) Validate() error { return nil }
+func (d Delete) Validate() error { return d.problems.Err() }
 
 // Apply makes the user; a problem of the whole (metadata too large) is an [Invalid] error.
 func (c Create) Apply(stamp Stamp) (*User, error) {

@@ -46,3 +46,9 @@ type ChangesPage struct {
 	Entries []LogEntry
 	Next    string // where to go on: also on the last page, for what comes later
 }
+
+// Result is what became of one command among several: its outcome, or why it was refused.
+type Result struct {
+	Outcome
+	Err error
+}
