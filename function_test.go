@@ -1,0 +1,129 @@
+package function_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	function "aiadmin"
+	"aiadmin/pkg/mount"
+)
+
+// The shapes of func-go's Handler, Starter, Stopper, ReadinessReporter and
+// LivenessReporter (v0.21.3): what it does not find it leaves out without a word.
+// config/packaging builds and runs against the real ones.
+var _ interface {
+	Handle(http.ResponseWriter, *http.Request)
+	Start(context.Context, map[string]string) error
+	Stop(context.Context) error
+	Ready(context.Context) (bool, error)
+	Alive(context.Context) (bool, error)
+} = function.New()
+
+// mounts lays out volumes that name a database which is not there: what is tested here
+// needs none.
+func mounts(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	for volume, files := range map[string]map[string]string{
+		"postgres": {"PG_URL": "postgres://nobody:nothing@127.0.0.1:1/none?sslmode=disable"},
+		"vault":    {"PRIMARY": "k", "k": strings.Repeat("00", 32)},
+		"config":   {"config.yaml": "auth: disabled\nmetricsPort: 0\n"},
+	} {
+		if err := mount.Write(filepath.Join(root, volume), files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func start(t *testing.T) *function.Function {
+	t.Helper()
+	f := function.New()
+	if err := f.Start(t.Context(), map[string]string{"mounts": mounts(t)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func TestBeforeStartNothingFails(t *testing.T) {
+	t.Parallel()
+	f := function.New()
+	answer := httptest.NewRecorder()
+	f.Handle(answer, httptest.NewRequest(http.MethodGet, "/livez", nil))
+	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" {
+		t.Errorf("Handle answers %d", answer.Code)
+	}
+	if ready, err := f.Ready(t.Context()); ready || err != nil {
+		t.Errorf("Ready = %v, %v", ready, err)
+	}
+	if err := f.Stop(t.Context()); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+}
+
+func TestServesTheApp(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	answer := httptest.NewRecorder()
+	f.Handle(answer, httptest.NewRequest(http.MethodGet, "/livez", nil))
+	if answer.Code != http.StatusOK {
+		t.Errorf("/livez answers %d", answer.Code)
+	}
+	if alive, err := f.Alive(t.Context()); !alive || err != nil {
+		t.Errorf("Alive = %v, %v", alive, err)
+	}
+	if ready, err := f.Ready(t.Context()); ready || err != nil {
+		t.Errorf("Ready = %v, %v without a database: func's server makes a 500 of an error", ready, err)
+	}
+}
+
+func TestWrongMountsAreNamed(t *testing.T) {
+	t.Parallel()
+	err := function.New().Start(t.Context(), map[string]string{"mounts": t.TempDir()})
+	if err == nil || !strings.Contains(err.Error(), "PG_HOST") {
+		t.Errorf("got error %v, want one that names what is missing", err)
+	}
+}
+
+// TestOutlivesTheServersDeadlines sends a body that takes longer than the server's read
+// and write timeouts, as func's server has them, but shorter.
+func TestOutlivesTheServersDeadlines(t *testing.T) {
+	t.Parallel()
+	const timeout = 200 * time.Millisecond
+	server := httptest.NewUnstartedServer(http.HandlerFunc(start(t).Handle))
+	server.Config.ReadTimeout, server.Config.WriteTimeout = timeout, timeout
+	server.Start()
+	defer server.Close()
+
+	body, slow := io.Pipe()
+	go func() {
+		for _, piece := range []string{"{", `"tag": `, `"ada", `, `"nam`, `e": "Ada"`, "}"} {
+			_, _ = io.WriteString(slow, piece)
+			time.Sleep(timeout / 2)
+		}
+		_ = slow.Close()
+	}()
+	answer, err := http.Post(server.URL+"/ai/admin/users", "application/json", body)
+	if err != nil {
+		t.Fatalf("the server's deadline cut the request off: %v", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusServiceUnavailable { // the whole body was read, the database is away
+		t.Errorf("got status %d", answer.StatusCode)
+	}
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
