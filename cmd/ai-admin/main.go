@@ -21,6 +21,7 @@ var version = "dev"
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Serve users over HTTP; this is what the image runs."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema."`
+	Rotate  rotateCmd  `cmd:"" help:"Seal every stored credential with the primary vault key."`
 	Token   tokenCmd   `cmd:"" help:"Make a bearer token and its entry in tokens.json."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -116,7 +116,7 @@ func (l sealing) withSame() user.Stamp {
 
 // write assembles what the store has to do for a change from before (nil for a creation).
 func (s *Service) write(before, after *user.User, command user.Command, patch user.Patch, l sealing) (store.Write, error) {
-	write := store.Write{User: after, Event: user.Recorded(before, after, command),
+	write := store.Write{Before: before, User: after, Event: user.Recorded(before, after, command),
 		Claim: command.Claim, Expires: s.expiry(command.Claim)}
 	if before == nil {
 		before = &user.User{}

@@ -30,11 +30,16 @@ func (s *Service) Reveal(ctx context.Context, id uuid.UUID, provider string) (se
 	}
 	plain, err := s.keys.Load().Open(id.String(), provider, stored)
 	if err != nil {
-		s.options.Refused()
-		s.options.Log.ErrorContext(ctx, "a sealed value was refused", "user", id, "provider", provider, "error", err)
+		s.refused(ctx, id, provider, err)
 		return secret.Text{}, fmt.Errorf("credential of %s for %s: %w", id, provider, err)
 	}
 	return plain, nil
+}
+
+// refused tells of a sealed value that could not be opened, which nothing else stops for.
+func (s *Service) refused(ctx context.Context, id uuid.UUID, provider string, err error) {
+	s.options.Refused()
+	s.options.Log.ErrorContext(ctx, "a sealed value was refused", "user", id, "provider", provider, "error", err)
 }
 
 // History returns who changed what about a user, also after its deletion.

@@ -1,8 +1,18 @@
 package app
 
 import (
+	"io"
+	"log/slog"
+	"path/filepath"
+
+	"aiadmin/pkg/admin"
+	"aiadmin/pkg/mount"
 	"aiadmin/pkg/store"
+	"aiadmin/pkg/vault"
 )
+
+// toolConnections is enough for a command that runs beside the service.
+const toolConnections = 4
 
 // OpenStore opens the database that the postgres volume under root names, for commands
 // that need nothing else. Wrong mounts are a [MountError].
@@ -11,5 +21,20 @@ func OpenStore(root string) (*store.Store, error) {
 	if err != nil {
 		return nil, MountError{err}
 	}
-	return store.Open(store.Options{ConnString: volume.Value().ConnString().Reveal(), MaxConnections: 4})
+	return store.Open(store.Options{ConnString: volume.Value().ConnString().Reveal(), MaxConnections: toolConnections})
+}
+
+// OpenAdmin opens the service's logic for a command, with its log going to w; closing it
+// is the caller's.
+func OpenAdmin(root string, w io.Writer) (service *admin.Service, closeStore func(), err error) {
+	keys, err := mount.Open(filepath.Join(root, "vault"), vault.ParseKeyRing)
+	if err != nil {
+		return nil, nil, MountError{err}
+	}
+	db, err := OpenStore(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	service = admin.New(db, keys.Value(), admin.Retention{}, admin.Options{Log: slog.New(slog.NewTextHandler(w, nil))})
+	return service, func() { _ = db.Close() }, nil
 }

@@ -14,8 +14,11 @@ import (
 
 // Write is a user after a change, with the event of the change.
 type Write struct {
-	User  *user.User
-	Event user.Event
+	// Before is the user as read, nil for a creation. The write is Missed unless the stored
+	// version, and the credentials that rotation may have resealed, are still the same.
+	Before *user.User
+	User   *user.User
+	Event  user.Event
 	// Sealed are the values to store by provider, Dropped the providers to remove.
 	Sealed  map[string]string
 	Dropped []string
@@ -107,7 +110,11 @@ func (w *Write) args() []any {
 		}
 		args = append(args, providers, sealed, append([]string{}, w.Dropped...))
 	}
-	return append(args, claimArgs(w.Claim, w.Event.ID, w.Expires)...)
+	args = append(args, claimArgs(w.Claim, w.Event.ID, w.Expires)...)
+	if w.Before != nil {
+		args = append(args, string(user.AppendCredentials(nil, w.Before.Credentials)))
+	}
+	return args
 }
 
 func claimArgs(claim *user.Claim, event uuid.UUID, expires time.Time) []any {
@@ -162,6 +169,7 @@ const (
 	insertValues = `$1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text[], $10::bigint,
 	$11::bigint, $12::bigint, $13::json, $14::json, $15::text, $16::bigint, $17::timestamptz, $18::timestamptz, $19::text[]`
 	writeParams = 26
+	claimParams = 5
 )
 
 func insertUser(sh shape) string {
@@ -180,14 +188,16 @@ func insertUser(sh shape) string {
 
 func updateUser(sh shape) string {
 	var b strings.Builder
-	const row = "SELECT id FROM users WHERE id = $1 AND version = $16 - 1 FOR UPDATE"
-	claim, from := claimCTE(sh.claimed, writeParams+sealedParams(sh), row), ""
+	params, from := writeParams+sealedParams(sh), ""
+	last := params + 1
 	if sh.claimed {
-		from = " FROM claimed"
+		last, from = params+claimParams+1, " FROM claimed"
 	}
+	same := "id = $1 AND version = $16 - 1 AND credentials::text = $" + number(last) + "::text"
+	claim := claimCTE(sh.claimed, params, "SELECT id FROM users WHERE "+same+" FOR UPDATE")
 	b.WriteString("WITH " + claim)
 	b.WriteString("changed AS (UPDATE users SET (" + insertColumns + ") = ROW(" + insertValues + ")" + from +
-		" WHERE id = $1 AND version = $16 - 1 RETURNING id)")
+		" WHERE " + same + " RETURNING id)")
 	b.WriteString(sealedCTE(sh))
 	b.WriteString(eventCTE)
 	b.WriteString(resultOf(sh.claimed))
@@ -224,7 +234,7 @@ func claimCTE(claimed bool, params int, row string) string {
 		locked = "locked AS (" + row + "), "
 		from = "attempt, locked"
 	}
-	return "attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($" + number(params+5) + "::bigint) AS got), " + locked +
+	return "attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($" + number(params+claimParams) + "::bigint) AS got), " + locked +
 		"claimed AS (INSERT INTO claims (key, digest, user_id, event_id, expires_at) SELECT $" + number(params+1) + "::bytea, $" +
 		number(params+2) + "::bytea, $1::uuid, $" + number(params+3) + "::uuid, $" + number(params+4) + "::timestamptz FROM " + from +
 		" WHERE got ON CONFLICT (key) DO NOTHING RETURNING key), "

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"aiadmin/pkg/admin"
+	"aiadmin/pkg/app"
+)
+
+type rotateCmd struct {
+	Mounts string `help:"Folder of the mounted volumes." default:"/etc/ai-admin" placeholder:"DIR"`
+}
+
+// Help is the text that rotate --help ends with.
+func (rotateCmd) Help() string {
+	return `Seals every stored credential that is not under the key named by vault/PRIMARY with that
+key, the values of the function that this service replaced included. The service may go
+on running; if this command is ended, the next run goes on where it was.
+
+To rotate: add the new key to the vault volume, let every copy of the service take it up,
+name it in PRIMARY, run this, and remove the old key once this has ended with exit code 0.`
+}
+
+const progressEvery = time.Second
+
+func (c rotateCmd) Run(ctx context.Context, s streams) error {
+	service, closeStore, err := app.OpenAdmin(c.Mounts, s.err)
+	if err != nil {
+		return misconfigured(err)
+	}
+	defer closeStore()
+	told := time.Now()
+	done, err := service.Rotate(ctx, func(r admin.Rotation) {
+		if time.Since(told) >= progressEvery {
+			told = time.Now()
+			fmt.Fprintf(s.err, "%d of %d resealed\n", r.Resealed, r.Total)
+		}
+	})
+	fmt.Fprintf(s.out, "%d of %d values resealed, %d written anew meanwhile, %d refused\n",
+		done.Resealed, done.Total, done.Skipped, done.Refused)
+	return err
+}

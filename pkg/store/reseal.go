@@ -1,0 +1,140 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/user"
+)
+
+// SealedValue is one stored secret.
+type SealedValue struct {
+	UserID   uuid.UUID
+	Provider string
+	Sealed   string
+}
+
+const (
+	selectForeign = `SELECT user_id, provider, sealed FROM credentials
+		WHERE (user_id, provider) > ($1, $2) AND NOT starts_with(sealed, $3) ORDER BY user_id, provider LIMIT $4`
+	countForeign = "SELECT count(*) FROM credentials WHERE NOT starts_with(sealed, $1)"
+	lockUsers    = "SELECT id, credentials::text FROM users WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
+	// A value that was written anew since it was read is left alone.
+	reseal = `UPDATE credentials c SET sealed = f.new FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS f(user_id, provider, old, new)
+		WHERE c.user_id = f.user_id AND c.provider = f.provider AND c.sealed = f.old RETURNING c.user_id, c.provider, c.sealed`
+	showKeys = `UPDATE users u SET credentials = f.credentials::json FROM unnest($1::uuid[], $2::text[]) AS f(id, credentials) WHERE u.id = f.id`
+)
+
+// CountForeign counts the sealed values that do not begin with a prefix: a key's id and a colon.
+func (s *Store) CountForeign(ctx context.Context, prefix string) (int64, error) {
+	counts, err := queryValues[int64](ctx, s.db.DB, countForeign, prepared(prefix))
+	if err != nil {
+		return 0, err
+	}
+	return counts[0], nil
+}
+
+// Foreign returns at most limit sealed values behind a place that do not begin with a
+// prefix, in the order of user and provider.
+func (s *Store) Foreign(ctx context.Context, after SealedValue, prefix string, limit int) ([]SealedValue, error) {
+	rows, err := s.db.DB.QueryContext(ctx, selectForeign, prepared(after.UserID, after.Provider, prefix, limit)...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return scanSealed(rows)
+}
+
+func scanSealed(rows *sql.Rows) ([]SealedValue, error) {
+	defer func() { _ = rows.Close() }()
+	var values []SealedValue
+	for rows.Next() {
+		var v SealedValue
+		if err := rows.Scan(&v.UserID, &v.Provider, &v.Sealed); err != nil {
+			return nil, translate(err)
+		}
+		values = append(values, v)
+	}
+	return values, translate(rows.Err())
+}
+
+// Reseal replaces sealed values by others of the same secrets, and the key ids that users
+// show with them, in one transaction; fresh[i] takes the place of old[i]. It returns how
+// many it replaced: a secret that was written anew meanwhile is not touched.
+func (s *Store) Reseal(ctx context.Context, old, fresh []SealedValue, keyID string) (int, error) {
+	tx, err := s.db.DB.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, translate(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	shown, err := lockCredentials(ctx, tx, old)
+	if err != nil {
+		return 0, err
+	}
+	replaced, err := replaceSealed(ctx, tx, old, fresh)
+	if err != nil {
+		return 0, err
+	}
+	for _, v := range replaced {
+		for i, c := range shown[v.UserID] {
+			if c.Provider == v.Provider {
+				shown[v.UserID][i].KeyID = keyID
+			}
+		}
+	}
+	if err := storeShown(ctx, tx, shown); err != nil {
+		return 0, err
+	}
+	return len(replaced), translate(tx.Commit())
+}
+
+// lockCredentials locks the users first, as every change does, so that none deadlocks.
+func lockCredentials(ctx context.Context, tx *sql.Tx, values []SealedValue) (map[uuid.UUID][]user.Credential, error) {
+	ids := make([]uuid.UUID, len(values))
+	for i, v := range values {
+		ids[i] = v.UserID
+	}
+	rows, err := tx.QueryContext(ctx, lockUsers, prepared(ids)...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { _ = rows.Close() }()
+	shown := map[uuid.UUID][]user.Credential{}
+	for rows.Next() {
+		var id uuid.UUID
+		var text string
+		if err := rows.Scan(&id, &text); err != nil {
+			return nil, translate(err)
+		}
+		var credentials []user.Credential
+		if err := json.Unmarshal([]byte(text), &credentials); err != nil {
+			return nil, err
+		}
+		shown[id] = credentials
+	}
+	return shown, translate(rows.Err())
+}
+
+func replaceSealed(ctx context.Context, tx *sql.Tx, old, fresh []SealedValue) ([]SealedValue, error) {
+	ids, providers := make([]uuid.UUID, len(old)), make([]string, len(old))
+	before, after := make([]string, len(old)), make([]string, len(old))
+	for i := range old {
+		ids[i], providers[i], before[i], after[i] = old[i].UserID, old[i].Provider, old[i].Sealed, fresh[i].Sealed
+	}
+	rows, err := tx.QueryContext(ctx, reseal, prepared(ids, providers, before, after)...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return scanSealed(rows)
+}
+
+func storeShown(ctx context.Context, tx *sql.Tx, shown map[uuid.UUID][]user.Credential) error {
+	ids, texts := make([]uuid.UUID, 0, len(shown)), make([]string, 0, len(shown))
+	for id, credentials := range shown {
+		ids, texts = append(ids, id), append(texts, string(user.AppendCredentials(nil, credentials)))
+	}
+	_, err := tx.ExecContext(ctx, showKeys, prepared(ids, texts)...)
+	return translate(err)
+}
