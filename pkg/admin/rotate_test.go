@@ -1,0 +1,182 @@
+package admin_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"aiadmin/pkg/admin"
+	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/secret"
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+	"aiadmin/pkg/vault"
+)
+
+const (
+	keyOne = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	keyTwo = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f"
+)
+
+// withKeys opens a service on a database with two keys, one of them primary.
+func withKeys(t *testing.T, url, primary string, log *bytes.Buffer) *admin.Service {
+	t.Helper()
+	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	keys, err := vault.ParseKeyRing(map[string]string{"one": keyOne, "two": keyTwo, "PRIMARY": primary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return admin.New(db, keys, admin.Retention{}, admin.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+}
+
+func createWithSecret(t *testing.T, s *admin.Service, tag, plain string) *user.User {
+	t.Helper()
+	change, err := user.ParseCreate(fmt.Appendf(nil, `{"tag":%q,"name":"N","credentials":{"openai":%q}}`, tag, plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := s.Apply(t.Context(), user.Command{Change: change, Actor: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return outcome.User
+}
+
+func TestRotateReseals(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var log bytes.Buffer
+	before := withKeys(t, url, "one", &log)
+	users := make([]*user.User, 450) // more than two batches
+	for i := range users {
+		users[i] = createWithSecret(t, before, fmt.Sprintf("u%d", i), fmt.Sprintf("sk-secret-number-%d", i))
+	}
+	after := withKeys(t, url, "two", &log)
+	calls := 0
+	ctx, stop := context.WithCancel(t.Context())
+	_, err := after.Rotate(ctx, func(admin.Rotation) { calls++; stop() }) // ended half-way
+	if !errors.Is(err, context.Canceled) || calls != 1 {
+		t.Fatalf("an ended rotation: %v after %d batches", err, calls)
+	}
+	done, err := after.Rotate(t.Context(), func(admin.Rotation) {})
+	if err != nil || done.Total != 250 || done.Resealed != 250 {
+		t.Fatalf("the next run goes on with the rest: %+v, %v", done, err)
+	}
+	if done, err = after.Rotate(t.Context(), func(admin.Rotation) {}); err != nil || done.Total != 0 {
+		t.Fatalf("nothing is left to rotate: %+v, %v", done, err)
+	}
+	for i, u := range users {
+		got, err := after.Reveal(t.Context(), u.ID, "openai")
+		if err != nil || got.Reveal() != fmt.Sprintf("sk-secret-number-%d", i) {
+			t.Fatalf("user %d after rotation: %v", i, err)
+		}
+		shown, err := after.Get(t.Context(), u.ID)
+		if err != nil || shown.Credentials[0].KeyID != "two" || shown.Version != 1 {
+			t.Fatalf("user %d shows %+v, %v", i, shown.Credentials, err)
+		}
+	}
+}
+
+func TestRotateTakesTheOldFunctionsValues(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var log bytes.Buffer
+	s := withKeys(t, url, "two", &log)
+	old := createWithSecret(t, s, "old", "replaced below")
+	broken := createWithSecret(t, s, "broken", "replaced below too")
+	set(t, url, old, "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZX3b92DqdlF3kg9IOhp7/UpDl8eBVTJ94HBcUfosfqmUeq9O95ndzLWQ==")
+	set(t, url, broken, "one:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1sfV/XKr/KHuHLu9lAWN3A==")
+	done, err := s.Rotate(t.Context(), func(admin.Rotation) {})
+	if err == nil || done.Resealed != 1 || done.Refused != 1 {
+		t.Fatalf("a value that cannot be opened must fail the rotation, and stop no other: %+v, %v", done, err)
+	}
+	if got, err := s.Reveal(t.Context(), old.ID, "openai"); err != nil || got.Reveal() != "sk-live-Ünïcödé-🔑" {
+		t.Fatalf("the old function's value: %v", err)
+	}
+	if !strings.Contains(log.String(), broken.ID.String()) {
+		t.Fatalf("the log must name the refused value's user:\n%s", log.String())
+	}
+}
+
+func set(t *testing.T, url string, u *user.User, sealed string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), "UPDATE credentials SET sealed = $1 WHERE user_id = $2", sealed, u.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRotateWhileUsersChange races rotations to and fro with updates: no change and no
+// secret may be lost, and what a user shows must be what is stored.
+func TestRotateWhileUsersChange(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var logOne, logTwo bytes.Buffer
+	services := []*admin.Service{withKeys(t, url, "one", &logOne), withKeys(t, url, "two", &logTwo)}
+	u := createWithSecret(t, services[0], "raced", "sk-the-first-secret")
+	var all sync.WaitGroup
+	for _, s := range services {
+		all.Go(func() {
+			for range 30 {
+				if _, err := s.Rotate(t.Context(), func(admin.Rotation) {}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	const writers, rounds = 4, 15
+	for w := range writers {
+		all.Go(func() {
+			for i := range rounds {
+				body := fmt.Appendf(nil, `{"metadata":{"w%d-%d":"x"},"credentials":{"p%d":"sk-written-by-%d-%d"}}`, w, i, w, w, i)
+				change, err := user.ParseUpdate(body)
+				if err == nil {
+					_, err = services[w%2].Apply(t.Context(), user.Command{Change: change, User: user.Ref{ID: u.ID}})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	got, err := services[0].Get(t.Context(), u.ID)
+	if err != nil || got.Version != 1+writers*rounds || bytes.Count(got.Metadata, []byte(`"x"`)) != writers*rounds {
+		t.Fatalf("a change was lost: %+v, %v", got, err)
+	}
+	seals := map[string]string{}
+	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if seals, err = db.Seals(t.Context(), u.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range got.Credentials {
+		if vault.KeyID(seals[c.Provider]) != c.KeyID {
+			t.Errorf("%s shows key %q and is sealed by %q", c.Provider, c.KeyID, vault.KeyID(seals[c.Provider]))
+		}
+	}
+	for w := range writers {
+		var plain secret.Text
+		if plain, err = services[1].Reveal(t.Context(), u.ID, fmt.Sprintf("p%d", w)); err != nil || plain.Reveal() != fmt.Sprintf("sk-written-by-%d-%d", w, rounds-1) {
+			t.Errorf("writer %d's last secret: %v", w, err)
+		}
+	}
+}
