@@ -3,7 +3,8 @@
 //
 // Where AI_ADMIN_TEST_PG names a cluster (make test starts one for all packages), that is
 // used; otherwise the package's process starts a throw-away one on first use, which
-// [Main] stops. A database is a clone of a template that is migrated once per cluster.
+// [Main] stops. A database is a clone of a template that is migrated once per cluster, so a
+// cluster must not outlive a change of the migrations.
 package pgtest
 
 import (
@@ -40,20 +41,32 @@ const (
 	deadline = 3 * time.Minute
 )
 
-// Main runs a package's tests and stops the cluster that they started.
-func Main(m *testing.M) {
-	code := m.Run()
-	if shared.cluster != nil {
-		if err := shared.cluster.Close(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, "pgtest:", err)
-		}
-	}
-	os.Exit(code)
+// Main runs a package's tests, stops the cluster that they started, and exits.
+func Main(m *testing.M) { os.Exit(M{m}.Run()) }
+
+// M is a package's tests and the end of their cluster, for a TestMain that does more:
+//
+//	func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.M{M: m}) }
+type M struct{ *testing.M }
+
+// Run runs the tests, stops the cluster that they started and returns the exit code.
+func (m M) Run() int {
+	defer stop()
+	return m.M.Run()
 }
 
-// Settings of a throw-away cluster: nothing of it is needed after a crash.
-var Settings = map[string]string{"max_connections": "400", "shared_buffers": "128MB", "synchronous_commit": "off",
-	"autovacuum_naptime": "10s"}
+func stop() {
+	if shared.cluster == nil {
+		return
+	}
+	if err := shared.cluster.Close(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest:", err)
+	}
+}
+
+// Settings of a test's cluster. Commits stay synchronous (they cost nothing without
+// fsync): a test that kills its server counts on what was acknowledged.
+var Settings = map[string]string{"max_connections": "400", "shared_buffers": "128MB", "autovacuum_naptime": "10s"}
 
 // Database returns the URL of a new, migrated database, which ends with the test.
 func Database(t testing.TB) string {
@@ -74,7 +87,11 @@ func Cluster(t testing.TB) *postgres.Cluster {
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	t.Cleanup(func() {
+		if err := c.Close(context.Background()); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
 	return c
 }
 

@@ -67,7 +67,12 @@ func serverIn(t *testing.T, dir string) int {
 	return pid
 }
 
-func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
+// gone tells whether a process has ended. One that nobody has reaped yet has a pid still,
+// but no working folder.
+func gone(pid int) bool {
+	_, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
+	return errors.Is(err, os.ErrNotExist)
+}
 
 func TestServerDiesWithItsOwner(t *testing.T) {
 	t.Parallel()
