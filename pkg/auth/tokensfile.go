@@ -18,7 +18,7 @@ const maxTokensFile = 1 << 20
 
 // ParseTokens reads the mounted folder `auth`: its tokens.json is a list of
 // {"name","sha256","scopes"}. No such file means no tokens. The error joins every problem
-// there is, each naming file, place and what is expected, and never a value.
+// there is, each beginning with the file and naming place and what is expected, and never a value.
 func ParseTokens(files map[string]string) ([]Token, error) {
 	text, ok := files[TokensFile]
 	if !ok {
@@ -43,7 +43,7 @@ func (r *tokensReader) problem(place, expected string) {
 	if place != "" {
 		place += ": "
 	}
-	r.problems = append(r.problems, fmt.Errorf("auth/%s: %s%s", TokensFile, place, expected))
+	r.problems = append(r.problems, fmt.Errorf("%s: %s%s", TokensFile, place, expected))
 }
 
 func (r *tokensReader) read(text string) {

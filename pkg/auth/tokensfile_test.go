@@ -83,7 +83,7 @@ func TestParseTokensNamesEveryProblem(t *testing.T) {
 			continue
 		}
 		for i, line := range lines {
-			if !strings.HasPrefix(line, "auth/tokens.json: ") || !strings.Contains(line, test.places[i]) || !strings.Contains(line, "expected") {
+			if !strings.HasPrefix(line, "tokens.json: ") || !strings.Contains(line, test.places[i]) || !strings.Contains(line, "expected") {
 				t.Errorf("%s: %q must name the file, %q, and what is expected", test.name, line, test.places[i])
 			}
 		}
@@ -153,7 +153,7 @@ func FuzzParseTokens(f *testing.F) {
 		tokens, err := parse(text)
 		if err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
-				if !strings.HasPrefix(line, "auth/tokens.json: ") {
+				if !strings.HasPrefix(line, "tokens.json: ") {
 					t.Fatalf("%q does not name the file", line)
 				}
 			}

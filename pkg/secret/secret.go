@@ -4,6 +4,7 @@ package secret
 import (
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 const redacted = "[redacted]"
@@ -12,16 +13,24 @@ const redacted = "[redacted]"
 // Every ordinary way out (fmt verbs, JSON, text encoding, slog) prints "[redacted]";
 // Reveal is the only one that does not, so that a search for it lists every place
 // where a secret leaves.
-type Text struct{ plain string }
+//
+// The text is behind a handle since fmt prints what is in a struct's unexported fields
+// without asking their methods: it finds an address there. Equal texts compare equal.
+type Text struct{ plain unique.Handle[string] }
 
 // New wraps plain text.
-func New(plain string) Text { return Text{plain} }
+func New(plain string) Text { return Text{unique.Make(plain)} }
 
 // Reveal returns the plain text.
-func (t Text) Reveal() string { return t.plain }
+func (t Text) Reveal() string {
+	if t == (Text{}) {
+		return ""
+	}
+	return t.plain.Value()
+}
 
 // Len is the secret's length in bytes.
-func (t Text) Len() int { return len(t.plain) }
+func (t Text) Len() int { return len(t.Reveal()) }
 
 // Format implements [fmt.Formatter], and so covers %v, %+v, %#v, %s, %q and %x alike.
 func (Text) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }

@@ -20,8 +20,9 @@ func TestTextNeverPrints(t *testing.T) {
 		List []secret.Text
 		Map  map[string]secret.Text
 	}
+	type hidden struct{ key secret.Text }
 	s := secret.New(plain)
-	values := []any{s, &s, []secret.Text{s}, holder{s, &s, []secret.Text{s}, map[string]secret.Text{"k": s}}}
+	values := []any{s, &s, []secret.Text{s}, &[1]secret.Text{s}, hidden{s}, &hidden{s}, &[1]hidden{{s}}, holder{s, &s, []secret.Text{s}, map[string]secret.Text{"k": s}}}
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	text := slog.New(slog.NewTextHandler(&out, nil))
@@ -45,5 +46,8 @@ func TestTextNeverPrints(t *testing.T) {
 	}
 	if s.Reveal() != plain || s.Len() != len(plain) {
 		t.Fatal("Reveal and Len must speak of the plain text")
+	}
+	if s != secret.New(plain) || s == secret.New("another") || secret.New("").Len() != (secret.Text{}).Len() {
+		t.Fatal("texts must compare by content")
 	}
 }
