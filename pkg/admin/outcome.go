@@ -78,12 +78,18 @@ func (s *Service) unchanged(ctx context.Context, u *user.User, command user.Comm
 	return user.Outcome{User: u}, nil
 }
 
+// forGood stands for a retention without end, as a time that the database can hold.
+const forGood = 100 * 365 * 24 * time.Hour
+
 func (s *Service) expiry(claim *user.Claim) time.Time {
-	kept := s.kept.Load()
+	kept := s.kept.Load().Requests
 	if claim != nil && claim.Kind == user.EventClaim {
-		return s.options.Now().Add(kept.Events)
+		kept = s.kept.Load().Events
 	}
-	return s.options.Now().Add(kept.Requests)
+	if kept == 0 {
+		kept = forGood
+	}
+	return s.options.Now().Add(kept)
 }
 
 // sealing is what one change needs of the vault: one key ring throughout.
