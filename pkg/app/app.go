@@ -150,7 +150,7 @@ func (a *App) migrate(ctx context.Context) {
 			a.migrated.Store(true)
 			return
 		}
-		a.log.Error("the database is not ready", "error", err)
+		a.log.Error("the database is not ready; ai-admin migrate shows a failing migration whole", "error", store.Loggable(err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(migrateRetry):

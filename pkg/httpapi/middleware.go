@@ -114,11 +114,15 @@ func (a *API) deadline(next http.Handler) http.Handler {
 		defer cancel()
 		end := time.Now().Add(a.options.Timeout)
 		control := http.NewResponseController(w)
-		_ = control.SetReadDeadline(end) // not all writers of tests have one
+		// A connection's read that times out cancels the request as a client that goes away
+		// would: the deadline proper must come first. Not all writers of tests have one.
+		_ = control.SetReadDeadline(end.Add(readGrace))
 		_ = control.SetWriteDeadline(end.Add(writeGrace))
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
+
+const readGrace = 250 * time.Millisecond
 
 // writeGrace is the time to write the answer that says that time is up.
 const writeGrace = 5 * time.Second

@@ -38,11 +38,14 @@ func translate(err error) error {
 	if pgErr := postgresError(err); pgErr != nil {
 		return translatePostgres(pgErr)
 	}
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return user.Errorf(user.Timeout, "the request took longer than it may").Because(err)
 	case errors.Is(err, context.Canceled):
 		return err
+	case connecting: // before the deadline's case: the limit of connecting is one as well
+		return unavailable(err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return user.Errorf(user.Timeout, "the request took longer than it may").Because(err)
 	case isConnectionFault(err):
 		return unavailable(err)
 	}
@@ -54,17 +57,42 @@ func translatePostgres(err *pgconn.PgError) error {
 		return duplicate
 	}
 	if strings.HasPrefix(err.Code, "08") || retryable[err.Code] {
-		return unavailable(err)
+		return unavailable(databaseError{err})
+	}
+	return databaseError{err}
+}
+
+// Loggable is err without a database's text, for errors that are told whole elsewhere.
+func Loggable(err error) error {
+	if pgErr := postgresError(err); pgErr != nil {
+		return databaseError{pgErr}
 	}
 	return err
 }
 
+// databaseError tells of a database error without its text: that can quote a statement or
+// a value of a row, and errors end up in logs.
+type databaseError struct{ of *pgconn.PgError }
+
+// Error implements error.
+func (e databaseError) Error() string {
+	text := "database error, SQLSTATE " + e.of.Code
+	for _, place := range []struct{ name, value string }{
+		{"table", e.of.TableName}, {"constraint", e.of.ConstraintName}, {"routine", e.of.Routine},
+	} {
+		if place.value != "" {
+			text += ", " + place.name + " " + place.value
+		}
+	}
+	return text
+}
+
 // retryable are the SQLSTATEs of a server that cannot serve now: out of connections,
 // shutting down or starting up, refusing the credentials, read-only after a failover,
-// or choosing this transaction as a deadlock's victim.
+// choosing this transaction as a deadlock's victim, or waiting too long for a lock.
 var retryable = map[string]bool{
 	"53300": true, "57P01": true, "57P02": true, "57P03": true, "28000": true, "28P01": true,
-	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true,
+	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true, "55P03": true,
 }
 
 func unavailable(err error) error {
@@ -72,9 +100,6 @@ func unavailable(err error) error {
 }
 
 func isConnectionFault(err error) bool {
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true
-	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
 	}
