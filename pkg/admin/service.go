@@ -32,7 +32,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Retention says how long claims are kept.
+// Retention says how long claims are kept; 0 is for good.
 type Retention struct {
 	Events   time.Duration // of CloudEvents
 	Requests time.Duration // of Idempotency-Keys
@@ -85,20 +85,30 @@ func (s *Service) apply(ctx context.Context, command user.Command) (user.Outcome
 }
 
 func (s *Service) create(ctx context.Context, command user.Command, change user.Create) (user.Outcome, error) {
+	write, err := s.make(command, change)
+	if err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	result, err := s.store.Insert(ctx, *write)
+	if err != nil {
+		return s.refuse(ctx, command, err)
+	}
+	return s.conclude(ctx, result, *write, command)
+}
+
+// make computes a creation's write. Before it, the user's version is 0: that is all that a
+// precondition can ask of a creation.
+func (s *Service) make(command user.Command, change user.Create) (*store.Write, error) {
+	if !command.IfMatch.Holds(0) {
+		return nil, errPrecondition
+	}
 	sealing := s.sealing(nil)
 	created, err := change.Apply(sealing.stamp)
 	if err != nil {
-		return s.refuse(ctx, command, err)
+		return nil, err
 	}
 	write, err := s.write(nil, created, command, change.Patch, sealing)
-	if err != nil {
-		return user.Outcome{}, err
-	}
-	result, err := s.store.Insert(ctx, write)
-	if err != nil {
-		return s.refuse(ctx, command, err)
-	}
-	return s.conclude(ctx, result, write, command)
+	return &write, err
 }
 
 func (s *Service) update(ctx context.Context, command user.Command, change user.Update) (user.Outcome, error) {
@@ -189,8 +199,11 @@ func (s *Service) revise(before *user.User, seals map[string]string, command use
 
 func (s *Service) remove(ctx context.Context, command user.Command) (user.Outcome, error) {
 	id := command.User.ID
-	if id == uuid.Nil {
+	if id == uuid.Nil || command.User.Tag != "" {
 		found, err := s.store.Get(ctx, command.User)
+		if err == nil {
+			err = sameTag(found, command.User)
+		}
 		if err != nil {
 			return s.refuse(ctx, command, err)
 		}
@@ -216,4 +229,13 @@ func (s *Service) remove(ctx context.Context, command user.Command) (user.Outcom
 		return s.refuse(ctx, command, errPrecondition)
 	}
 	return s.refuse(ctx, command, errBusy) // made again, or changed to match, just now: worth a retry
+}
+
+// sameTag refuses a deletion that names the user by an id and by another user's tag: it
+// could not be undone.
+func sameTag(found *user.User, ref user.Ref) error {
+	if ref.Tag == "" || ref.Tag == found.Tag {
+		return nil
+	}
+	return user.Problems{{Field: "tag", Code: "validation_mismatch", Message: "is not the tag of the user with this id"}}.Err()
 }

@@ -21,8 +21,8 @@ type Replay struct {
 	Event  *user.Event // nil: the request changed nothing
 }
 
-const selectClaim = `SELECT c.digest, c.event_id, e.type, e.user_id, e.version, e.at, e.actor, e.cause, e.data
-	FROM claims c LEFT JOIN events e ON e.id = c.event_id WHERE c.key = $1`
+const selectClaims = `SELECT c.key, c.digest, c.event_id, e.type, e.user_id, e.version, e.at, e.actor, e.cause, e.data
+	FROM claims c LEFT JOIN events e ON e.id = c.event_id WHERE c.key `
 
 // Replay returns the answer recorded under a claim, nil when the claim is free.
 func (s *Store) Replay(ctx context.Context, claim *user.Claim) (*Replay, error) {
@@ -31,15 +31,34 @@ func (s *Store) Replay(ctx context.Context, claim *user.Claim) (*Replay, error) 
 
 func (s *Store) replay(ctx context.Context, on querier, claim *user.Claim) (*Replay, error) {
 	key := claim.Key()
-	rows, err := on.QueryContext(ctx, selectClaim, prepared(key[:])...)
+	found, err := replays(ctx, on, "= $1", key[:])
+	return found[string(key[:])], err
+}
+
+// replays returns the recorded answers whose claims' keys meet a condition, by key.
+func replays(ctx context.Context, on querier, condition string, arg any) (map[string]*Replay, error) {
+	rows, err := on.QueryContext(ctx, selectClaims+condition, prepared(arg)...)
 	if err != nil {
 		return nil, translate(err)
 	}
 	defer func() { _ = rows.Close() }()
-	if !rows.Next() {
-		return nil, translate(rows.Err())
+	var found map[string]*Replay
+	for rows.Next() {
+		key, replay, err := scanReplay(rows)
+		if err != nil {
+			return nil, translate(err)
+		}
+		if found == nil {
+			found = map[string]*Replay{}
+		}
+		found[key] = replay
 	}
+	return found, translate(rows.Err())
+}
+
+func scanReplay(rows *sql.Rows) (string, *Replay, error) {
 	var (
+		key         []byte
 		replay      Replay
 		eventID     *uuid.UUID
 		kind, actor sql.NullString
@@ -48,14 +67,14 @@ func (s *Store) replay(ctx context.Context, on querier, claim *user.Claim) (*Rep
 		version     sql.NullInt64
 		at          sql.NullTime
 	)
-	if err := rows.Scan(&replay.Digest, &eventID, &kind, &userID, &version, &at, &actor, &cause, &data); err != nil {
-		return nil, translate(err)
+	if err := rows.Scan(&key, &replay.Digest, &eventID, &kind, &userID, &version, &at, &actor, &cause, &data); err != nil {
+		return "", nil, err
 	}
 	if eventID != nil && userID != nil {
 		replay.Event = &user.Event{ID: *eventID, Type: user.EventType(kind.String), UserID: *userID, Version: version.Int64,
 			At: at.Time.UTC(), Actor: actor.String, Cause: cause.String, Data: []byte(data.String)}
 	}
-	return &replay, nil
+	return string(key), &replay, nil
 }
 
 // Locked runs f in a transaction that holds the user's row lock, on a Locked view of the

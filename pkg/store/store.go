@@ -19,6 +19,7 @@ type Store struct {
 	db     *bun.DB
 	config atomic.Pointer[pgx.ConnConfig] // what new connections use
 	totals *totals
+	turn   chan struct{} // taken by the one bulk at a time
 }
 
 // Options of a Store.
@@ -33,7 +34,7 @@ const generation = "aiadmin.config"
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals()}
+	s := &Store{totals: newTotals(), turn: make(chan struct{}, 1)}
 	if err := s.Reconnect(options.ConnString); err != nil {
 		return nil, err
 	}

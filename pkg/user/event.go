@@ -53,6 +53,14 @@ func Recorded(before, after *User, command Command) Event {
 		Data: eventData(after, differences), Changes: encodeChanges(differences)}
 }
 
+// Removed makes the event of a deletion, which tells the id and the tag alone.
+func Removed(before *User, command Command, at time.Time) Event {
+	data := appendString([]byte(`{"user":{"id":"`+before.ID.String()+`","tag":`), before.Tag)
+	return Event{ID: NewID(), Type: Deleted, UserID: before.ID, Version: before.Version + 1, At: at,
+		Actor: command.Actor, Cause: command.Cause,
+		Data: append(data, `},"changed":[]}`...), Changes: jsontext.Value("[]")}
+}
+
 func eventData(u *User, differences []FieldChange) jsontext.Value {
 	data := u.AppendJSON([]byte(`{"user":`))
 	data = append(data, `,"changed":[`...)

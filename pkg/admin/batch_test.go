@@ -1,0 +1,496 @@
+package admin_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/admin"
+	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+	"aiadmin/pkg/vault"
+)
+
+var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+
+// atNoon opens a service whose clock stands still.
+func atNoon(t testing.TB, url string) (*admin.Service, *store.Store) {
+	t.Helper()
+	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	keys, err := vault.ParseKeyRing(map[string]string{"one": keyOne, "PRIMARY": "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return admin.New(db, keys, admin.Retention{Events: time.Hour, Requests: time.Hour},
+		admin.Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }}), db
+}
+
+func event(id string) *user.Claim { return &user.Claim{Kind: user.EventClaim, Scope: "/test", ID: id} }
+
+func create(t testing.TB, id, body string) user.Command {
+	t.Helper()
+	change, err := user.ParseCreate([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return user.Command{Change: change, Actor: "test", Cause: id, Claim: event(id)}
+}
+
+func update(t testing.TB, id string, ref user.Ref, body string) user.Command {
+	t.Helper()
+	change, err := user.ParseUpdate([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return user.Command{Change: change, User: ref, Actor: "test", Cause: id, Claim: event(id)}
+}
+
+func remove(id string, ref user.Ref) user.Command {
+	return user.Command{Change: user.Delete{}, User: ref, Actor: "test", Cause: id, Claim: event(id)}
+}
+
+// applyAll carries a batch out and writes each result in a word.
+func applyAll(t testing.TB, s *admin.Service, commands ...user.Command) []string {
+	t.Helper()
+	results, err := s.ApplyAll(t.Context(), commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := make([]string, len(results))
+	for i, result := range results {
+		words[i] = word(result.Outcome, result.Err)
+	}
+	return words
+}
+
+func word(outcome user.Outcome, err error) string {
+	switch {
+	case err != nil:
+		return string(user.KindOf(err))
+	case outcome.Event == nil && outcome.Replayed:
+		return "nothing, again"
+	case outcome.Event == nil:
+		return "nothing"
+	}
+	replayed := ""
+	if outcome.Replayed {
+		replayed = ", again"
+	}
+	return fmt.Sprintf("%s v%d %s%s", outcome.Event.Type, outcome.Event.Version, outcome.Event.Data, replayed)
+}
+
+func TestBatchBuildsOnItself(t *testing.T) {
+	t.Parallel()
+	s, _ := atNoon(t, pgtest.Database(t))
+	results, err := s.ApplyAll(t.Context(), []user.Command{
+		create(t, "1", `{"tag":"ada","name":"Ada"}`),
+		update(t, "2", user.Ref{Tag: "ada"}, `{"status":"suspended"}`),
+		update(t, "3", user.Ref{Tag: "ada"}, `{"tag":"lovelace"}`),
+		create(t, "4", `{"tag":"ada","name":"Another"}`),
+		remove("5", user.Ref{Tag: "lovelace"}),
+		create(t, "6", `{"tag":"lovelace","name":"A third"}`),
+		update(t, "7", user.Ref{Tag: "nobody"}, `{"name":"x"}`),
+		create(t, "8", `{"tag":"ada","name":"Taken"}`),
+		create(t, "1", `{"tag":"other","name":"The same event again"}`),
+		update(t, "9", user.Ref{Tag: "ada"}, `{"name":"Another"}`),
+		update(t, "9", user.Ref{Tag: "ada"}, `{"name":"Not looked at"}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ai.admin.user.created v1", "ai.admin.user.updated v2", "ai.admin.user.updated v3", "ai.admin.user.created v1",
+		"ai.admin.user.deleted v4", "ai.admin.user.created v1", "NOT_FOUND", "DUPLICATE_TAG", "ai.admin.user.created v1 again", "nothing", "nothing again"}
+	var got []string
+	for _, r := range results {
+		one := "nothing"
+		if r.Err != nil {
+			one = string(user.KindOf(r.Err))
+		} else if r.Event != nil {
+			one = fmt.Sprintf("%s v%d", r.Event.Type, r.Event.Version)
+		}
+		if r.Replayed {
+			one += " again"
+		}
+		got = append(got, one)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("(-want +got):\n%s", diff)
+	}
+	if results[8].Event.ID != results[0].Event.ID {
+		t.Error("an event that is in a batch twice has two answers")
+	}
+}
+
+// TestBatchEqualsSingles runs random commands over few users, once one by one and once in
+// batches, and wants the same answers, the same history and the same users.
+func TestBatchEqualsSingles(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's sequence, to be repeated
+			single, singleDB := atNoon(t, pgtest.Database(t))
+			bulk, bulkDB := atNoon(t, pgtest.Database(t))
+			for batch := range 12 {
+				commands := make([]user.Command, 1+random.IntN(40))
+				for i := range commands {
+					commands[i] = randomCommand(t, random, batch*3+i)
+				}
+				var want []string
+				for _, command := range commands {
+					want = append(want, word(single.Apply(t.Context(), command)))
+				}
+				if diff := cmp.Diff(want, applyAll(t, bulk, commands...)); diff != "" {
+					t.Fatalf("batch %d (-one by one +at once):\n%s", batch, diff)
+				}
+			}
+			if diff := cmp.Diff(dump(t, singleDB), dump(t, bulkDB)); diff != "" {
+				t.Errorf("what is stored (-one by one +at once):\n%s", diff)
+			}
+		})
+	}
+}
+
+var someUsers = [4]uuid.UUID{{15: 1}, {15: 2}, {15: 3}, {15: 20}}
+
+func randomCommand(t *testing.T, random *rand.Rand, n int) user.Command {
+	pick := func(options ...string) string { return options[random.IntN(len(options))] }
+	id := someUsers[random.IntN(len(someUsers))]
+	ref := user.Ref{ID: id}
+	if random.IntN(3) == 0 {
+		ref = user.Ref{Tag: pick("a", "b", "c", "d")}
+	}
+	cause := fmt.Sprint(n) // those at the end of one batch come again at the start of the next
+	secret := pick("null", `"sk-0123456789"`, `"sk-abcdefghij"`)
+	var command user.Command
+	switch random.IntN(8) {
+	case 0, 1, 2:
+		command = create(t, cause, fmt.Sprintf(`{"id":%q,"tag":%q,"name":"N","email":%s,"externalId":%s,"models":%s,"credentials":{"openai":%s}}`,
+			id, pick("a", "b", "c", "d"), pick("null", `"x@example.com"`, `"Y@example.com"`), pick("null", `"1"`, `""`),
+			pick("null", "[]", `["gpt-5*","a\"b\\{}, c"]`), secret))
+	case 3, 4, 5:
+		command = update(t, cause, ref, pick(`{"tag":"a"}`, `{"tag":"b"}`, `{"tag":"C"}`, `{"email":"y@EXAMPLE.com"}`, `{"email":null}`,
+			`{"externalId":"1"}`, `{"externalId":""}`, `{"name":"M"}`, `{"name":"N","metadata":{"k":{"l":"m"}}}`, `{"name":""}`,
+			`{"limits":{"tokensPerMinute":5}}`, `{"credentials":{"openai":`+secret+`,"other":"tiny"}}`, `{}`))
+	default:
+		command = remove(cause, ref)
+	}
+	if random.IntN(6) == 0 {
+		command.IfMatch = &user.Precondition{Versions: []int64{random.Int64N(4)}}
+	}
+	if random.IntN(20) == 0 {
+		command.Claim = nil
+	}
+	return command
+}
+
+// dump is all that is stored, but for random values: the events' ids and the sealed boxes.
+func dump(t *testing.T, db *store.Store) []string {
+	t.Helper()
+	var lines []string
+	for _, query := range []string{
+		`SELECT 'user ' || (to_jsonb(u))::text FROM users u ORDER BY id`,
+		`SELECT 'event ' || (to_jsonb(e) - 'id' - 'seq' - 'xid')::text FROM events e ORDER BY seq`,
+		`SELECT 'credential ' || user_id || ' ' || provider || ' ' || split_part(sealed, ':', 1) FROM credentials ORDER BY user_id, provider`,
+		`SELECT 'claim ' || encode(key, 'hex') || ' ' || coalesce(user_id::text, '-') || ' ' || (event_id IS NULL) || ' ' || expires_at FROM claims ORDER BY key`,
+		`SELECT 'outbox ' || partition || ' ' || o.user_id || ' ' || version FROM outbox o JOIN events e ON e.id = o.event_id AND e.seq = o.seq ORDER BY o.seq`,
+		`SELECT 'erasure ' || e.user_id || ' ' || e.version FROM erasures r JOIN events e ON e.seq = r.seq ORDER BY r.seq`,
+	} {
+		rows, err := db.DB().QueryContext(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, line)
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return lines
+}
+
+// TestSwappedTags holds that users may hand their unique values round within a batch,
+// which one statement for all would find violated.
+func TestSwappedTags(t *testing.T) {
+	t.Parallel()
+	s, _ := atNoon(t, pgtest.Database(t))
+	a, b := user.Ref{ID: uuid.UUID{15: 1}}, user.Ref{ID: uuid.UUID{15: 2}}
+	applyAll(t, s, create(t, "1", `{"id":"00000000-0000-0000-0000-000000000001","tag":"a","name":"A"}`),
+		create(t, "2", `{"id":"00000000-0000-0000-0000-000000000002","tag":"b","name":"B"}`))
+	for i, got := range applyAll(t, s, update(t, "3", a, `{"tag":"x"}`), update(t, "4", b, `{"tag":"a"}`), update(t, "5", a, `{"tag":"b"}`)) {
+		if !bytes.HasPrefix([]byte(got), []byte("ai.admin.user.updated")) {
+			t.Errorf("step %d: %s", i, got)
+		}
+	}
+	if u, err := s.Get(t.Context(), a.ID); err != nil || u.Tag != "b" {
+		t.Errorf("the swap came to %+v, %v", u, err)
+	}
+}
+
+// TestConcurrentBatches has batches over the same users, and single changes to them, at
+// once: none may fail or be lost.
+func TestConcurrentBatches(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	one, _ := atNoon(t, url)
+	two, db := atNoon(t, url) // another process has a turn of its own
+	const users, batches, singles = 40, 8, 10
+	var creations []user.Command
+	refs := make([]user.Ref, users)
+	for i := range refs {
+		refs[i].ID = user.NewID()
+		creations = append(creations, create(t, fmt.Sprint("c", i), fmt.Sprintf(`{"id":%q,"tag":"u%d","name":"N"}`, refs[i].ID, i)))
+	}
+	applyAll(t, one, creations...)
+	var all sync.WaitGroup
+	for n := range batches {
+		all.Go(func() {
+			var commands []user.Command
+			for _, i := range rand.Perm(users) { //nolint:gosec // any order
+				commands = append(commands, update(t, fmt.Sprint("b", n, i), refs[i], fmt.Sprintf(`{"metadata":{"b%d":"x"}}`, n)))
+			}
+			service := []*admin.Service{one, two}[n%2]
+			results, err := service.ApplyAll(t.Context(), commands)
+			if err != nil {
+				t.Errorf("batch %d: %v", n, err)
+			}
+			for i, result := range results {
+				if result.Err != nil {
+					t.Errorf("batch %d, event %d: %v", n, i, result.Err)
+				}
+			}
+		})
+	}
+	for n := range singles {
+		all.Go(func() {
+			for i := range users {
+				command := update(t, fmt.Sprint("s", n, i), refs[i], fmt.Sprintf(`{"metadata":{"s%d":"x"}}`, n))
+				if _, err := two.Apply(t.Context(), command); err != nil {
+					t.Errorf("single change %d of user %d: %v", n, i, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for i, ref := range refs {
+		u, err := one.Get(t.Context(), ref.ID)
+		if err != nil || u.Version != 1+batches+singles {
+			t.Errorf("user %d: %v, version %d, want %d", i, err, u.Version, 1+batches+singles)
+		}
+	}
+	checkLog(t, db)
+}
+
+// TestConcurrentCreations races batches and single requests for the same tags: each tag
+// has one winner, and the others are told so.
+func TestConcurrentCreations(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	one, _ := atNoon(t, url)
+	two, db := atNoon(t, url)
+	const tags = 30
+	var mu sync.Mutex
+	won := map[string]int{}
+	count := func(outcome user.Outcome, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			won[outcome.User.Tag]++
+		} else if user.KindOf(err) != user.DuplicateTag {
+			t.Errorf("a loser is told %v", err)
+		}
+	}
+	var all sync.WaitGroup
+	for n := range 4 {
+		all.Go(func() {
+			var commands []user.Command
+			for _, i := range rand.Perm(tags) { //nolint:gosec // any order
+				commands = append(commands, create(t, fmt.Sprint("b", n, ".", i), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, i)))
+			}
+			results, err := []*admin.Service{one, two}[n%2].ApplyAll(t.Context(), commands)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, result := range results {
+				count(result.Outcome, result.Err)
+			}
+		})
+		all.Go(func() {
+			for i := range tags {
+				count(one.Apply(t.Context(), create(t, fmt.Sprint("s", n, ".", i), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, i))))
+			}
+		})
+	}
+	all.Wait()
+	for i := range tags {
+		if n := won[fmt.Sprint("u", i)]; n != 1 {
+			t.Errorf("tag u%d has %d winners", i, n)
+		}
+	}
+	checkLog(t, db)
+}
+
+// TestRacingDeliveries has the same events come in batches and alone at once: each has one
+// effect, and everyone who is not told to come again gets the one answer.
+func TestRacingDeliveries(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	one, _ := atNoon(t, url)
+	two, db := atNoon(t, url)
+	const events = 20
+	commands := make([]user.Command, events)
+	for i := range commands {
+		commands[i] = create(t, fmt.Sprint(i), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, i))
+	}
+	var mu sync.Mutex
+	answers := map[int]map[uuid.UUID]bool{}
+	note := func(i int, outcome user.Outcome, err error) {
+		if user.KindOf(err) == user.InProgress && err != nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			t.Errorf("event %d: %v", i, err)
+			return
+		}
+		if answers[i] == nil {
+			answers[i] = map[uuid.UUID]bool{}
+		}
+		answers[i][outcome.Event.ID] = true
+	}
+	var all sync.WaitGroup
+	for n := range 6 {
+		service := []*admin.Service{one, two}[n%2]
+		all.Go(func() {
+			results, err := service.ApplyAll(t.Context(), commands)
+			if err != nil {
+				t.Error(err)
+			}
+			for i, r := range results {
+				note(i, r.Outcome, r.Err)
+			}
+		})
+		all.Go(func() {
+			for i, command := range commands {
+				outcome, err := service.Apply(t.Context(), command)
+				note(i, outcome, err)
+			}
+		})
+	}
+	all.Wait()
+	for i := range commands {
+		if len(answers[i]) != 1 {
+			t.Errorf("event %d has %d answers", i, len(answers[i]))
+		}
+	}
+	checkLog(t, db)
+}
+
+// checkLog holds that the log tells of each user's versions once, in order, and that all
+// of it waits to be sent.
+func checkLog(t *testing.T, db *store.Store) {
+	t.Helper()
+	var broken, unsent int
+	err := db.DB().NewRaw(`SELECT count(*) FROM (SELECT version - row_number() OVER (PARTITION BY user_id ORDER BY seq) AS gap FROM events) AS g
+		WHERE gap <> 0`).Scan(t.Context(), &broken)
+	if err != nil || broken > 0 {
+		t.Errorf("%d events are out of order or missing: %v", broken, err)
+	}
+	err = db.DB().NewRaw(`SELECT count(*) FROM events e WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.id AND o.seq = e.seq)`).Scan(t.Context(), &unsent)
+	if err != nil || unsent > 0 {
+		t.Errorf("%d events are not queued to be sent: %v", unsent, err)
+	}
+}
+
+// TestBatchIsOneTransaction ends every connection of the service while a batch waits for
+// a lock: nothing of it may stay, and the same batch succeeds later.
+func TestBatchIsOneTransaction(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, db := atNoon(t, url)
+	held := create(t, "held", `{"id":"00000000-0000-0000-0000-000000000009","tag":"held","name":"N"}`)
+	applyAll(t, s, held)
+	_, otherDB := atNoon(t, url)
+	release, locked := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		err := otherDB.Locked(t.Context(), user.Ref{Tag: "held"}, func(*store.Locked) error {
+			close(locked)
+			<-release
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-locked
+	batch := []user.Command{create(t, "1", `{"tag":"a","name":"A"}`), update(t, "2", user.Ref{Tag: "held"}, `{"name":"M"}`)}
+	failed := make(chan error)
+	go func() {
+		_, err := s.ApplyAll(t.Context(), batch)
+		failed <- err
+	}()
+	cut(t, otherDB)
+	if err := <-failed; user.KindOf(err) != user.Unavailable {
+		t.Errorf("a batch whose connection was cut says %v", err)
+	}
+	close(release)
+	all.Wait()
+	if _, err := db.Get(t.Context(), user.Ref{Tag: "a"}); user.KindOf(err) != user.NotFound {
+		t.Errorf("a part of the batch was carried out: %v", err)
+	}
+	for i, got := range applyAll(t, s, batch...) {
+		if got[:8] != "ai.admin" {
+			t.Errorf("sent again, event %d is %s", i, got)
+		}
+	}
+}
+
+// cut ends the connection that waits for a row's lock.
+func cut(t *testing.T, db *store.Store) {
+	t.Helper()
+	for ctx := t.Context(); ctx.Err() == nil; {
+		var ended int
+		err := db.DB().NewRaw(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'`).Scan(ctx, &ended)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ended > 0 {
+			return
+		}
+	}
+}
+
+func TestBatchEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	s, db := atNoon(t, pgtest.Database(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.ApplyAll(ctx, []user.Command{create(t, "1", `{"tag":"a","name":"A"}`)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled batch says %v", err)
+	}
+	if _, err := db.Get(t.Context(), user.Ref{Tag: "a"}); user.KindOf(err) != user.NotFound {
+		t.Errorf("a cancelled batch was carried out: %v", err)
+	}
+}

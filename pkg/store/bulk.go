@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/user"
+)
+
+// Bulk is a transaction that carries out many changes with a few statements.
+//
+// One bulk runs at a time: in a process by the store's turn, so that those waiting hold no
+// connection, and among processes by an advisory lock. Against single changes it is safe
+// since it locks all rows it needs before it writes any, in the order of their ids. What
+// it cannot foresee is another's insert that is not committed yet: if one violates a
+// unique index, or a deadlock is broken up, all is rolled back and done again from what
+// is true then.
+type Bulk struct {
+	store *Store
+	tx    *sql.Tx
+}
+
+const (
+	bulkLock     = 0x6169_6164_6d69_6e02 // of the one bulk at a time
+	bulkPatience = 30 * time.Second      // how long one waits for its turn
+	bulkAttempts = 5
+)
+
+var errBulkBusy = user.Errorf(user.Unavailable, "other batches are being carried out: try again shortly")
+
+// Bulk runs f in a transaction, again when it lost a race with another change. On an error
+// nothing is changed.
+func (s *Store) Bulk(ctx context.Context, f func(*Bulk) error) error {
+	patience := time.NewTimer(bulkPatience)
+	defer patience.Stop()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-patience.C:
+		return errBulkBusy
+	case <-ctx.Done():
+		return translate(ctx.Err())
+	}
+	var err error
+	for range bulkAttempts {
+		if err = s.bulk(ctx, f); !lostRace(err) {
+			return translate(err)
+		}
+	}
+	return errBulkBusy.Because(err)
+}
+
+func (s *Store) bulk(ctx context.Context, f func(*Bulk) error) error {
+	tx, err := s.db.DB.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	const begin = "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2::bigint)"
+	if _, err := tx.ExecContext(ctx, begin, prepared(number(int(bulkPatience.Milliseconds())), int64(bulkLock))...); err != nil {
+		return err
+	}
+	if err := f(&Bulk{s, tx}); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// lostRace says whether a bulk failed for what another transaction did at the same time.
+func lostRace(err error) bool {
+	const uniqueViolation, deadlock, serialization = "23505", "40P01", "40001"
+	code := state(err)
+	return code == uniqueViolation || code == deadlock || code == serialization
+}
+
+// ClaimState is what is known of a claim once a bulk has asked for it.
+type ClaimState struct {
+	Busy   bool    // another delivery is being carried out at this moment
+	Replay *Replay // the recorded answer; nil when the claim is free
+}
+
+// Claim reserves claims for the rest of the transaction. A nil entry stands for none.
+func (b *Bulk) Claim(ctx context.Context, claims []*user.Claim) ([]ClaimState, error) {
+	result := make([]ClaimState, len(claims))
+	keys, locks := make([][]byte, 0, len(claims)), make([]int64, len(claims))
+	places := map[string][]int{}
+	for i, claim := range claims {
+		if claim == nil {
+			continue
+		}
+		key := claim.Key()
+		keys, locks[i] = append(keys, key[:]), claimLock(key)
+		places[string(key[:])] = append(places[string(key[:])], i)
+	}
+	if len(keys) == 0 {
+		return result, nil
+	}
+	got, err := queryValues[bool](ctx, b.tx,
+		"SELECT pg_try_advisory_xact_lock(lock) FROM unnest($1::bigint[]) WITH ORDINALITY AS l(lock, n) ORDER BY n", prepared(locks))
+	if err != nil {
+		return nil, err
+	}
+	for i := range got {
+		result[i].Busy = claims[i] != nil && !got[i]
+	}
+	// Only a later statement sees what those committed that held the locks before.
+	replays, err := replays(ctx, b.tx, "= ANY ($1)", keys)
+	for key, replay := range replays {
+		for _, i := range places[key] {
+			result[i].Replay = replay
+		}
+	}
+	return result, err
+}
+
+func claimLock(key [32]byte) int64 {
+	return int64(binary.BigEndian.Uint64(key[:8])) //nolint:gosec // any 64 bits do
+}
+
+// Lock returns the users that ids and tags name, and keeps others from changing them
+// until the end of the transaction.
+func (b *Bulk) Lock(ctx context.Context, ids []uuid.UUID, tags []string) ([]*user.User, error) {
+	if len(ids)+len(tags) == 0 {
+		return nil, nil
+	}
+	return b.store.queryUsers(ctx, b.tx, "SELECT "+userColumns+
+		" FROM users WHERE id = ANY ($1::uuid[]) OR tag = ANY ($2::text[]) ORDER BY id FOR UPDATE", prepared(ids, tags))
+}
+
+// Seals returns the sealed values of users, by user and provider.
+func (b *Bulk) Seals(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]map[string]string, error) {
+	found := map[uuid.UUID]map[string]string{}
+	if len(ids) == 0 {
+		return found, nil
+	}
+	rows, err := b.tx.QueryContext(ctx, "SELECT user_id, provider, sealed FROM credentials WHERE user_id = ANY ($1::uuid[])", prepared(ids)...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id uuid.UUID
+		var provider, sealed string
+		if err := rows.Scan(&id, &provider, &sealed); err != nil {
+			return nil, err
+		}
+		if found[id] == nil {
+			found[id] = map[string]string{}
+		}
+		found[id][provider] = sealed
+	}
+	return found, rows.Err()
+}
+
+// errCounted guards a statement whose effect must be known exactly.
+var errCounted = errors.New("a bulk statement changed another number of rows than it was given")

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/user"
+)
+
+// Record is an event to append to the log, and the claim that it answers.
+type Record struct {
+	Event *user.Event // nil: the command changed nothing
+	Claim *user.Claim // nil: it brought none
+	// Expires is the end of the claim.
+	Expires time.Time
+}
+
+// record appends events in their order, queues them to be sent, and takes claims.
+const record = `WITH event AS (INSERT INTO events (id, user_id, version, type, at, actor, cause, data, changes)
+		SELECT id, user_id, version, type, at, actor, cause, data::json, changes::json
+		FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::text[])
+			WITH ORDINALITY AS given(id, user_id, version, type, at, actor, cause, data, changes, n) ORDER BY n
+		RETURNING id, seq, user_id, type),
+	queued AS (INSERT INTO outbox (partition, seq, event_id, user_id)
+		SELECT get_byte(uuid_send(user_id), 15) % $10::int, seq, id, user_id FROM event),
+	erasure AS (INSERT INTO erasures (user_id, seq) SELECT user_id, seq FROM event WHERE type = '` + string(user.Deleted) + `')
+	INSERT INTO claims (key, digest, user_id, event_id, expires_at)
+		SELECT * FROM unnest($11::bytea[], $12::bytea[], $13::uuid[], $14::uuid[], $15::timestamptz[])`
+
+// Record appends the events of the bulk to the log and takes its claims. It comes last, so
+// that all row locks are held when the log gives the events their places.
+func (b *Bulk) Record(ctx context.Context, records []Record) error {
+	happened := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return r.Event == nil })
+	claimed := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return r.Claim == nil })
+	if len(happened)+len(claimed) == 0 {
+		return nil
+	}
+	return b.exec(ctx, len(claimed), record,
+		column(happened, func(r Record) uuid.UUID { return r.Event.ID }),
+		column(happened, func(r Record) uuid.UUID { return r.Event.UserID }),
+		column(happened, func(r Record) int64 { return r.Event.Version }),
+		column(happened, func(r Record) string { return string(r.Event.Type) }),
+		column(happened, func(r Record) time.Time { return r.Event.At }),
+		column(happened, func(r Record) string { return r.Event.Actor }),
+		column(happened, func(r Record) string { return r.Event.Cause }),
+		column(happened, func(r Record) string { return string(r.Event.Data) }),
+		column(happened, func(r Record) string { return string(r.Event.Changes) }),
+		Partitions,
+		column(claimed, func(r Record) []byte { key := r.Claim.Key(); return key[:] }),
+		column(claimed, func(r Record) []byte { return r.Claim.Digest }),
+		column(claimed, func(r Record) *uuid.UUID { return optional(r.Event, func(e *user.Event) uuid.UUID { return e.UserID }) }),
+		column(claimed, func(r Record) *uuid.UUID { return optional(r.Event, func(e *user.Event) uuid.UUID { return e.ID }) }),
+		column(claimed, func(r Record) time.Time { return r.Expires }))
+}
+
+// optional is a value of an event, nil without one.
+func optional[V any](e *user.Event, value func(*user.Event) V) *V {
+	if e == nil {
+		return nil
+	}
+	v := value(e)
+	return &v
+}
