@@ -17,9 +17,9 @@ const (
 
 	// An event is shown once every transaction that is older than its own has ended: until
 	// then one of those could still commit an event that belongs before it.
+	final      = "xid < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT shift FROM feed_floor))::text::xid8"
 	selectFeed = "SELECT " + logColumns + ` FROM events
-		WHERE (xid, seq) > ($1::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())
-		ORDER BY xid, seq LIMIT $3`
+		WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3`
 	selectFloor = "SELECT xid::text::bigint, seq FROM feed_floor"
 )
 
@@ -87,11 +87,11 @@ func (s *Store) Known(ctx context.Context, id uuid.UUID) (bool, error) {
 }
 
 // erase removes the personal values of deleted users from the log. Events still to be
-// sent keep theirs until they are: with a sink, a user waits until none is pending.
+// sent keep theirs until they are: a user's events are sent in order, so the deletion's
+// own, which is the last, tells of all of them.
 const erase = `WITH due AS (
 		SELECT e.user_id, e.seq FROM erasures e
-		WHERE NOT $1 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(e.user_id), 15) % $2
-			AND o.user_id = e.user_id AND o.seq <= e.seq)
+		WHERE NOT $1 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(e.user_id), 15) % $2 AND o.seq = e.seq)
 		LIMIT $3 FOR UPDATE SKIP LOCKED),
 	erased AS (UPDATE events v SET
 		data = CASE WHEN v.type = '` + string(user.Deleted) + `' THEN v.data ELSE
@@ -113,22 +113,42 @@ func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, erro
 	return result.RowsAffected()
 }
 
-const pruneLog = `WITH old AS (
-		SELECT id, xid, seq FROM events
-		WHERE at < $1 AND xid < pg_snapshot_xmin(pg_current_snapshot())
-			AND NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = events.id)
-			AND NOT EXISTS (SELECT FROM claims c WHERE c.event_id = events.id)
-		ORDER BY xid, seq LIMIT $2),
-	gone AS (DELETE FROM events USING old WHERE events.id = old.id),
-	last AS (SELECT xid, seq FROM old ORDER BY xid DESC, seq DESC LIMIT 1)
-	UPDATE feed_floor SET xid = last.xid, seq = last.seq FROM last WHERE (feed_floor.xid, feed_floor.seq) < (last.xid, last.seq)`
+// pruneLog looks at one page of the log: without the bound, a pass that finds nothing to
+// remove would read all of it.
+const pruneLog = `WITH page AS MATERIALIZED (
+		SELECT id, user_id, xid, seq, at FROM events WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3),
+	gone AS (DELETE FROM events USING page WHERE events.id = page.id AND page.at < $4
+		AND NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(page.user_id), 15) % $5 AND o.seq = page.seq)
+		RETURNING events.xid, events.seq),
+	last AS (SELECT xid, seq FROM gone ORDER BY xid DESC, seq DESC LIMIT 1),
+	raised AS (UPDATE feed_floor SET xid = last.xid, seq = last.seq FROM last WHERE (feed_floor.xid, feed_floor.seq) < (last.xid, last.seq))
+	SELECT xid::text::bigint, seq, at < $4, (SELECT count(*) FROM page), (SELECT count(*) FROM gone)
+	FROM page ORDER BY xid DESC, seq DESC LIMIT 1`
 
-// Prune removes at most limit events older than a time from the log, except those still
-// to be sent and those that answer a claim. Cursors before them expire.
-func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (int64, error) {
-	result, err := s.db.DB.ExecContext(ctx, pruneLog, prepared(before, limit)...)
+// Pruned says how far a page of pruning came.
+type Pruned struct {
+	Removed int64
+	Next    user.Place // where the next page begins
+	More    bool       // further events may be old enough
+}
+
+// Prune looks at the first limit events after a place and removes those from before a
+// time, except what is still to be sent. Cursors before a removed event expire. An event
+// that answers a claim must be kept as long as the claim is: before must allow for that.
+func (s *Store) Prune(ctx context.Context, before time.Time, after user.Place, limit int) (Pruned, error) {
+	rows, err := s.db.DB.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions)...)
 	if err != nil {
-		return 0, translate(err)
+		return Pruned{}, translate(err)
 	}
-	return result.RowsAffected()
+	defer func() { _ = rows.Close() }()
+	var pruned Pruned
+	for rows.Next() {
+		var old bool
+		var seen int
+		if err := rows.Scan(&pruned.Next.XID, &pruned.Next.Seq, &old, &seen, &pruned.Removed); err != nil {
+			return Pruned{}, translate(err)
+		}
+		pruned.More = old && seen == limit
+	}
+	return pruned, translate(rows.Err())
 }

@@ -35,8 +35,17 @@ func latestMigration() string {
 }
 
 // Migrate brings the database to the newest schema and returns the names of the
-// migrations it applied. Any number of processes may call it at once.
+// migrations it applied. Any number of processes may call it at once. A log that was
+// restored from another cluster is mended, see [Store.MendFeed].
 func (s *Store) Migrate(ctx context.Context) ([]string, error) {
+	names, err := s.migrate(ctx)
+	if err == nil {
+		_, err = s.MendFeed(ctx)
+	}
+	return names, err
+}
+
+func (s *Store) migrate(ctx context.Context) ([]string, error) {
 	if applied, err := s.applied(ctx); err == nil && applied >= latestMigration() {
 		return nil, nil
 	}

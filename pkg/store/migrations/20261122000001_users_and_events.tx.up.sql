@@ -98,6 +98,9 @@ CREATE TABLE outbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 --bun:split
+CREATE INDEX outbox_parked ON outbox (user_id, seq) WHERE parked_at IS NOT NULL;
+
+--bun:split
 
 -- Requests and events whose effect must happen once.
 CREATE TABLE claims (
@@ -124,9 +127,10 @@ CREATE TABLE erasures (
 
 -- How far retention has removed the event log: a cursor before it has missed events.
 CREATE TABLE feed_floor (
-    one boolean PRIMARY KEY DEFAULT true CHECK (one),
-    xid xid8 NOT NULL,
-    seq bigint NOT NULL
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+    xid   xid8 NOT NULL,
+    seq   bigint NOT NULL,
+    shift bigint NOT NULL DEFAULT 0 -- added to this cluster's transaction ids in events.xid: grows when a log of another cluster is restored
 );
 
 --bun:split

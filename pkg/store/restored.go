@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// The feed is in the order of transaction ids, and those begin anew in another cluster: a
+// log restored there from a dump may hold ids that the cluster has yet to reach. Its
+// events would be hidden until then, and new ones would sort before cursors that clients
+// hold. So this cluster's ids are shifted past all that the log has.
+
+// foreign is the highest transaction id in the log, if this cluster cannot have made it.
+const foreign = `WITH log AS (
+		SELECT greatest((SELECT xid FROM events ORDER BY xid DESC, seq DESC LIMIT 1), f.xid)::text::bigint AS top,
+			pg_snapshot_xmax(pg_current_snapshot())::text::bigint + f.shift AS next, f.shift
+		FROM feed_floor f)
+	SELECT top, next, shift FROM log WHERE top >= next`
+
+// shiftGap keeps clear of cursors to events that are younger than the dump and are lost.
+const shiftGap = 1 << 32
+
+// MendFeed makes the change feed of a database that was restored from a dump into another
+// cluster go on where it was: cursors made before stay good. It reports whether there was
+// anything to mend, and may be called at any time by any number of processes.
+func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
+	if restored, err := isForeign(ctx, s.db.DB); err != nil || restored == nil {
+		return false, translate(err)
+	}
+	tx, err := s.db.DB.BeginTx(ctx, nil)
+	if err != nil {
+		return false, translate(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(ctx, "LOCK TABLE events IN ACCESS EXCLUSIVE MODE"); err != nil {
+		return false, translate(err)
+	}
+	restored, err := isForeign(ctx, tx)
+	if err != nil || restored == nil { // another process was first
+		return false, translate(err)
+	}
+	for _, statement := range restored.mend() {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return false, translate(err)
+		}
+	}
+	return true, translate(tx.Commit())
+}
+
+// restoredLog holds transaction ids as the log has them.
+type restoredLog struct{ top, next, shift int64 }
+
+func isForeign(ctx context.Context, on querier) (*restoredLog, error) {
+	rows, err := on.QueryContext(ctx, foreign)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var log restoredLog
+	if !rows.Next() {
+		return nil, rows.Err()
+	}
+	if err := rows.Scan(&log.top, &log.next, &log.shift); err != nil {
+		return nil, err
+	}
+	return &log, rows.Err()
+}
+
+func (l restoredLog) mend() []string {
+	shift := l.top + shiftGap
+	return []string{
+		// Events of this cluster from before the mending, if there are any, move along.
+		fmt.Sprintf(`UPDATE events SET xid = (xid::text::bigint + %d)::text::xid8 WHERE xid < '%d'
+			AND seq > (SELECT max(seq) FROM events WHERE xid >= '%d')`, shift-l.shift, l.next, l.next),
+		fmt.Sprintf("ALTER TABLE events ALTER COLUMN xid SET DEFAULT ((pg_current_xact_id()::text::bigint + %d)::text::xid8)", shift),
+		fmt.Sprintf("UPDATE feed_floor SET shift = %d", shift),
+	}
+}
