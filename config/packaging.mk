@@ -19,6 +19,8 @@ else
 endif
 
 ## manifests: judge config/ by Knative's own code (first run: downloads and builds it)
+test: manifests
+
 manifests:
 	@if cd config/validate && go mod download 2>/dev/null; then \
 		go test -count=1 ./...; \

@@ -56,7 +56,7 @@ func (s sidecar) probe() int {
 }
 
 // freePort returns a port that was free a moment ago: the sidecar takes no port 0.
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
