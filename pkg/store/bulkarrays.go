@@ -31,7 +31,7 @@ func bulkStatements() (string, string) {
 	from := " FROM unnest(" + strings.Join(arrays, ", ") + ") AS given(" + all + ")"
 	values := strings.Join(given, ", ")
 	return "INSERT INTO users (" + all + ") SELECT " + values + from,
-		"UPDATE users SET (" + all + ") = ROW(" + values + ")" + from + " WHERE users.id = given.id"
+		"UPDATE users SET (" + all + ", feed_xid) = ROW(" + values + ", greatest(users.feed_xid, feed_xid()))" + from + " WHERE users.id = given.id"
 }
 
 // userArrays are the arguments of insertUsers and updateUsers.

@@ -72,7 +72,7 @@ func (l restoredLog) mend() []string {
 		// Events of this cluster from before the mending, if there are any, move along.
 		fmt.Sprintf(`UPDATE events SET xid = (xid::text::bigint + %d)::text::xid8 WHERE xid < '%d'
 			AND seq > (SELECT max(seq) FROM events WHERE xid >= '%d')`, shift-l.shift, l.next, l.next),
-		fmt.Sprintf("ALTER TABLE events ALTER COLUMN xid SET DEFAULT ((pg_current_xact_id()::text::bigint + %d)::text::xid8)", shift),
+		fmt.Sprintf("CREATE OR REPLACE FUNCTION feed_xid() RETURNS xid8 LANGUAGE sql AS 'SELECT (pg_current_xact_id()::text::bigint + %d)::text::xid8'", shift),
 		fmt.Sprintf("UPDATE feed_floor SET shift = %d", shift),
 	}
 }

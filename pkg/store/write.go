@@ -179,7 +179,7 @@ func insertUser(sh shape) string {
 		from = " FROM claimed"
 	}
 	b.WriteString("WITH " + claim)
-	b.WriteString("changed AS (INSERT INTO users (" + insertColumns + ") SELECT " + insertValues + from + " RETURNING id)")
+	b.WriteString("changed AS (INSERT INTO users (" + insertColumns + ") SELECT " + insertValues + from + " RETURNING id, feed_xid)")
 	b.WriteString(sealedCTE(sh))
 	b.WriteString(eventCTE)
 	b.WriteString(resultOf(sh.claimed))
@@ -196,8 +196,8 @@ func updateUser(sh shape) string {
 	same := "id = $1 AND version = $16 - 1 AND credentials::text = $" + number(last) + "::text"
 	claim := claimCTE(sh.claimed, params, "SELECT id FROM users WHERE "+same+" FOR UPDATE")
 	b.WriteString("WITH " + claim)
-	b.WriteString("changed AS (UPDATE users SET (" + insertColumns + ") = ROW(" + insertValues + ")" + from +
-		" WHERE " + same + " RETURNING id)")
+	b.WriteString("changed AS (UPDATE users SET (" + insertColumns + ", feed_xid) = ROW(" + insertValues + ", greatest(feed_xid, feed_xid()))" + from +
+		" WHERE " + same + " RETURNING id, feed_xid)")
 	b.WriteString(sealedCTE(sh))
 	b.WriteString(eventCTE)
 	b.WriteString(resultOf(sh.claimed))
@@ -210,10 +210,10 @@ func deleteUser(claimed bool) string {
 	if claimed {
 		from = " USING claimed"
 	}
-	return "WITH " + claim + "changed AS (DELETE FROM users" + from + " WHERE " + holds + " RETURNING id, tag, version)" + `,
+	return "WITH " + claim + "changed AS (DELETE FROM users" + from + " WHERE " + holds + " RETURNING id, tag, version, feed_xid)" + `,
 	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id),
-	event AS (INSERT INTO events (id, user_id, version, type, at, actor, cause, data, changes)
-		SELECT $2::uuid, id, version + 1, '` + string(user.Deleted) + `', $3::timestamptz, $4::text, $5::text,
+	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
+		SELECT greatest(feed_xid, feed_xid()), $2::uuid, id, version + 1, '` + string(user.Deleted) + `', $3::timestamptz, $4::text, $5::text,
 			('{"user":{"id":"' || id || '","tag":"' || tag || '"},"changed":[]}')::json, '[]'
 		FROM changed RETURNING id, seq, user_id, version, data),
 	queued AS (INSERT INTO outbox (partition, seq, event_id, user_id) SELECT $6::smallint, seq, id, user_id FROM event),
@@ -267,8 +267,8 @@ func sealedCTE(sh shape) string {
 }
 
 const eventCTE = `,
-	event AS (INSERT INTO events (id, user_id, version, type, at, actor, cause, data, changes)
-		SELECT $20::uuid, id, $16, $21::text, $18, $22::text, $23::text, $24::json, $25::json FROM changed RETURNING id, seq, user_id),
+	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
+		SELECT feed_xid, $20::uuid, id, $16, $21::text, $18, $22::text, $23::text, $24::json, $25::json FROM changed RETURNING id, seq, user_id),
 	queued AS (INSERT INTO outbox (partition, seq, event_id, user_id) SELECT $26::smallint, seq, id, user_id FROM event)`
 
 func resultOf(claimed bool) string {

@@ -4,6 +4,12 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
 --bun:split
 
+-- The place of this transaction in the change feed. A log restored from another cluster
+-- needs another base: see pkg/store/restored.go.
+CREATE FUNCTION feed_xid() RETURNS xid8 LANGUAGE sql AS 'SELECT pg_current_xact_id()';
+
+--bun:split
+
 CREATE TABLE users (
     id                   uuid PRIMARY KEY,
     tag                  text COLLATE "C" NOT NULL,
@@ -23,7 +29,10 @@ CREATE TABLE users (
     version              bigint NOT NULL,
     created_at           timestamptz NOT NULL,
     updated_at           timestamptz NOT NULL,
-    facets               text[] COLLATE "C" NOT NULL
+    facets               text[] COLLATE "C" NOT NULL,
+    -- Of the last event. A transaction has its id before it gets a row's lock, so ids alone
+    -- would put two changes of a contended user in the wrong order.
+    feed_xid             xid8 NOT NULL DEFAULT feed_xid()
 );
 
 --bun:split
@@ -66,7 +75,8 @@ CREATE TABLE credentials (
 CREATE TABLE events (
     id      uuid PRIMARY KEY,
     seq     bigint NOT NULL GENERATED ALWAYS AS IDENTITY, -- grows with every change of one user, since its row lock is held
-    xid     xid8 NOT NULL DEFAULT pg_current_xact_id(),   -- the feed shows a row once no older transaction is left
+    xid     xid8 NOT NULL DEFAULT feed_xid(),             -- its transaction's, or that of the user's event before it if that is higher;
+                                                          -- the feed shows a row once no transaction is left that could come before
     user_id uuid NOT NULL,
     version bigint NOT NULL,
     type    text NOT NULL,
