@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/eventapi"
 	"aiadmin/pkg/pgtest"
@@ -44,9 +46,17 @@ func serve(t testing.TB, url string) *service {
 		t.Fatal(err)
 	}
 	a := admin.New(db, keys, admin.Retention{Events: time.Hour, Requests: time.Hour}, admin.Options{Log: slog.New(slog.DiscardHandler)})
+	s := withAdmin(t, a)
+	s.admin, s.db = a, db
+	return s
+}
+
+// withAdmin is the handler on a real server, over any service.
+func withAdmin(t testing.TB, a eventapi.Admin) *service {
+	t.Helper()
 	server := httptest.NewServer(handler(a))
 	t.Cleanup(server.Close)
-	return &service{server, a, db}
+	return &service{Server: server}
 }
 
 func handler(a eventapi.Admin) http.Handler {
@@ -111,7 +121,9 @@ func binary(eventType, id string, changes map[string]string) map[string]string {
 	return h
 }
 
-func structured(contentType string) map[string]string { return map[string]string{"Content-Type": contentType} }
+func structured(contentType string) map[string]string {
+	return map[string]string{"Content-Type": contentType}
+}
 
 const (
 	oneEvent  = "application/cloudevents+json"
@@ -129,4 +141,13 @@ func envelope(eventType, id, data string, changes map[string]string) string {
 		}
 	}
 	return "{" + strings.Join(parts, ",") + "}"
+}
+
+func mustID(t testing.TB, s string) uuid.UUID {
+	t.Helper()
+	id, ok := user.ParseID(s)
+	if !ok {
+		t.Fatalf("%q is no id", s)
+	}
+	return id
 }
