@@ -20,6 +20,7 @@ var version = "dev"
 // cli lists the commands; each one lives in the file of its name.
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Serve users over HTTP; this is what the image runs."`
+	Dev     devCmd     `cmd:"" help:"Serve with a private PostgreSQL: nothing mounted, nothing to set up."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema."`
 	Rotate  rotateCmd  `cmd:"" help:"Seal every stored credential with the primary vault key."`
 	Token   tokenCmd   `cmd:"" help:"Make a bearer token and its entry in tokens.json."`
