@@ -16,7 +16,7 @@ FUZZTIME ?= 30s
 TIMEOUT ?= 10m
 withpostgres = CGO_ENABLED=0 go run -buildvcs=false ./pkg/pgtest/withpostgres
 
-.PHONY: help run build test lint fuzz clean
+.PHONY: help run build test lint fuzz bench bench-large clean
 
 ## help: list the targets
 help:
@@ -48,6 +48,14 @@ fuzz:
 		target=$${declaration#func }; echo "== $$target ($$(dirname "$$file"))"; \
 		go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
 	done
+
+## bench: measure every operation beside the physical limit, see docs/performance.md (USERS=100000)
+bench:
+	@CGO_ENABLED=0 go run -buildvcs=false ./pkg/bench $(ARGS)
+
+## bench-large: the same with a million users
+bench-large:
+	@USERS=1000000 CGO_ENABLED=0 go run -buildvcs=false ./pkg/bench $(ARGS)
 
 ## clean: remove what the targets built (the data of make run stays in .dev/)
 clean:

@@ -16,6 +16,7 @@ type serveCmd struct {
 	Port           int           `help:"Port to serve on." default:"8080" env:"PORT"`
 	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
 	DrainDelay     time.Duration `help:"How long to go on accepting requests after SIGTERM." default:"1s"`
+	ProfileTo      string        `hidden:"" help:"Write a CPU profile of the whole run to this file." placeholder:"FILE"`
 }
 
 // Help is the text that serve --help ends with.
@@ -26,7 +27,12 @@ Besides PORT, only what Knative sets is read from the environment: K_SINK (where
 events go), K_CE_OVERRIDES, K_SERVICE and K_REVISION.`
 }
 
-func (c serveCmd) Run(ctx context.Context, s streams) error {
+func (c serveCmd) Run(ctx context.Context, s streams) (err error) {
+	stop, err := profiled(c.ProfileTo)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	return misconfigured(app.Serve(ctx, app.ServeOptions{
 		Options: app.Options{Mounts: c.Mounts, Log: s.out, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
 			Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES"),

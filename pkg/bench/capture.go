@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// statement is what the service ran, as PostgreSQL's log has it.
+type statement struct {
+	text string
+	args map[int]*string // by the number of the parameter; nil is NULL
+}
+
+// The columns of PostgreSQL's CSV log that matter here.
+const (
+	logMessage     = 13
+	logDetail      = 14
+	logApplication = 22
+)
+
+// captured makes one request and returns its answer and the statements behind it.
+func (b *bench) captured(ctx context.Context, o operation) (a answer, found []statement, n, m int64, err error) {
+	// Connections prepare a statement when they first run it: the first requests meet that.
+	for range 2 {
+		if _, _, _, err := b.once(ctx, o); err != nil {
+			return a, nil, 0, 0, err
+		}
+	}
+	if err := b.logStatements(ctx, "all"); err != nil {
+		return a, nil, 0, 0, err
+	}
+	defer func() { _ = b.logStatements(ctx, "none") }()
+	before, err := b.logSize(ctx)
+	if err != nil {
+		return a, nil, 0, 0, err
+	}
+	if a, n, m, err = b.once(ctx, o); err != nil {
+		return a, nil, 0, 0, err
+	}
+	time.Sleep(300 * time.Millisecond) // the log is written by a process of its own
+	text, err := b.readLog(ctx, before)
+	if err != nil {
+		return a, nil, 0, 0, err
+	}
+	return a, parseLog(text, b.background), n, m, nil
+}
+
+// logStatements sets log_statement for all connections, and waits until they know.
+func (b *bench) logStatements(ctx context.Context, what string) error {
+	for _, text := range []string{"ALTER SYSTEM SET log_statement = '" + what + "'", "SELECT pg_reload_conf()"} {
+		if _, err := b.db.Exec(ctx, text); err != nil {
+			return err
+		}
+	}
+	time.Sleep(200 * time.Millisecond)
+	return nil
+}
+
+// observeBackground notes what the service runs without being asked, so that it is not
+// taken for a part of an operation.
+func (b *bench) observeBackground(ctx context.Context) error {
+	if err := b.logStatements(ctx, "all"); err != nil {
+		return err
+	}
+	before, err := b.logSize(ctx)
+	if err != nil {
+		return err
+	}
+	time.Sleep(2500 * time.Millisecond)
+	text, err := b.readLog(ctx, before)
+	if err != nil {
+		return err
+	}
+	b.background = map[string]bool{}
+	for _, s := range parseLog(text, nil) {
+		b.background[s.text] = true
+	}
+	return b.logStatements(ctx, "none")
+}
+
+func (b *bench) logSize(ctx context.Context) (size int64, err error) {
+	err = b.db.QueryRow(ctx, "SELECT size FROM pg_stat_file(pg_current_logfile('csvlog'))").Scan(&size)
+	return size, err
+}
+
+func (b *bench) readLog(ctx context.Context, from int64) (text string, err error) {
+	err = b.db.QueryRow(ctx, "SELECT pg_read_file(pg_current_logfile('csvlog'), $1, 64 << 20)", from).Scan(&text)
+	return text, err
+}
+
+var executed = regexp.MustCompile(`(?s)^(?:execute [^:]*|statement): (.*)$`)
+
+// parseLog lists the service's statements in a piece of the log.
+func parseLog(text string, except map[string]bool) []statement {
+	reader := csv.NewReader(strings.NewReader(text))
+	reader.FieldsPerRecord = -1
+	records, _ := reader.ReadAll()
+	var found []statement
+	for _, record := range records {
+		if len(record) <= logApplication || record[logApplication] != "ai-admin" {
+			continue
+		}
+		match := executed.FindStringSubmatch(record[logMessage])
+		if match == nil || except[match[1]] || strings.HasPrefix(match[1], "-- ping") {
+			continue
+		}
+		found = append(found, statement{match[1], parseParameters(record[logDetail])})
+	}
+	return found
+}
+
+var parameter = regexp.MustCompile(`\$(\d+) = (NULL|'(?:[^']|'')*')`)
+
+func parseParameters(detail string) map[int]*string {
+	args := map[int]*string{}
+	for _, match := range parameter.FindAllStringSubmatch(strings.TrimPrefix(detail, "parameters: "), -1) {
+		number, _ := strconv.Atoi(match[1])
+		args[number] = nil
+		if match[2] != "NULL" {
+			value := strings.ReplaceAll(match[2][1:len(match[2])-1], "''", "'")
+			args[number] = &value
+		}
+	}
+	return args
+}

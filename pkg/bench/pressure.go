@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"strconv"
+	"time"
+)
+
+// measureIdle looks at the memory of a service that has just started.
+func measureIdle(ctx context.Context, b *bench, r *report) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(2 * time.Second):
+	}
+	now, _ := b.service.memory()
+	r.add("memory idle", now, "MiB", "under 40", now < 40)
+	return nil
+}
+
+// measureLists looks at the memory while 500 connections list 500 users each.
+func measureLists(ctx context.Context, b *bench, r *report) error {
+	o := operation{name: "lists of 500", method: "GET", path: usersPath + "?limit=500", status: 200}
+	b.service.resetPeak()
+	result, _, err := b.drive(ctx, o, b.service, 500)
+	_, peak := b.service.memory()
+	r.add("memory peak, 500 × lists of 500", peak, "MiB", "under 100", peak < 100)
+	r.add("errors, 500 × lists of 500", float64(result.errors), "", "0", result.errors == 0)
+	return err
+}
+
+// The service works on 500 requests at once and lets ten times as many wait.
+const (
+	places  = 500
+	flood   = 10 * places
+	over    = flood + 2*places // more than may wait
+	surge   = 4 * time.Second
+	relaxed = 16
+)
+
+// measureOverload compares the throughput of ten times the concurrency with the best, and
+// looks at how those are answered that cannot wait.
+func measureOverload(ctx context.Context, b *bench, r *report) error {
+	o := operation{name: "overload", method: "GET", path: oneUser, status: 200}
+	run := func(connections int, time time.Duration) (outcome, error) {
+		l := load{address: b.service.address, connections: connections, request: b.request(o), numbers: b.aimed(o, 0),
+			warm: time / 4, time: time, status: 200, refused: waitAsTold}
+		return l.run(ctx)
+	}
+	best, err := run(places, surge)
+	if err != nil {
+		return err
+	}
+	b.service.resetPeak()
+	flooded, err := run(flood, surge)
+	if err != nil {
+		return err
+	}
+	beyond, err := run(over, surge)
+	if err != nil {
+		return err
+	}
+	_, peak := b.service.memory()
+	after, err := run(relaxed, time.Second)
+	if err != nil {
+		return err
+	}
+	ratio := flooded.perSecond() / best.perSecond()
+	r.add("overload: throughput of 5,000 connections to that of 500", ratio, "", "at least 0.80", ratio >= .8)
+	r.add("overload: refused with 503 and Retry-After at 6,000 connections", float64(beyond.refusals), "requests", "some", beyond.refusals > 0)
+	r.add("overload: other errors", float64(flooded.errors+beyond.errors), "", "0", flooded.errors+beyond.errors == 0)
+	r.add("overload: memory peak", peak, "MiB", "bounded", peak < 300)
+	r.add("overload: p99 of 16 connections right after", after.quantile(.99), "ms", "under 50", after.quantile(.99) < 50)
+	return nil
+}
+
+// waitAsTold is what a good client does after a 503: it waits, with some jitter.
+func waitAsTold(retryAfter string) time.Duration {
+	seconds, err := strconv.Atoi(retryAfter)
+	if err != nil {
+		return time.Hour // the load's end finds it: a 503 without Retry-After stalls the client
+	}
+	return time.Duration(seconds)*time.Second + time.Duration(rand.IntN(200))*time.Millisecond
+}
+
+func measureRelay(_ context.Context, _ *bench, r *report) error {
+	r.note("the relay is not measured yet")
+	return nil
+}
+
+type sinkCmd struct{}
+
+func (sinkCmd) Run() error { return nil }
