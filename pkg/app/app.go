@@ -14,6 +14,7 @@ import (
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/cloudevent"
 	"aiadmin/pkg/config"
+	"aiadmin/pkg/eventapi"
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/mount"
 	"aiadmin/pkg/store"
@@ -90,6 +91,9 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	return httpapi.Options{Admin: a.admin, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
+		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Problem: httpapi.WriteProblem,
+			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) }}),
+		Schemas: http.HandlerFunc(a.schema),
 		AppendEvent: func(dst []byte, e user.Event) []byte {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},

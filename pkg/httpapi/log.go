@@ -100,12 +100,12 @@ type place struct {
 
 // placeParameters reads the parameters of a list that has a place and a limit only.
 func placeParameters(r *http.Request, cursor string) (url.Values, place, error) {
-	values, err := url.ParseQuery(r.URL.RawQuery)
 	found := place{limit: user.DefaultLimit}
-	var problems user.Problems
+	values, err := queryValues(r)
 	if err != nil {
-		problems.Add("query", "validation_format", "the query string is not well encoded")
+		return nil, found, err
 	}
+	var problems user.Problems
 	for name, given := range values {
 		switch {
 		case name != cursor && name != "limit":
@@ -114,6 +114,9 @@ func placeParameters(r *http.Request, cursor string) (url.Values, place, error) 
 			problems.Add(name, "validation_repeated_parameter", "can be given once")
 		case name == cursor:
 			found.cursor = given[0]
+			if given[0] == "" && cursor == "cursor" { // an empty "after" is the beginning
+				problems.Add(name, "validation_cursor", "must not be empty: leave it out for the first page")
+			}
 		default:
 			n, err := strconv.Atoi(given[0])
 			if err != nil || n < 1 || n > user.MaxLimit {

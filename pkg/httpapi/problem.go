@@ -51,11 +51,11 @@ type problem struct {
 
 // Problem answers an error with the status of its kind.
 func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
-	a.ProblemWithStatus(w, r, statuses[publicError(err).Kind], err)
+	WriteProblem(w, r, statuses[publicError(err).Kind], err)
 }
 
-// ProblemWithStatus answers an error with a status that its transport decided on.
-func (a *API) ProblemWithStatus(w http.ResponseWriter, r *http.Request, status int, err error) {
+// WriteProblem answers an error with a status that its transport decided on.
+func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
 	request := infoOf(r.Context())
 	request.failure = err
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/go-json-experiment/json"
@@ -122,9 +123,9 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) list(w http.ResponseWriter, r *http.Request) error {
-	values, err := url.ParseQuery(r.URL.RawQuery)
+	values, err := queryValues(r)
 	if err != nil {
-		return user.Problems{{Field: "query", Code: "validation_format", Message: "the query string is not well encoded"}}.Err()
+		return err
 	}
 	query, err := user.ParseQuery(values)
 	if err != nil {
@@ -152,6 +153,16 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	out = appendPage(out, query.Limit, next, page.Total, page.TotalIsExact)
 	*buffer = append(out, '}')
 	return writeJSON(w, r, http.StatusOK, *buffer)
+}
+
+// queryValues decodes the query string. A semicolon is a character like any other: Go's
+// parser would drop the pair it stands in.
+func queryValues(r *http.Request) (url.Values, error) {
+	values, err := url.ParseQuery(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"))
+	if err != nil {
+		return nil, user.Problems{{Field: "query", Code: "validation_format", Message: "the query string is not well encoded"}}.Err()
+	}
+	return values, nil
 }
 
 func appendPage(dst []byte, limit int, next string, total *int64, exact bool) []byte {
@@ -186,6 +197,9 @@ func (a *API) reveal(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	provider := r.PathValue("provider")
+	if !user.IsProvider(provider) {
+		return user.Errorf(user.NotFound, "no such credential: a provider is 1 to 63 of a-z 0-9 -")
+	}
 	plain, err := a.options.Admin.Reveal(r.Context(), id, provider)
 	if err != nil {
 		return err

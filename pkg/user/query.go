@@ -161,7 +161,7 @@ var single = map[string]parameterParser{
 		p.query.Model = v
 	},
 	"provider": func(p *queryParser, name, v string) {
-		if !providerPattern.MatchString(v) {
+		if !IsProvider(v) {
 			p.problems.Add(name, codeFormat, "must be 1 to 63 of a-z 0-9 -")
 		}
 		p.query.Provider = v

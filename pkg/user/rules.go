@@ -40,6 +40,9 @@ func noControl(value any) error {
 	return nil
 }
 
+// IsProvider says whether name could be a provider's.
+func IsProvider(name string) bool { return providerPattern.MatchString(name) }
+
 // validate notes every rule that a member of the patch breaks by itself; what depends on
 // the user that it is applied to is Apply's to say.
 func (p *Patch) validate(problems *Problems) {
@@ -71,7 +74,7 @@ func checkSet[T any](problems *Problems, field string, member Optional[T], rules
 
 func (c CredentialsPatch) validate(problems *Problems) {
 	for _, provider := range slices.Concat(sortedKeys(c.Set), c.Remove) {
-		if !providerPattern.MatchString(provider) {
+		if !IsProvider(provider) {
 			problems.Add("credentials."+provider, validation.ErrMatchInvalid.Code(), "a provider must be 1 to 63 of a-z 0-9 -")
 		}
 	}
