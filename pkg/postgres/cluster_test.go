@@ -106,7 +106,7 @@ func TestDataOutlivesTheCluster(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	first := start(t, postgres.Options{Dir: dir, Durable: true})
-	exec1(t, first, "CREATE TABLE kept AS SELECT 'still here' AS what")
+	execute(t, first, "CREATE TABLE kept AS SELECT 'still here' AS what")
 	if got := ask(t, first, "SHOW fsync"); got != "on" {
 		t.Errorf("a durable cluster has fsync %s", got)
 	}
@@ -122,7 +122,7 @@ func TestDataOutlivesTheCluster(t *testing.T) {
 	}
 }
 
-func exec1(t *testing.T, c *postgres.Cluster, sql string) {
+func execute(t *testing.T, c *postgres.Cluster, sql string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), c.URL("postgres"))
 	if err != nil {
@@ -138,7 +138,7 @@ func TestAnImmediateStopLosesNoCommit(t *testing.T) {
 	t.Parallel()
 	c := start(t, postgres.Options{})
 	before := c.Addr()
-	exec1(t, c, "CREATE TABLE kept AS SELECT 'still here' AS what")
+	execute(t, c, "CREATE TABLE kept AS SELECT 'still here' AS what")
 	if err := c.StopImmediate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
