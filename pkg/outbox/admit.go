@@ -1,0 +1,123 @@
+package outbox
+
+import (
+	"container/heap"
+	"context"
+	"time"
+)
+
+// fetch reads rows whole, and lets them into their lanes.
+func (r *relay) fetch(chosen []found) {
+	if len(chosen) == 0 {
+		return
+	}
+	partitions, seqs := make([]int16, len(chosen)), make([]int64, len(chosen))
+	for i, f := range chosen {
+		partitions[i], seqs[i] = f.partition, f.seq
+	}
+	r.job(func(ctx context.Context) (func(), error) {
+		rows, err := readRows(ctx, r.db, partitions, seqs)
+		return func() {
+			if err != nil { // the cursors are past these rows
+				for _, f := range chosen {
+					r.scans.sweepFrom(f.partition, f.seq-1)
+				}
+			}
+			now := time.Now()
+			for _, row := range rows {
+				r.admit(row, now)
+			}
+		}, err
+	})
+}
+
+// admit lets a row into its lane if its user's previous event is known to be sent, or is
+// the last in the lane. Otherwise it stays in the outbox, for a later scan.
+func (r *relay) admit(row row, now time.Time) {
+	if _, sent := r.open.sent[row.seq]; sent || !r.parts[row.partition].usable() {
+		return
+	}
+	user := row.event.UserID
+	l := r.lanes[user]
+	if l == nil {
+		if !r.isSent(row.previous) {
+			r.scans.blocked[user] = struct{}{}
+			return
+		}
+		l = &lane{user: user, partition: row.partition}
+		r.lanes[user] = l
+		r.refill(l, row, now)
+		return
+	}
+	switch {
+	case row.seq <= l.tail:
+	case l.state != ready && l.state != flying, len(l.queue) >= laneRows, row.previous != l.tail:
+		l.more = true
+	default:
+		l.queue, l.tail = append(l.queue, row), row.seq
+		r.held++
+	}
+}
+
+func (r *relay) isSent(seq int64) bool {
+	_, sent := r.open.sent[seq]
+	return sent || seq == 0
+}
+
+// refill gives an empty lane its head.
+func (r *relay) refill(l *lane, row row, now time.Time) {
+	l.head, l.tail = row.seq, row.seq
+	if row.retryAt.After(now) { // a process before this one was told to wait
+		l.state, l.due = waiting, row.retryAt
+		heap.Push(&r.waiting, l)
+		return
+	}
+	l.queue = append(l.queue, row)
+	r.held++
+	r.enqueue(l)
+}
+
+// resume reads the heads of lanes whose wait is over.
+func (r *relay) resume(lanes []*lane) {
+	partitions, seqs := make([]int16, len(lanes)), make([]int64, len(lanes))
+	for i, l := range lanes {
+		partitions[i], seqs[i] = l.partition, l.head
+	}
+	r.job(func(ctx context.Context) (func(), error) {
+		rows, err := readRows(ctx, r.db, partitions, seqs)
+		if err != nil {
+			return func() { r.wait(lanes) }, err
+		}
+		return func() {
+			heads := map[int64]row{}
+			for _, row := range rows {
+				heads[row.seq] = row
+			}
+			for _, l := range lanes {
+				r.resumed(l, heads)
+			}
+		}, nil
+	})
+}
+
+func (r *relay) resumed(l *lane, heads map[int64]row) {
+	if l.state == gone {
+		return
+	}
+	if head, found := heads[l.head]; found {
+		head.retryAt = time.Time{} // its wait is over; only a waiting lane of this process gets here
+		r.refill(l, head, time.Now())
+		return
+	}
+	delete(r.lanes, l.user) // somebody removed the row
+	r.scans.sweepFrom(l.partition, l.head-1)
+}
+
+// wait puts lanes back that could not be read.
+func (r *relay) wait(lanes []*lane) {
+	for _, l := range lanes {
+		if l.state != gone {
+			heap.Push(&r.waiting, l)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the relay's figures. No label holds an id or tag of a user.
+type metrics struct {
+	sent, parked prometheus.Counter
+	retried      *prometheus.CounterVec
+	took, delay  prometheus.Histogram
+	flying       prometheus.Gauge
+	owned, down  prometheus.Gauge
+	streams      prometheus.Gauge
+	removed      *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer, db *sql.DB) *metrics {
+	m := &metrics{
+		sent: counter("sent_total", "Events that the sink accepted."),
+		retried: prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + "retried_total",
+			Help: "Tries that failed and are made again, by fault: a status, or network."}, []string{"fault"}),
+		parked:  counter("parked_total", "Events parked because the sink refused them for good."),
+		took:    histogram("send_duration_seconds", "Time for one try to send an event.", .0005),
+		delay:   histogram("delay_seconds", "Time from a change to the sink's acceptance of its event.", .001),
+		flying:  gauge("in_flight", "Events being sent."),
+		owned:   gauge("partitions_owned", "Partitions of the outbox (of 16) that this process sends."),
+		down:    gauge("sink_down", "1 while the sink answers nobody and one event at a time is tried."),
+		streams: gauge("streams", "Open streams of the change feed."),
+		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + "cleared_total",
+			Help: "What was removed in the background, by kind: claims, history, personal (users whose personal values were erased)."}, []string{"kind"}),
+	}
+	if r != nil {
+		r.MustRegister(m.sent, m.retried, m.parked, m.took, m.delay, m.flying, m.owned, m.down, m.streams, m.removed, backlog{db})
+	}
+	return m
+}
+
+const prefix = "ai_admin_outbox_"
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + name, Help: help})
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + name, Help: help})
+}
+
+func histogram(name, help string, first float64) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: prefix + name, Help: help,
+		Buckets: prometheus.ExponentialBuckets(first, 4, 10)})
+}
+
+// tried counts one try.
+func (m *metrics) tried(x landing, now time.Time) {
+	m.took.Observe(x.took.Seconds())
+	if x.answer.verdict == accepted {
+		m.sent.Inc()
+		m.delay.Observe(max(0, now.Sub(x.row.event.At).Seconds()))
+		return
+	}
+	fault := x.answer.fault
+	if x.answer.err != nil { // few kinds of label values
+		fault = "network"
+	}
+	m.retried.WithLabelValues(fault).Inc()
+}
+
+// backlog reads the outbox's figures when they are asked for.
+type backlog struct{ db *sql.DB }
+
+var (
+	oldestDesc = prometheus.NewDesc(prefix+"oldest_unsent_age_seconds", "Age of the oldest event not sent yet, parked ones included; 0 when all are sent.", nil, nil)
+	parkedDesc = prometheus.NewDesc(prefix+"parked", "Events that are parked at present.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (backlog) Describe(out chan<- *prometheus.Desc) { out <- oldestDesc; out <- parkedDesc }
+
+const collectTimeout = 2 * time.Second
+
+// Collect implements [prometheus.Collector]. With the database away it tells nothing.
+func (b backlog) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	oldest, err := oldestUnsent(ctx, b.db)
+	if err != nil {
+		return
+	}
+	parked, err := countParked(ctx, b.db)
+	if err != nil {
+		return
+	}
+	age := 0.0
+	if !oldest.IsZero() {
+		age = max(0, time.Since(oldest).Seconds())
+	}
+	out <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age)
+	out <- prometheus.MustNewConstMetric(parkedDesc, prometheus.GaugeValue, float64(parked.Events))
+}

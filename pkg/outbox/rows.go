@@ -1,0 +1,175 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"aiadmin/pkg/store"
+)
+
+// The statements here are planned each time, with their arrays' real lengths: a plan kept
+// from when the outbox was empty would read all of it when it no longer is.
+const planned = pgx.QueryExecModeExec
+
+// found is an unsent row as a scan sees it.
+type found struct {
+	partition int16
+	seq       int64
+	user      uuid.UUID
+	parked    bool
+}
+
+// selectUnsent reads the first rows of each partition behind a place of its own.
+const selectUnsent = `SELECT w.partition, o.seq, o.user_id, o.parked_at IS NOT NULL
+	FROM unnest($1::smallint[], $2::bigint[]) AS w(partition, after)
+	CROSS JOIN LATERAL (SELECT seq, user_id, parked_at FROM outbox
+		WHERE partition = w.partition AND seq > w.after ORDER BY seq LIMIT $3) AS o
+	ORDER BY w.partition, o.seq`
+
+func findUnsent(ctx context.Context, db *sql.DB, partitions []int16, after []int64, limit int) ([]found, error) {
+	rows, err := db.QueryContext(ctx, selectUnsent, planned, partitions, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []found
+	for rows.Next() {
+		var f found
+		if err := rows.Scan(&f.partition, &f.seq, &f.user, &f.parked); err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, rows.Err()
+}
+
+// selectRows reads whole rows, and for each whether its user's previous event is unsent.
+// OFFSET 0 keeps the planner from reading all of the outbox to join it.
+const selectRows = `SELECT w.partition, w.seq, coalesce(p.seq, 0), o.attempts, o.retry_at,
+		e.id, e.type, e.user_id, e.version, e.at, e.cause, e.data::text
+	FROM unnest($1::smallint[], $2::bigint[]) AS w(partition, seq)
+	CROSS JOIN LATERAL (SELECT event_id, user_id, attempts, retry_at FROM outbox
+		WHERE partition = w.partition AND seq = w.seq AND parked_at IS NULL OFFSET 0) AS o
+	CROSS JOIN LATERAL (SELECT id, type, user_id, version, at, cause, data FROM events WHERE id = o.event_id OFFSET 0) AS e
+	LEFT JOIN LATERAL (SELECT seq FROM outbox WHERE partition = w.partition
+		AND seq = (SELECT max(seq) FROM events WHERE user_id = o.user_id AND seq < w.seq) OFFSET 0) AS p ON true
+	ORDER BY w.seq`
+
+func readRows(ctx context.Context, db *sql.DB, partitions []int16, seqs []int64) ([]row, error) {
+	rows, err := db.QueryContext(ctx, selectRows, planned, partitions, seqs)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []row
+	for rows.Next() {
+		var r row
+		var retry sql.NullTime
+		var data string
+		e := &r.event
+		if err := rows.Scan(&r.partition, &r.seq, &r.previous, &r.refusals, &retry,
+			&e.ID, &e.Type, &e.UserID, &e.Version, &e.At, &e.Cause, &data); err != nil {
+			return nil, err
+		}
+		r.retryAt, e.At, e.Data = retry.Time, e.At.UTC(), []byte(data)
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// deleteSent removes events that the sink has accepted.
+const deleteSent = `DELETE FROM outbox WHERE ctid = ANY (ARRAY(
+	SELECT o.ctid FROM unnest($1::smallint[], $2::bigint[]) AS s(partition, seq)
+	CROSS JOIN LATERAL (SELECT ctid FROM outbox WHERE partition = s.partition AND seq = s.seq OFFSET 0) AS o))`
+
+// ruling is what became of an event that the sink refused.
+type ruling struct {
+	lane     *lane
+	seq      int64
+	refusals int
+	retryAt  time.Time
+	fault    string
+	park     bool
+}
+
+const recordRefusals = `UPDATE outbox AS o SET attempts = r.attempts, retry_at = r.retry_at, fault = r.fault,
+		parked_at = CASE WHEN r.park THEN now() END
+	FROM unnest($1::smallint[], $2::bigint[], $3::int[], $4::timestamptz[], $5::text[], $6::boolean[])
+		AS r(partition, seq, attempts, retry_at, fault, park)
+	WHERE o.partition = r.partition AND o.seq = r.seq`
+
+// settlement is what the database is still to be told.
+type settlement struct {
+	sent    map[int64]int16 // partitions by seq
+	rulings []ruling
+}
+
+func (s *settlement) empty() bool { return len(s.sent)+len(s.rulings) == 0 }
+
+// record brings a settlement into the outbox. Doing so twice does no harm.
+func (s *settlement) record(ctx context.Context, db *sql.DB) error {
+	if len(s.sent) > 0 {
+		partitions, seqs := make([]int16, 0, len(s.sent)), make([]int64, 0, len(s.sent))
+		for seq, partition := range s.sent {
+			partitions, seqs = append(partitions, partition), append(seqs, seq)
+		}
+		if _, err := db.ExecContext(ctx, deleteSent, planned, partitions, seqs); err != nil {
+			return err
+		}
+	}
+	if len(s.rulings) == 0 {
+		return nil
+	}
+	var partitions []int16
+	var seqs []int64
+	var refusals []int32
+	var retries []time.Time
+	var faults []string
+	var parks []bool
+	for _, r := range s.rulings {
+		partitions, seqs, refusals = append(partitions, r.lane.partition), append(seqs, r.seq), append(refusals, int32(r.refusals)) //nolint:gosec // at most MaxAttempts
+		retries, faults, parks = append(retries, r.retryAt), append(faults, r.fault), append(parks, r.park)
+	}
+	_, err := db.ExecContext(ctx, recordRefusals, planned, partitions, seqs, refusals, retries, faults, parks)
+	return err
+}
+
+// parts of the outbox by number.
+type perPartition[T any] [store.Partitions]T
+
+func newSettlement() settlement { return settlement{sent: map[int64]int16{}} }
+
+// merge takes back what could not be recorded. What was ruled since then counts.
+func (s *settlement) merge(earlier settlement) {
+	for seq, partition := range earlier.sent {
+		s.sent[seq] = partition
+	}
+	for _, r := range s.rulings {
+		for i, old := range earlier.rulings {
+			if old.seq == r.seq {
+				earlier.rulings = append(earlier.rulings[:i], earlier.rulings[i+1:]...)
+				break
+			}
+		}
+	}
+	s.rulings = append(earlier.rulings, s.rulings...)
+}
+
+// about says whether something of a partition is to be recorded.
+func (s *settlement) about(p int16) bool {
+	for _, partition := range s.sent {
+		if partition == p {
+			return true
+		}
+	}
+	for _, r := range s.rulings {
+		if r.lane.partition == p {
+			return true
+		}
+	}
+	return false
+}
