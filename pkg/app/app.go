@@ -17,6 +17,7 @@ import (
 	"aiadmin/pkg/eventapi"
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/mount"
+	"aiadmin/pkg/outbox"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
@@ -44,6 +45,7 @@ type App struct {
 	store    *store.Store
 	admin    *admin.Service
 	auth     *auth.Authenticator
+	outbox   *outbox.Outbox
 	api      *httpapi.API
 	metrics  *metrics
 	log      *slog.Logger
@@ -81,7 +83,11 @@ func New(options Options) (*App, error) {
 		return nil, MountError{err}
 	}
 	a.metrics = newMetrics(a.store.Stats)
-	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc})
+	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc,
+		Changed: func() { a.outbox.Wake() }})
+	if a.outbox, err = outbox.New(a.outboxOptions(options, settings)); err != nil {
+		return nil, MountError{err}
+	}
 	a.api = httpapi.New(a.routes(options, settings), corsRules(settings))
 	a.follow()
 	return a, nil
@@ -94,10 +100,27 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Problem: httpapi.WriteProblem,
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) }}),
 		Schemas: http.HandlerFunc(a.schema),
+		Stream:  a.outbox.ServeStream,
 		AppendEvent: func(dst []byte, e user.Event) []byte {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
 	}
+}
+
+func (a *App) outboxOptions(options Options, settings config.Config) outbox.Options {
+	return outbox.Options{Store: a.store, Sink: options.Environment.Sink, Overrides: options.Environment.Overrides,
+		Source: settings.Source, MaxAttempts: settings.Outbox.MaxAttempts, MaxBackoff: settings.Outbox.MaxBackoff,
+		Retention: func() outbox.Retention { return logRetention(a.mounts.Config.Value()) },
+		Changes:   a.admin.Changes, Cursor: admin.EncodeCursor, Log: a.log, Metrics: a.metrics.registry}
+}
+
+// logRetention keeps events for as long as the claims that they answer: 0 is for good.
+func logRetention(c config.Config) outbox.Retention {
+	claims := max(c.Retention.Claims, c.Retention.IdempotencyKeys)
+	if c.Retention.Claims == 0 || c.Retention.IdempotencyKeys == 0 {
+		claims = 0
+	}
+	return outbox.Retention{Claims: claims, History: c.Retention.History}
 }
 
 func kept(c config.Config) admin.Retention {
@@ -141,7 +164,12 @@ func (a *App) Log() *slog.Logger { return a.log }
 func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
-	a.running.Go(func() { a.migrate(ctx) })
+	a.running.Go(func() {
+		a.migrate(ctx)
+		if err := a.outbox.Run(ctx); err != nil {
+			a.log.Error("the outbox has ended", "error", err)
+		}
+	})
 }
 
 const migrateRetry = time.Second
@@ -182,6 +210,10 @@ func (a *App) Stop() error {
 	return a.store.Close()
 }
 
+// EndStreams ends the streams of the change feed, which would hold up a stop: their
+// clients resume elsewhere.
+func (a *App) EndStreams() { a.outbox.EndStreams() }
+
 // DrainingWhen makes readiness fail while draining returns true.
 func (a *App) DrainingWhen(draining func() bool) { a.draining.Store(&draining) }
 
@@ -211,10 +243,19 @@ func (a *App) Ready(ctx context.Context) (check string, err error) {
 }
 
 // verbose tells what does not make the service unready but wants looking at.
-func (a *App) verbose(context.Context) map[string]any {
+func (a *App) verbose(ctx context.Context) map[string]any {
 	mounts := "ok"
 	if err := a.mounts.refused(); err != nil {
 		mounts = "a changed volume is refused, the last good values are in use: see the log"
 	}
-	return map[string]any{"mounts": mounts}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	report := map[string]any{"mounts": mounts}
+	if parked, err := a.outbox.Parked(ctx); err == nil {
+		report["parked"] = parked
+	}
+	if oldest, err := a.outbox.OldestUnsent(ctx); err == nil && !oldest.IsZero() {
+		report["oldestUnsent"] = user.FormatTime(oldest)
+	}
+	return report
 }

@@ -47,6 +47,7 @@ func Serve(ctx context.Context, options ServeOptions) error {
 func (a *App) serve(ctx context.Context, public, private net.Listener, options ServeOptions) error {
 	s := server.New(server.Options{Handler: a.Handler(), Log: a.log, DrainDelay: options.DrainDelay, Grace: options.RequestTimeout})
 	a.DrainingWhen(s.Draining)
+	defer context.AfterFunc(ctx, a.EndStreams)()
 	a.Start(context.WithoutCancel(ctx)) // what runs beside requests goes on while they finish
 	a.log.Info("serving", "address", public.Addr().String(), "metrics", private.Addr().String())
 

@@ -34,9 +34,12 @@ type Options struct {
 	Ready func(context.Context) (check string, err error)
 	// Verbose adds to a verbose readiness report; nil adds nothing.
 	Verbose func(context.Context) map[string]any
-	// Events takes CloudEvents in, Stream streams the change feed, Schemas serves the JSON
-	// Schemas of events; a nil one has no route.
-	Events, Stream, Schemas http.Handler
+	// Events takes CloudEvents in, Schemas serves the JSON Schemas of events; a nil one has
+	// no route.
+	Events, Schemas http.Handler
+	// Stream streams the change feed behind a cursor. What fails before it begins is its
+	// error. Nil serves pages alone.
+	Stream func(w http.ResponseWriter, r *http.Request, cursor string) error
 	// AppendEvent appends an event as structured CloudEvents JSON.
 	AppendEvent func(dst []byte, e user.Event) []byte
 	// Observe is told of every answered request, for metrics; it may be nil.

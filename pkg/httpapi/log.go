@@ -54,13 +54,12 @@ func appendHistory(dst []byte, e *user.Event) []byte {
 }
 
 func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
-	if a.options.Stream != nil && wantsStream(r) {
-		a.options.Stream.ServeHTTP(w, r)
-		return nil
-	}
 	_, place, err := placeParameters(r, "after")
 	if err != nil {
 		return err
+	}
+	if a.options.Stream != nil && wantsStream(r) {
+		return a.options.Stream(w, r, place.cursor)
 	}
 	if err := a.gate.enter(r.Context()); err != nil {
 		return err
