@@ -90,7 +90,7 @@ func (r *relay) advance(l *lane) {
 	l.queue[0] = row{}
 	l.queue = l.queue[1:]
 	r.held--
-	l.failures = 0
+	l.failures, l.refusals = 0, 0
 	if l.more && len(l.queue) <= laneRows/4 {
 		l.more = false
 		r.scans.sweepFrom(l.partition, l.tail)
@@ -132,9 +132,9 @@ func (r *relay) empty(l *lane) {
 // refuse counts a refusal, and parks the event after the last.
 func (r *relay) refuse(x landing, now time.Time) {
 	l := x.lane
-	refusals := x.row.refusals + 1
-	l.failures = max(l.failures, x.row.refusals) // of an earlier process as well
-	park := refusals >= r.maxAttempts
+	l.refusals = max(l.refusals, x.row.refusals) + 1 // the last may not be recorded yet
+	l.failures = max(l.failures, l.refusals-1)       // as if this process had counted from the first
+	park := l.refusals >= r.maxAttempts
 	if park {
 		l.state = parked
 		r.empty(l)
@@ -142,10 +142,10 @@ func (r *relay) refuse(x landing, now time.Time) {
 		r.postpone(x, now)
 	}
 	r.settle(now)
-	r.open.rulings = append(r.open.rulings, ruling{lane: l, seq: x.row.seq, refusals: refusals, retryAt: l.due, fault: x.answer.fault, park: park})
+	r.open.rulings[x.row.seq] = ruling{lane: l, refusals: l.refusals, retryAt: l.due, fault: x.answer.fault, park: park}
 	if park {
 		r.log.Error("an event is parked: the sink refuses it; its user's later events wait (see ai-admin resend)",
-			"event", x.row.event.ID, "user", l.user, "fault", x.answer.fault, "tries", refusals)
+			"event", x.row.event.ID, "user", l.user, "fault", x.answer.fault, "tries", l.refusals)
 	}
 }
 

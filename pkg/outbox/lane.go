@@ -28,7 +28,8 @@ type lane struct {
 	head      int64 // seq of the event being tried
 	tail      int64 // highest seq that the lane knows of: what follows it is read later
 	more      bool  // rows behind the tail were seen and left in the outbox
-	failures  int   // failed tries in a row of the head
+	failures  int   // failed tries of the head since it was first read
+	refusals  int   // those among them that the sink refused for good, earlier processes' too
 	down      bool  // the last failure was no refusal: worth a try when the sink is back
 	due       time.Time
 }

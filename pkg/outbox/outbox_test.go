@@ -286,3 +286,5 @@ func TestRefusesSinksAndOverridesThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -196,6 +196,7 @@ func (r *relay) release() {
 		if part.leaving && part.flying == 0 && !r.open.about(int16(p)) && !r.recording.about(int16(p)) {
 			part.abandon()
 			r.keeper.release(int16(p))
+			r.metrics.owned.Set(float64(r.owned()))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,7 +90,6 @@ const deleteSent = `DELETE FROM outbox WHERE ctid = ANY (ARRAY(
 // ruling is what became of an event that the sink refused.
 type ruling struct {
 	lane     *lane
-	seq      int64
 	refusals int
 	retryAt  time.Time
 	fault    string
@@ -104,8 +104,8 @@ const recordRefusals = `UPDATE outbox AS o SET attempts = r.attempts, retry_at =
 
 // settlement is what the database is still to be told.
 type settlement struct {
-	sent    map[int64]int16 // partitions by seq
-	rulings []ruling
+	sent    map[int64]int16  // partitions by seq
+	rulings map[int64]ruling // the last by seq: an update with two for one row would take either
 }
 
 func (s *settlement) empty() bool { return len(s.sent)+len(s.rulings) == 0 }
@@ -130,8 +130,8 @@ func (s *settlement) record(ctx context.Context, db *sql.DB) error {
 	var retries []time.Time
 	var faults []string
 	var parks []bool
-	for _, r := range s.rulings {
-		partitions, seqs, refusals = append(partitions, r.lane.partition), append(seqs, r.seq), append(refusals, int32(r.refusals)) //nolint:gosec // at most MaxAttempts
+	for seq, r := range s.rulings {
+		partitions, seqs, refusals = append(partitions, r.lane.partition), append(seqs, seq), append(refusals, int32(r.refusals)) //nolint:gosec // at most MaxAttempts
 		retries, faults, parks = append(retries, r.retryAt), append(faults, r.fault), append(parks, r.park)
 	}
 	_, err := db.ExecContext(ctx, recordRefusals, planned, partitions, seqs, refusals, retries, faults, parks)
@@ -141,22 +141,13 @@ func (s *settlement) record(ctx context.Context, db *sql.DB) error {
 // parts of the outbox by number.
 type perPartition[T any] [store.Partitions]T
 
-func newSettlement() settlement { return settlement{sent: map[int64]int16{}} }
+func newSettlement() settlement { return settlement{map[int64]int16{}, map[int64]ruling{}} }
 
 // merge takes back what could not be recorded. What was ruled since then counts.
 func (s *settlement) merge(earlier settlement) {
-	for seq, partition := range earlier.sent {
-		s.sent[seq] = partition
-	}
-	for _, r := range s.rulings {
-		for i, old := range earlier.rulings {
-			if old.seq == r.seq {
-				earlier.rulings = append(earlier.rulings[:i], earlier.rulings[i+1:]...)
-				break
-			}
-		}
-	}
-	s.rulings = append(earlier.rulings, s.rulings...)
+	maps.Copy(s.sent, earlier.sent)
+	maps.Copy(earlier.rulings, s.rulings)
+	s.rulings = earlier.rulings
 }
 
 // about says whether something of a partition is to be recorded.

@@ -39,7 +39,7 @@ const (
 	// that the sweep need not find such rows a second later.
 	markEvery  = 500 * time.Millisecond
 	pageRows   = 256 // of a partition in one scan, at most
-	spareRows  = 8  // read beyond the room, for those that are known already
+	spareRows  = 8   // read beyond the room, for those that are known already
 	sweepShare = 20  // a sweep is followed by a pause that many times as long
 )
 
