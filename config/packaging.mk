@@ -25,3 +25,7 @@ manifests:
 	@if cd config/validate && go mod download 2>/dev/null; then \
 		go test -count=1 ./...; \
 	else echo "SKIP manifests: the modules of knative.dev/serving and knative.dev/eventing cannot be had here"; fi
+
+## e2e: apply everything to a real API server with Knative's webhooks (first run: 15 min of building)
+e2e:
+	@cd config/validate && AI_ADMIN_E2E=1 nice -n 15 go test -count=1 -timeout=90m -v -run=TestCluster

@@ -97,12 +97,7 @@ func TestBehindQueueProxy(t *testing.T) {
 	c := client{t: t, url: s.url}
 	t.Run("ready", func(t *testing.T) { c.on(t).want(http.MethodGet, "/readyz", "", http.StatusOK) })
 	t.Run("routes", func(t *testing.T) { everyRoute(c.on(t)) })
-	t.Run("events", func(t *testing.T) {
-		if answer, _, err := c.send("POST", "/ai/admin/events", "{}"); err == nil && answer.StatusCode == http.StatusNotFound {
-			t.Skip("SKIP: this build takes no events in yet")
-		}
-		everyMode(c.on(t))
-	})
+	t.Run("events", func(t *testing.T) { everyMode(c.on(t)) })
 	t.Run("500 at once", func(t *testing.T) { manyAtOnce(t, s.url) })
 	t.Run("stop under load", func(t *testing.T) { stopsUnderLoad(t, s, app) })
 }
