@@ -9,6 +9,12 @@ import (
 	"aiadmin/pkg/user"
 )
 
+// Bounds of a body, in bytes.
+const (
+	maxEvent = 1 << 20
+	maxBatch = 8 << 20
+)
+
 // readBody reads a body of at most limit bytes. A larger one is refused for good: sent
 // again it would be as large.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {

@@ -17,5 +17,7 @@
 // A rejected event is not claimed, so that it is judged afresh when it is sent again.
 // A panic, of the SDK for one, ends in the answer to its own request.
 //
-// Handlers run concurrently and share nothing that changes.
+// Handlers run concurrently. They share nothing but the room for batches: one of the
+// largest, or many small ones, are worked on at a time. The others wait, their bodies
+// unread, until there is room or their requests end.
 package eventapi

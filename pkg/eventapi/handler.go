@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"golang.org/x/sync/semaphore"
+
 	"aiadmin/pkg/cloudevent"
 	"aiadmin/pkg/user"
 )
@@ -29,10 +31,15 @@ type Options struct {
 	ProblemJSON func(r *http.Request, status int, err error) []byte
 }
 
-type handler struct{ options Options }
+type handler struct {
+	options Options
+	room    *semaphore.Weighted // for the bodies of batches, in bytes
+}
 
 // New makes the handler of POSTed events. Who may send is checked before it.
-func New(options Options) http.Handler { return &handler{options} }
+func New(options Options) http.Handler {
+	return &handler{options, semaphore.NewWeighted(maxBatch)}
+}
 
 // ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,12 +53,12 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(w, r, mode.limit())
+	if mode == batched {
+		return h.serveBatch(w, r)
+	}
+	body, err := readBody(w, r, maxEvent)
 	if err != nil {
 		return err
-	}
-	if mode == batched {
-		return h.serveBatch(w, r, body)
 	}
 	received, err := read(mode, r.Header, body)
 	if err != nil {

@@ -17,19 +17,6 @@ const (
 	batched
 )
 
-// Bounds of a body, in bytes.
-const (
-	maxEvent = 1 << 20
-	maxBatch = 8 << 20
-)
-
-func (m mode) limit() int64 {
-	if m == batched {
-		return maxBatch
-	}
-	return maxEvent
-}
-
 // modeOf tells the mode by the media type. Any other type of the CloudEvents family is an
 // event format that is not spoken here, and must not be taken for binary mode.
 func modeOf(h http.Header) (mode, error) {

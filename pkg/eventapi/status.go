@@ -1,6 +1,8 @@
 package eventapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 
 	"aiadmin/pkg/user"
@@ -23,6 +25,9 @@ var statuses = map[user.Kind]int{
 
 // statusOf is the status of a failure: 422 for every kind that trying again cannot mend.
 func statusOf(err error) int {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return statuses[user.Timeout]
+	}
 	if status, ok := statuses[user.KindOf(err)]; ok {
 		return status
 	}

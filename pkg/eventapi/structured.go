@@ -88,7 +88,8 @@ func members(object jsontext.Value) func(yield func(string, jsontext.Value) bool
 			token, _ := dec.ReadToken()
 			name := token.String()
 			value, err := dec.ReadValue()
-			if err != nil || !yield(name, value.Clone()) {
+			end := dec.InputOffset()
+			if err != nil || !yield(name, object[end-int64(len(value)):end]) {
 				return
 			}
 		}

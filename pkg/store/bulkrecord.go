@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"aiadmin/pkg/user"
 )
@@ -40,28 +41,27 @@ func (b *Bulk) Record(ctx context.Context, records []Record) error {
 		return nil
 	}
 	return b.exec(ctx, len(claimed), record,
-		column(happened, func(r Record) uuid.UUID { return r.Event.ID }),
-		column(happened, func(r Record) uuid.UUID { return r.Event.UserID }),
+		column(happened, func(r Record) pgtype.UUID { return uuidOf(r.Event.ID) }),
+		column(happened, func(r Record) pgtype.UUID { return uuidOf(r.Event.UserID) }),
 		column(happened, func(r Record) int64 { return r.Event.Version }),
 		column(happened, func(r Record) string { return string(r.Event.Type) }),
 		column(happened, func(r Record) time.Time { return r.Event.At }),
 		column(happened, func(r Record) string { return r.Event.Actor }),
 		column(happened, func(r Record) string { return r.Event.Cause }),
-		column(happened, func(r Record) string { return string(r.Event.Data) }),
-		column(happened, func(r Record) string { return string(r.Event.Changes) }),
+		column(happened, func(r Record) []byte { return r.Event.Data }),
+		column(happened, func(r Record) []byte { return r.Event.Changes }),
 		Partitions,
 		column(claimed, func(r Record) []byte { key := r.Claim.Key(); return key[:] }),
 		column(claimed, func(r Record) []byte { return r.Claim.Digest }),
-		column(claimed, func(r Record) *uuid.UUID { return optional(r.Event, func(e *user.Event) uuid.UUID { return e.UserID }) }),
-		column(claimed, func(r Record) *uuid.UUID { return optional(r.Event, func(e *user.Event) uuid.UUID { return e.ID }) }),
+		column(claimed, func(r Record) pgtype.UUID { return ofEvent(r.Event, func(e *user.Event) uuid.UUID { return e.UserID }) }),
+		column(claimed, func(r Record) pgtype.UUID { return ofEvent(r.Event, func(e *user.Event) uuid.UUID { return e.ID }) }),
 		column(claimed, func(r Record) time.Time { return r.Expires }))
 }
 
-// optional is a value of an event, nil without one.
-func optional[V any](e *user.Event, value func(*user.Event) V) *V {
+// ofEvent is an id of an event, NULL without one.
+func ofEvent(e *user.Event, id func(*user.Event) uuid.UUID) pgtype.UUID {
 	if e == nil {
-		return nil
+		return pgtype.UUID{}
 	}
-	v := value(e)
-	return &v
+	return uuidOf(id(e))
 }

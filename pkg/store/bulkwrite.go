@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"aiadmin/pkg/user"
 )
@@ -64,7 +65,7 @@ func (b *Bulk) seal(ctx context.Context, seals []Seal) error {
 		INSERT INTO credentials (user_id, provider, sealed) SELECT user_id, provider, sealed FROM given WHERE sealed <> ''
 		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed`
 	_, err := b.tx.ExecContext(ctx, store, prepared(
-		column(seals, func(s Seal) uuid.UUID { return s.User }),
+		column(seals, func(s Seal) pgtype.UUID { return uuidOf(s.User) }),
 		column(seals, func(s Seal) string { return s.Provider }),
 		column(seals, func(s Seal) string { return s.Sealed }))...)
 	return err
