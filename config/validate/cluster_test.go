@@ -56,13 +56,17 @@ func (c *cluster) build(name, module, pkg string) {
 	c.t.Helper()
 	started := time.Now()
 	c.progress("building %s (%s)", name, pkg)
-	cmd := exec.CommandContext(c.t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(c.bin, name), pkg)
+	cmd := exec.CommandContext(c.t.Context(), "go", "build", "-buildvcs=false", version, "-o", filepath.Join(c.bin, name), pkg)
 	cmd.Dir = module
 	if out, err := cmd.CombinedOutput(); err != nil {
 		c.t.Fatalf("%s: %v\n%s", name, err, out)
 	}
 	c.progress("built %s in %v", name, time.Since(started).Round(time.Second))
 }
+
+// version is stamped into Kubernetes as its own build does: unstamped, Knative's webhooks
+// refuse it as no version at all. The other programs have no such variable.
+const version = "-ldflags=-X k8s.io/component-base/version.gitVersion=v1.34.4"
 
 // start runs a program until the test ends.
 func (c *cluster) start(env []string, name string, args ...string) {
