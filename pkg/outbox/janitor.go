@@ -7,8 +7,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Retention is how long things are kept; 0 is for good, except for the claims' own time,
-// which they carry.
+// Retention is how long things are kept; 0 is for good.
 type Retention struct {
 	Claims  time.Duration // the longest of any kind: events that answer them are kept as long
 	History time.Duration
@@ -86,7 +85,7 @@ func (x *Outbox) batches(ctx context.Context, kind string, full int64, remove fu
 // prune removes history that is older than its retention and than any claim it answers.
 func (x *Outbox) prune(ctx context.Context, now time.Time) {
 	kept := x.options.Retention()
-	if kept.History <= 0 {
+	if kept.History <= 0 || kept.Claims <= 0 {
 		return
 	}
 	before := now.Add(-max(kept.History, kept.Claims))
