@@ -1,0 +1,242 @@
+package blackbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// planted is part of every secret and token that these tests make: wherever it turns up
+// in an answer or a log line, a secret got out.
+const planted = "planted"
+
+// service is a running `ai-admin serve`.
+type service struct {
+	url, metrics string // addresses without a slash at the end
+	mounts       string
+	command      *exec.Cmd
+	exited       chan struct{} // closed when the process has ended
+	logs         *logs
+	client       *http.Client
+}
+
+// serve starts a service on a database and waits until it is ready. When the test ends it
+// is stopped by SIGTERM, must exit with 0, and its log is judged.
+func serve(t testing.TB, database string, change ...func(mounts)) *service {
+	t.Helper()
+	return serveWith(t, database, nil, change...)
+}
+
+// serveWith starts a service with flags.
+func serveWith(t testing.TB, database string, flags []string, change ...func(mounts)) *service {
+	t.Helper()
+	s := launch(t, database, flags, change...)
+	s.waitReady(t)
+	return s
+}
+
+// launch starts a service without waiting for it.
+func launch(t testing.TB, database string, flags []string, change ...func(mounts)) *service {
+	t.Helper()
+	port, metricsPort := freePort(t), freePort(t)
+	m := defaultMounts(t, database, metricsPort)
+	for _, f := range change {
+		f(m)
+	}
+	s := &service{
+		url: fmt.Sprintf("http://127.0.0.1:%d", port), metrics: fmt.Sprintf("http://127.0.0.1:%d", metricsPort),
+		mounts: m.lay(t), exited: make(chan struct{}), logs: &logs{},
+		client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+	s.command = serveCommand(s.mounts, port, flags...)
+	s.command.Stdout, s.command.Stderr = s.logs, &s.logs.errors
+	must(t, s.command.Start())
+	go func() {
+		defer close(s.exited)
+		_ = s.command.Wait()
+	}()
+	t.Cleanup(func() { s.stop(t) })
+	return s
+}
+
+// serveCommand has the environment that Knative gives and no other.
+func serveCommand(root string, port int, flags ...string) *exec.Cmd {
+	command := exec.Command(binary, append([]string{"serve", "--mounts", root}, flags...)...)
+	command.Env = []string{"PORT=" + strconv.Itoa(port), "K_SERVICE=ai-admin", "K_REVISION=ai-admin-00001",
+		"HOME=/nonexistent", "GORACE=halt_on_error=0"}
+	return command
+}
+
+// freePort is a port that nobody listens on at present.
+func freePort(t testing.TB) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func (s *service) waitReady(t testing.TB) {
+	t.Helper()
+	s.waitStatus(t, "/readyz", http.StatusOK, 30*time.Second)
+}
+
+// waitStatus asks a probe until it answers with the status.
+func (s *service) waitStatus(t testing.TB, path string, status int, patience time.Duration) {
+	t.Helper()
+	last := ""
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		select {
+		case <-s.exited:
+			t.Fatalf("the service ended: %s\n%s", s.command.ProcessState, s.logs.tail())
+		default:
+		}
+		response, err := s.client.Get(s.url + path)
+		if err != nil {
+			last = err.Error()
+			continue
+		}
+		_ = response.Body.Close()
+		if response.StatusCode == status {
+			return
+		}
+		last = response.Status
+	}
+	t.Fatalf("%s did not answer %d in %s, last: %s\n%s", path, status, patience, last, s.logs.tail())
+}
+
+func (s *service) stop(t testing.TB) {
+	_ = s.command.Process.Signal(syscall.SIGTERM)
+	s.client.CloseIdleConnections()
+	select {
+	case <-s.exited:
+	case <-time.After(20 * time.Second):
+		t.Errorf("the service did not end within 20 s of SIGTERM\n%s", s.logs.tail())
+		_ = s.command.Process.Kill()
+		<-s.exited
+	}
+	if code := s.command.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, s.logs.tail())
+	}
+	s.logs.judge(t)
+}
+
+// logs collects what a process writes: stdout as lines, stderr as it is.
+type logs struct {
+	mu     sync.Mutex
+	out    bytes.Buffer
+	errors syncBuffer
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(b)
+}
+
+func (l *logs) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.String()
+}
+
+func (l *logs) tail() string {
+	text := l.text()
+	return "stdout: …" + text[max(0, len(text)-4000):] + "\nstderr: " + l.errors.String()
+}
+
+// lines are the log's entries.
+func (l *logs) lines(t testing.TB) []map[string]any {
+	t.Helper()
+	var out []map[string]any
+	for line := range strings.Lines(l.text()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Errorf("a log line is no JSON object: %s", line)
+			continue
+		}
+		out = append(out, entry)
+	}
+	return out
+}
+
+// find returns the entry of the request with this id, waiting for it shortly: it may be
+// written after the answer.
+func (l *logs) find(t testing.TB, requestID string) map[string]any {
+	t.Helper()
+	for range 100 {
+		for _, entry := range l.lines(t) {
+			if entry["requestId"] == requestID && entry["status"] != nil {
+				return entry
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("no log line of request %s", requestID)
+	return nil
+}
+
+// judge holds what must be true of every log.
+func (l *logs) judge(t testing.TB) {
+	t.Helper()
+	for _, entry := range l.lines(t) {
+		for _, member := range []string{"time", "level", "msg"} {
+			if entry[member] == nil {
+				t.Errorf("a log line has no %s: %v", member, entry)
+			}
+		}
+		if entry["msg"] == "panic" {
+			t.Errorf("the service panicked: %v", entry)
+		}
+	}
+	all := l.text() + l.errors.String()
+	if i := strings.Index(all, planted); i >= 0 {
+		t.Errorf("the log has a secret: …%s…", all[max(0, i-200):min(len(all), i+100)])
+	}
+	for _, word := range []string{"DATA RACE", "panic:", "goroutine "} {
+		if strings.Contains(l.errors.String(), word) {
+			t.Errorf("stderr: %s", l.errors.String())
+		}
+	}
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// alive fails the test when the process has ended.
+func (s *service) alive(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.exited:
+		t.Fatalf("the service ended: %s\n%s", s.command.ProcessState, s.logs.tail())
+	default:
+	}
+	if _, err := os.FindProcess(s.command.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+}
