@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -22,7 +21,7 @@ import (
 // is true then.
 type Bulk struct {
 	store *Store
-	tx    *sql.Tx
+	tx    *transaction
 }
 
 const (
@@ -56,7 +55,7 @@ func (s *Store) Bulk(ctx context.Context, f func(*Bulk) error) error {
 }
 
 func (s *Store) bulk(ctx context.Context, f func(*Bulk) error) error {
-	tx, err := s.db.DB.BeginTx(ctx, nil)
+	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,7 +127,7 @@ func (b *Bulk) Lock(ctx context.Context, ids []uuid.UUID, tags []string) ([]*use
 	if len(ids)+len(tags) == 0 {
 		return nil, nil
 	}
-	return b.store.queryUsers(ctx, b.tx, "SELECT "+userColumns+
+	return queryUsers(ctx, b.tx, "SELECT "+userColumns+
 		" FROM users WHERE id = ANY ($1::uuid[]) OR tag = ANY ($2::text[]) ORDER BY id FOR UPDATE", prepared(ids, tags))
 }
 

@@ -26,7 +26,7 @@ const selectClaims = `SELECT c.key, c.digest, c.event_id, e.type, e.user_id, e.v
 
 // Replay returns the answer recorded under a claim, nil when the claim is free.
 func (s *Store) Replay(ctx context.Context, claim *user.Claim) (*Replay, error) {
-	return s.replay(ctx, s.db.DB, claim)
+	return s.replay(ctx, s.pool, claim)
 }
 
 func (s *Store) replay(ctx context.Context, on querier, claim *user.Claim) (*Replay, error) {
@@ -80,7 +80,7 @@ func scanReplay(rows *sql.Rows) (string, *Replay, error) {
 // Locked runs f in a transaction that holds the user's row lock, on a Locked view of the
 // store. The user is as it was when the lock was got.
 func (s *Store) Locked(ctx context.Context, ref user.Ref, f func(*Locked) error) error {
-	tx, err := s.db.DB.BeginTx(ctx, nil)
+	tx, err := s.begin(ctx)
 	if err != nil {
 		return translate(err)
 	}
@@ -99,7 +99,7 @@ func (s *Store) Locked(ctx context.Context, ref user.Ref, f func(*Locked) error)
 type Locked struct {
 	User  *user.User
 	store *Store
-	tx    *sql.Tx
+	tx    *transaction
 }
 
 // Update writes the locked user.
@@ -119,7 +119,7 @@ func (l *Locked) Seals(ctx context.Context) (map[string]string, error) {
 
 // Seals returns the sealed values of a user by provider.
 func (s *Store) Seals(ctx context.Context, id uuid.UUID) (map[string]string, error) {
-	return seals(ctx, s.db.DB, id)
+	return seals(ctx, s.pool, id)
 }
 
 func seals(ctx context.Context, on querier, id uuid.UUID) (map[string]string, error) {

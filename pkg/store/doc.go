@@ -2,8 +2,9 @@
 //
 // A change is one statement: a data-modifying CTE that claims the request, locks the
 // user, writes it and appends the event, or does none of it. Statements are prepared once
-// per connection and run through Bun's pool, with Bun scanning what they return; listings
-// are built by Bun, since their shape depends on the request.
+// per connection. Listings are built by Bun, since their shape depends on the request; the
+// frequent statements run on the driver's own connection, borrowed from Bun's pool, and
+// their rows are decoded by hand: see direct.go, and docs/performance.md for why.
 //
 // All methods may be called concurrently. A method that finds the database away, busy
 // past the caller's deadline, or violating a unique index says so as a [user.Error]; any

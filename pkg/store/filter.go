@@ -13,8 +13,7 @@ const searchText = `(u.tag || E'\n' || u.name_key || E'\n' || coalesce(u.email_k
 
 // filtered begins a statement about the users that a filter finds.
 func (s *Store) filtered(f user.Filter) *listing {
-	b := &listing{q: s.db.NewSelect().Model((*userRow)(nil))}
-	b.q = b.q.ExcludeColumn("*")
+	b := &listing{q: s.db.NewSelect().TableExpr("users AS u")}
 	b.anyOf("u.tag", "text", f.Tags)
 	b.anyOf("u.email_key", "text", f.Emails)
 	b.anyOf("u.external_id", "text", f.ExternalIDs)

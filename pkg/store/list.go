@@ -81,7 +81,7 @@ func (s *Store) offsetPast(ctx context.Context, q user.Query, offset, found int)
 	b := s.filtered(q.Filter)
 	b.where("u.email_key IS NOT NULL")
 	b.q.ColumnExpr("1").Limit(int64(offset))
-	counts, err := queryValues[int](ctx, s.db.DB, "SELECT count(*) FROM ("+b.q.String()+") AS few", b.arguments())
+	counts, err := queryValues[int](ctx, s.pool, "SELECT count(*) FROM ("+b.q.String()+") AS few", b.arguments())
 	if err != nil {
 		return 0, err
 	}
@@ -104,7 +104,7 @@ func (s *Store) run(ctx context.Context, q user.Query, sort []user.SortKey, afte
 	if offset > 0 {
 		text += " OFFSET " + b.arg(offset)
 	}
-	return s.queryUsers(ctx, s.db.DB, text, b.arguments())
+	return queryUsers(ctx, s.pool, text, b.arguments())
 }
 
 // listing builds a statement whose values are numbered parameters, with Bun building the
@@ -126,7 +126,7 @@ func (b *listing) where(condition string) { b.q.Where(condition) }
 func (b *listing) arguments() []any {
 	mode := pgx.QueryExecModeCacheStatement
 	if b.filtered {
-		mode = pgx.QueryExecModeExec
+		mode = pgx.QueryExecModeCacheDescribe
 	}
 	return append([]any{mode}, b.args...)
 }

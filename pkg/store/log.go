@@ -40,7 +40,7 @@ func (s *Store) Feed(ctx context.Context, after user.Place, limit int) ([]user.L
 }
 
 func (s *Store) checkFloor(ctx context.Context, after user.Place) error {
-	rows, err := s.db.DB.QueryContext(ctx, selectFloor, prepared()...)
+	rows, err := s.pool.QueryContext(ctx, selectFloor, prepared()...)
 	if err != nil {
 		return translate(err)
 	}
@@ -58,7 +58,7 @@ func (s *Store) checkFloor(ctx context.Context, after user.Place) error {
 }
 
 func (s *Store) entries(ctx context.Context, query string, args []any) ([]user.LogEntry, error) {
-	rows, err := s.db.DB.QueryContext(ctx, query, args...)
+	rows, err := s.pool.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -82,7 +82,7 @@ func scanEntries(rows *sql.Rows) ([]user.LogEntry, error) {
 
 // Known says whether the log has ever heard of a user.
 func (s *Store) Known(ctx context.Context, id uuid.UUID) (bool, error) {
-	found, err := queryValues[bool](ctx, s.db.DB, "SELECT EXISTS (SELECT FROM events WHERE user_id = $1)", prepared(id))
+	found, err := queryValues[bool](ctx, s.pool, "SELECT EXISTS (SELECT FROM events WHERE user_id = $1)", prepared(id))
 	return err == nil && found[0], err
 }
 
@@ -106,7 +106,7 @@ const erase = `WITH due AS (
 // their events, of at most limit users, and returns of how many. With pending true, users
 // with events in the outbox are left for later.
 func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, error) {
-	result, err := s.db.DB.ExecContext(ctx, erase, prepared(pending, Partitions, limit)...)
+	result, err := s.pool.ExecContext(ctx, erase, prepared(pending, Partitions, limit)...)
 	if err != nil {
 		return 0, translate(err)
 	}
@@ -136,7 +136,7 @@ type Pruned struct {
 // time, except what is still to be sent. Cursors before a removed event expire. An event
 // that answers a claim must be kept as long as the claim is: before must allow for that.
 func (s *Store) Prune(ctx context.Context, before time.Time, after user.Place, limit int) (Pruned, error) {
-	rows, err := s.db.DB.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions)...)
+	rows, err := s.pool.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions)...)
 	if err != nil {
 		return Pruned{}, translate(err)
 	}

@@ -17,15 +17,15 @@ const (
 
 // Get finds one user, by id or else by tag. An unknown one is [user.NotFound].
 func (s *Store) Get(ctx context.Context, ref user.Ref) (*user.User, error) {
-	return s.get(ctx, s.db.DB, ref, "")
+	return s.get(ctx, s.pool, ref, "")
 }
 
 func (s *Store) get(ctx context.Context, on querier, ref user.Ref, lock string) (*user.User, error) {
-	query, key := selectByID, any(ref.ID)
+	query, key := selectByID, any([16]byte(ref.ID))
 	if ref.ID == uuid.Nil {
 		query, key = selectByTag, ref.Tag
 	}
-	found, err := s.queryUsers(ctx, on, query+lock, prepared(key))
+	found, err := queryUsers(ctx, on, query+lock, prepared(key))
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ var errNotFound = user.Errorf(user.NotFound, "no such user")
 
 // Sealed returns the sealed value of one credential; [user.NotFound] when there is none.
 func (s *Store) Sealed(ctx context.Context, id uuid.UUID, provider string) (string, error) {
-	values, err := queryValues[string](ctx, s.db.DB, selectSealed, prepared(id, provider))
+	values, err := queryValues[string](ctx, s.pool, selectSealed, prepared(id, provider))
 	if err != nil {
 		return "", err
 	}

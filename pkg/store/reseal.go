@@ -30,7 +30,7 @@ const (
 
 // CountForeign counts the sealed values that do not begin with a prefix: a key's id and a colon.
 func (s *Store) CountForeign(ctx context.Context, prefix string) (int64, error) {
-	counts, err := queryValues[int64](ctx, s.db.DB, countForeign, prepared(prefix))
+	counts, err := queryValues[int64](ctx, s.pool, countForeign, prepared(prefix))
 	if err != nil {
 		return 0, err
 	}
@@ -40,7 +40,7 @@ func (s *Store) CountForeign(ctx context.Context, prefix string) (int64, error) 
 // Foreign returns at most limit sealed values behind a place that do not begin with a
 // prefix, in the order of user and provider.
 func (s *Store) Foreign(ctx context.Context, after SealedValue, prefix string, limit int) ([]SealedValue, error) {
-	rows, err := s.db.DB.QueryContext(ctx, selectForeign, prepared(after.UserID, after.Provider, prefix, limit)...)
+	rows, err := s.pool.QueryContext(ctx, selectForeign, prepared(after.UserID, after.Provider, prefix, limit)...)
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -64,7 +64,7 @@ func scanSealed(rows *sql.Rows) ([]SealedValue, error) {
 // show with them, in one transaction; fresh[i] takes the place of old[i]. It returns how
 // many it replaced: a secret that was written anew meanwhile is not touched.
 func (s *Store) Reseal(ctx context.Context, old, fresh []SealedValue, keyID string) (int, error) {
-	tx, err := s.db.DB.BeginTx(ctx, nil)
+	tx, err := s.begin(ctx)
 	if err != nil {
 		return 0, translate(err)
 	}
@@ -91,7 +91,7 @@ func (s *Store) Reseal(ctx context.Context, old, fresh []SealedValue, keyID stri
 }
 
 // lockCredentials locks the users first, as every change does, so that none deadlocks.
-func lockCredentials(ctx context.Context, tx *sql.Tx, values []SealedValue) (map[uuid.UUID][]user.Credential, error) {
+func lockCredentials(ctx context.Context, tx *transaction, values []SealedValue) (map[uuid.UUID][]user.Credential, error) {
 	ids := make([]uuid.UUID, len(values))
 	for i, v := range values {
 		ids[i] = v.UserID
@@ -117,7 +117,7 @@ func lockCredentials(ctx context.Context, tx *sql.Tx, values []SealedValue) (map
 	return shown, translate(rows.Err())
 }
 
-func replaceSealed(ctx context.Context, tx *sql.Tx, old, fresh []SealedValue) ([]SealedValue, error) {
+func replaceSealed(ctx context.Context, tx *transaction, old, fresh []SealedValue) ([]SealedValue, error) {
 	ids, providers := make([]uuid.UUID, len(old)), make([]string, len(old))
 	before, after := make([]string, len(old)), make([]string, len(old))
 	for i := range old {
@@ -130,7 +130,7 @@ func replaceSealed(ctx context.Context, tx *sql.Tx, old, fresh []SealedValue) ([
 	return scanSealed(rows)
 }
 
-func storeShown(ctx context.Context, tx *sql.Tx, shown map[uuid.UUID][]user.Credential) error {
+func storeShown(ctx context.Context, tx *transaction, shown map[uuid.UUID][]user.Credential) error {
 	ids, texts := make([]uuid.UUID, 0, len(shown)), make([]string, 0, len(shown))
 	for id, credentials := range shown {
 		ids, texts = append(ids, id), append(texts, string(user.AppendCredentials(nil, credentials)))

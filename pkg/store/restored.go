@@ -24,10 +24,10 @@ const shiftGap = 1 << 32
 // cluster go on where it was: cursors made before stay good. It reports whether there was
 // anything to mend, and may be called at any time by any number of processes.
 func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
-	if restored, err := isForeign(ctx, s.db.DB); err != nil || restored == nil {
+	if restored, err := isForeign(ctx, s.pool); err != nil || restored == nil {
 		return false, translate(err)
 	}
-	tx, err := s.db.DB.BeginTx(ctx, nil)
+	tx, err := s.begin(ctx)
 	if err != nil {
 		return false, translate(err)
 	}

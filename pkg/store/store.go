@@ -16,7 +16,8 @@ import (
 
 // Store is a pool of connections to one database.
 type Store struct {
-	db     *bun.DB
+	db     *bun.DB // builds listings and runs migrations
+	pool   pool    // the same connections
 	config atomic.Pointer[pgx.ConnConfig] // what new connections use
 	totals *totals
 	turn   chan struct{} // taken by the one bulk at a time
@@ -38,13 +39,13 @@ func Open(options Options) (*Store, error) {
 	if err := s.Reconnect(options.ConnString); err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(stdlib.GetConnector(*s.config.Load(),
+	db := sql.OpenDB(stdlib.GetConnector(*s.config.Load(),
 		stdlib.OptionBeforeConnect(s.useLatest), stdlib.OptionResetSession(s.retireOld),
 		stdlib.OptionAfterConnect(s.remember)))
-	pool.SetMaxOpenConns(options.MaxConnections)
-	pool.SetMaxIdleConns(options.MaxConnections)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	s.db = bun.NewDB(pool, pgdialect.New())
+	db.SetMaxOpenConns(options.MaxConnections)
+	db.SetMaxIdleConns(options.MaxConnections)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	s.db, s.pool = bun.NewDB(db, pgdialect.New()), pool{db}
 	return s, nil
 }
 
@@ -104,13 +105,3 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	return nil
 }
-
-// querier is what statements run on: the pool, or a transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
-// prepared runs a statement whose text is always the same: it is parsed and planned once
-// per connection.
-func prepared(args ...any) []any { return append([]any{pgx.QueryExecModeCacheStatement}, args...) }

@@ -77,7 +77,7 @@ func (s *Store) total(ctx context.Context, f user.Filter, mode user.CountMode) (
 }
 
 func (s *Store) count(ctx context.Context, text string, b *listing) (int64, error) {
-	counts, err := queryValues[int64](ctx, s.db.DB, "SELECT count(*) FROM ("+text+") AS found", b.arguments())
+	counts, err := queryValues[int64](ctx, s.pool, "SELECT count(*) FROM ("+text+") AS found", b.arguments())
 	if err != nil {
 		return 0, err
 	}
@@ -87,7 +87,7 @@ func (s *Store) count(ctx context.Context, text string, b *listing) (int64, erro
 // estimate asks the planner how many rows it expects.
 func (s *Store) estimate(ctx context.Context, b *listing) (int64, error) {
 	b.filtered = true // EXPLAIN cannot be prepared with a generic plan's guess
-	plans, err := queryValues[string](ctx, s.db.DB, "EXPLAIN (FORMAT JSON) "+b.q.String(), b.arguments())
+	plans, err := queryValues[string](ctx, s.pool, "EXPLAIN (FORMAT JSON) "+b.q.String(), b.arguments())
 	if err != nil {
 		return 0, err
 	}

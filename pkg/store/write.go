@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"strings"
 	"time"
@@ -40,12 +39,12 @@ const (
 
 // Insert makes a user. A taken id, tag, e-mail address or externalId is a [user.Error].
 func (s *Store) Insert(ctx context.Context, w Write) (Outcome, error) {
-	return s.mutate(ctx, s.db.DB, insertUser, w.shape(), w.args(), w.Claim)
+	return s.mutate(ctx, s.pool, insertUser, w.shape(), w.args(), w.Claim)
 }
 
 // Update writes a user whose stored version must be the one before; otherwise it is Missed.
 func (s *Store) Update(ctx context.Context, w Write) (Outcome, error) {
-	return s.mutate(ctx, s.db.DB, updateUser, w.shape(), w.args(), w.Claim)
+	return s.mutate(ctx, s.pool, updateUser, w.shape(), w.args(), w.Claim)
 }
 
 // Removal is a deletion. What its event tells of the user is filled in by the statement.
@@ -63,32 +62,25 @@ func (s *Store) Delete(ctx context.Context, r *Removal) (Outcome, error) {
 	if r.IfMatch != nil && !r.IfMatch.Any {
 		versions = append([]int64{}, r.IfMatch.Versions...)
 	}
-	args := prepared(r.ID, r.Event.ID, r.Event.At, r.Event.Actor, r.Event.Cause, Partition(r.ID), versions)
+	args := prepared([16]byte(r.ID), [16]byte(r.Event.ID), r.Event.At, r.Event.Actor, r.Event.Cause, Partition(r.ID), versions)
 	args = append(args, claimArgs(r.Claim, r.Event.ID, r.Expires)...)
-	rows, err := s.db.DB.QueryContext(ctx, deleteUser(r.Claim != nil), args...)
-	if err != nil {
-		return Missed, translate(err)
-	}
-	defer func() { _ = rows.Close() }()
-	var got bool
-	var version sql.NullInt64
-	var data sql.NullString
-	for rows.Next() {
-		if err := rows.Scan(&got, &version, &data); err != nil {
-			return Missed, translate(err)
+	var got, done bool
+	err := each(ctx, s.pool, deleteUser(r.Claim != nil), args, func(v [][]byte) error {
+		if got, done = boolean(v[0]), v[1] != nil; done {
+			r.Event.Version, r.Event.Data = integer(v[1]), append([]byte(nil), v[2]...)
 		}
+		return nil
+	})
+	if err != nil {
+		return Missed, err
 	}
-	if err := rows.Err(); err != nil {
-		return Missed, translate(err)
-	}
-	r.Event.Version, r.Event.Data = version.Int64, []byte(data.String)
-	return s.outcome(ctx, got, version.Valid, r.Claim)
+	return s.outcome(ctx, got, done, r.Claim)
 }
 
 // TakeClaim records a request that changed nothing, so that its repetition changes
 // nothing either.
 func (s *Store) TakeClaim(ctx context.Context, claim *user.Claim, expires time.Time) (Outcome, error) {
-	return s.mutate(ctx, s.db.DB, takeClaim, shape{}, append(prepared(), claimArgs(claim, uuid.Nil, expires)...), claim)
+	return s.mutate(ctx, s.pool, takeClaim, shape{}, append(prepared(), claimArgs(claim, uuid.Nil, expires)...), claim)
 }
 
 // statement composes the text of a mutation of some shape; it is cheap, and the driver
@@ -132,19 +124,13 @@ func claimArgs(claim *user.Claim, event uuid.UUID, expires time.Time) []any {
 // mutate runs a statement that returns whether the claim's lock was got and whether the
 // change was made.
 func (s *Store) mutate(ctx context.Context, on querier, text statement, sh shape, args []any, claim *user.Claim) (Outcome, error) {
-	rows, err := on.QueryContext(ctx, text(sh), args...)
-	if err != nil {
-		return Missed, translate(err)
-	}
-	defer func() { _ = rows.Close() }()
 	var got, done bool
-	for rows.Next() {
-		if err := rows.Scan(&got, &done); err != nil {
-			return Missed, translate(err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return Missed, translate(err)
+	err := each(ctx, on, text(sh), args, func(v [][]byte) error {
+		got, done = boolean(v[0]), boolean(v[1])
+		return nil
+	})
+	if err != nil {
+		return Missed, err
 	}
 	return s.outcome(ctx, got, done, claim)
 }
