@@ -77,7 +77,7 @@ func (s *script) parametrized(captured statement, index int, n, m int64) string 
 		match := placeholder.FindStringSubmatch(found)
 		number, _ := strconv.Atoi(match[1])
 		if match[2] == "::smallint" {
-			return "(:u % 16)::smallint" // the partition
+			return "(:u::bigint % 16)::smallint" // the partition
 		}
 		return expressions[number] + match[2]
 	})
@@ -106,7 +106,7 @@ func expressionOf(name, value string, all map[int]*string, n, m int64) (expressi
 	case isDigest(value):
 		return "sha256(:u::text::bytea)", false
 	case isLockKey(value, all):
-		return "(:u * 7919)", false
+		return "(:u::bigint * 7919)", false
 	}
 	return ":" + name, true
 }
