@@ -23,6 +23,7 @@ type cli struct {
 	Dev     devCmd     `cmd:"" help:"Serve with a private PostgreSQL: nothing mounted, nothing to set up."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema."`
 	Rotate  rotateCmd  `cmd:"" help:"Seal every stored credential with the primary vault key."`
+	Resend  resendCmd  `cmd:"" help:"Send parked events again: those that the sink had refused for good."`
 	Token   tokenCmd   `cmd:"" help:"Make a bearer token and its entry in tokens.json."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
