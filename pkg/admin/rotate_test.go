@@ -159,13 +159,13 @@ func TestRotateWhileUsersChange(t *testing.T) {
 	if err != nil || got.Version != 1+writers*rounds || bytes.Count(got.Metadata, []byte(`"x"`)) != writers*rounds {
 		t.Fatalf("a change was lost: %+v, %v", got, err)
 	}
-	seals := map[string]string{}
 	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	if seals, err = db.Seals(t.Context(), u.ID); err != nil {
+	seals, err := db.Seals(t.Context(), u.ID)
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range got.Credentials {
