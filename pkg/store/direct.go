@@ -70,7 +70,9 @@ func (s *Store) begin(ctx context.Context) (*transaction, error) {
 	return &transaction{tx, conn}, nil
 }
 
-func (t *transaction) direct(_ context.Context, f func(*pgx.Conn) error) error { return lend(t.conn, f) }
+func (t *transaction) direct(_ context.Context, f func(*pgx.Conn) error) error {
+	return lend(t.conn, f)
+}
 
 // Rollback undoes the transaction unless it is committed, and gives its connection back.
 func (t *transaction) Rollback() error { return errors.Join(t.Tx.Rollback(), t.conn.Close()) }

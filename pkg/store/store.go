@@ -16,8 +16,8 @@ import (
 
 // Store is a pool of connections to one database.
 type Store struct {
-	db     *bun.DB // builds listings and runs migrations
-	pool   pool    // the same connections
+	db     *bun.DB                        // builds listings and runs migrations
+	pool   pool                           // the same connections
 	config atomic.Pointer[pgx.ConnConfig] // what new connections use
 	totals *totals
 	turn   chan struct{} // taken by the one bulk at a time
