@@ -119,8 +119,28 @@ func appendInt(dst []byte, n *int64) []byte {
 	return strconv.AppendInt(dst, *n, 10)
 }
 
+// appendTime writes what FormatTime does, by hand: each user has two times, and formatting
+// them by a layout took a sixth of a listing's time.
 func appendTime(dst []byte, t time.Time) []byte {
-	dst = append(dst, '"')
-	dst = t.UTC().AppendFormat(dst, timeLayout)
-	return append(dst, '"')
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	dst = appendPadded(append(dst, '"'), year, 4)
+	dst = appendPadded(append(dst, '-'), int(month), 2)
+	dst = appendPadded(append(dst, '-'), day, 2)
+	dst = appendPadded(append(dst, 'T'), hour, 2)
+	dst = appendPadded(append(dst, ':'), minute, 2)
+	dst = appendPadded(append(dst, ':'), second, 2)
+	dst = appendPadded(append(dst, '.'), t.Nanosecond()/1000, 6)
+	return append(dst, 'Z', '"')
+}
+
+// appendPadded writes a number of at most so many digits with zeros before it.
+func appendPadded(dst []byte, n, digits int) []byte {
+	dst = append(dst, "000000"[:digits]...)
+	for i := len(dst) - 1; n > 0; i-- {
+		dst[i] += byte(n % 10)
+		n /= 10
+	}
+	return dst
 }
