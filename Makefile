@@ -13,6 +13,7 @@ export HOME
 export PATH := $(PATH):/usr/local/go/bin
 
 FUZZTIME ?= 30s
+SOAK ?= 10m
 TIMEOUT ?= 10m
 withpostgres = CGO_ENABLED=0 go run -buildvcs=false ./pkg/pgtest/withpostgres
 
@@ -33,6 +34,10 @@ build:
 ## test: lint, then all tests under the race detector on one throw-away PostgreSQL (ARGS="-run Name")
 test: lint
 	@$(withpostgres) -cc go test -race -shuffle=on -timeout=$(TIMEOUT) $(ARGS) ./...
+
+## soak: kill the service, PostgreSQL and the sink at random under load, for SOAK (10m)
+soak:
+	@AI_ADMIN_SOAK=$(SOAK) $(withpostgres) go test -count=1 -v -run=TestFaults -timeout=24h ./pkg/faults
 
 ## lint: gofmt, go vet and staticcheck
 lint:
