@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json"
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 )
 
 func (a *API) livez(w http.ResponseWriter, r *http.Request) error {
@@ -39,7 +39,13 @@ var openAPIDocument []byte
 
 // openAPIJSON is converted when it is first asked for: nothing that can wait is done
 // before the service is ready.
-var openAPIJSON = sync.OnceValues(func() ([]byte, error) { return yaml.YAMLToJSON(openAPIDocument) })
+var openAPIJSON = sync.OnceValues(func() ([]byte, error) {
+	var document any
+	if err := yaml.Unmarshal(openAPIDocument, &document); err != nil {
+		return nil, err
+	}
+	return json.Marshal(document, json.Deterministic(true))
+})
 
 func (a *API) openAPI(w http.ResponseWriter, r *http.Request) error {
 	document, err := openAPIJSON()
