@@ -48,6 +48,9 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
+// on is c for a subtest.
+func (c *cluster) on(t *testing.T) *cluster { sub := *c; sub.t = t; return &sub }
+
 func (c *cluster) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "e2e: "+format+"\n", args...)
 }

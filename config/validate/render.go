@@ -23,7 +23,9 @@ func (o Object) String() string { return o.Kind + "/" + o.Name }
 
 // Render returns what `kubectl kustomize dir` prints, one Object for each document.
 func Render(dir string) ([]Object, error) {
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionLegacy // kubectl's: namespaces first
+	resources, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		return nil, err
 	}
