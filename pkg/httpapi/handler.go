@@ -66,6 +66,7 @@ type API struct {
 	options Options
 	cors    atomic.Pointer[cors.Cors]
 	gate    gate
+	pages   chan struct{} // see pagesAtOnce
 }
 
 // New composes the routes and what surrounds each of them, outermost first: the request's
@@ -74,7 +75,7 @@ func New(options Options, rules CORS) *API {
 	if options.Timeout == 0 {
 		options.Timeout = 300 * time.Second
 	}
-	a := &API{options: options, gate: newGate(options.MaxConcurrent)}
+	a := &API{options: options, gate: newGate(options.MaxConcurrent), pages: make(chan struct{}, pagesAtOnce)}
 	a.UseCORS(rules)
 	var h http.Handler = a.mux()
 	if options.FissionCompat {

@@ -131,9 +131,30 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.options.Admin.List(r.Context(), query)
+	buffer, err := a.page(w, r, values, query)
 	if err != nil {
 		return err
+	}
+	defer giveBuffer(buffer)
+	return writeJSON(w, r, http.StatusOK, *buffer)
+}
+
+// pagesAtOnce bounds the pages that are held as users, somewhat above the connections
+// that read them: as many as there may be requests would be some 200 MiB. Whoever reads
+// its answer slowly holds none.
+const pagesAtOnce = 16
+
+// page writes a page of users as JSON into a buffer that the caller gives back.
+func (a *API) page(w http.ResponseWriter, r *http.Request, values url.Values, query user.Query) (*[]byte, error) {
+	select {
+	case a.pages <- struct{}{}:
+		defer func() { <-a.pages }()
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	page, err := a.options.Admin.List(r.Context(), query)
+	if err != nil {
+		return nil, err
 	}
 	next := ""
 	if page.More {
@@ -141,18 +162,16 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 		linkNext(w, r, values, "cursor", next)
 	}
 	buffer := takeBuffer()
-	defer giveBuffer(buffer)
-	out := append(*buffer, `{"users":[`...)
+	dst := append(*buffer, `{"users":[`...)
 	for i, u := range page.Users {
 		if i > 0 {
-			out = append(out, ',')
+			dst = append(dst, ',')
 		}
-		out = u.AppendJSON(out)
+		dst = u.AppendJSON(dst)
 	}
-	out = append(out, `],"page":`...)
-	out = appendPage(out, query.Limit, next, page.Total, page.TotalIsExact)
-	*buffer = append(out, '}')
-	return writeJSON(w, r, http.StatusOK, *buffer)
+	dst = append(dst, `],"page":`...)
+	*buffer = append(appendPage(dst, query.Limit, next, page.Total, page.TotalIsExact), '}')
+	return buffer, nil
 }
 
 // queryValues decodes the query string. A semicolon is a character like any other: Go's
