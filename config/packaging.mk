@@ -3,6 +3,8 @@
 export KO_CONFIG_PATH := ./ko.yaml
 export VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
+DIST ?= dist
+
 ko = go tool -modfile=config/tools/image.mod ko
 labels = --image-label org.opencontainers.image.title=ai-admin \
          --image-label org.opencontainers.image.version=$(VERSION) \
@@ -12,10 +14,10 @@ labels = --image-label org.opencontainers.image.title=ai-admin \
 
 ## image: push to KO_DOCKER_REPO, or without one write the OCI layout dist/image
 image:
-ifdef KO_DOCKER_REPO
-	$(ko) build --base-import-paths $(labels) --sbom-dir dist/sbom ./cmd/ai-admin
+ifneq ($(KO_DOCKER_REPO),)
+	$(ko) build --base-import-paths $(labels) --sbom-dir $(DIST)/sbom ./cmd/ai-admin
 else
-	KO_DOCKER_REPO=ai-admin.local $(ko) build --base-import-paths $(labels) --push=false --oci-layout-path dist/image --sbom-dir dist/sbom ./cmd/ai-admin
+	KO_DOCKER_REPO=ai-admin.local $(ko) build --base-import-paths $(labels) --push=false --oci-layout-path $(DIST)/image --sbom-dir $(DIST)/sbom ./cmd/ai-admin
 endif
 
 ## manifests: judge config/ by Knative's own code (first run: downloads and builds it)

@@ -18,18 +18,27 @@ const (
 	maxImage = 15_000_000 // bytes, compressed, base and all
 )
 
-// TestImage builds the image with ko from this folder and from a copy elsewhere, pushes
+// TestImage makes the image from this folder and from a copy elsewhere, pushes
 // both to a local registry, and looks at what a cluster would pull.
 func TestImage(t *testing.T) {
 	t.Parallel()
 	registry := startRegistry(t)
 	base := registry.pushBase(t)
-	here, sbom := registry.koBuild(t, root(t), base)
-	there, _ := registry.koBuild(t, copyOfSource(t), base)
+	here, sbom := registry.makeImage(t, root(t), base)
+	there, _ := registry.makeImage(t, copyOfSource(t), base)
 	if digest(here) != digest(there) {
 		t.Errorf("one source, two digests: %s here, %s in another folder", digest(here), digest(there))
 	}
-	if !strings.Contains(sbom, `"spdxVersion"`) || !strings.Contains(sbom, "github.com/alecthomas/kong") {
+	layout, err := os.MkdirTemp("", "layout-*") // t.TempDir has upper-case letters, which ko refuses in a path
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(layout)
+	run(t, root(t), []string{"VERSION=" + stamped, "DIST=" + layout, "KO_DOCKER_REPO=", "KO_DEFAULTBASEIMAGE=" + base}, "make", "--silent", "image")
+	if index, err := os.ReadFile(filepath.Join(layout, "image", "index.json")); err != nil || !strings.Contains(string(index), digest(here)) {
+		t.Errorf("the OCI layout has another image than the registry: %v %s", err, index)
+	}
+	if !strings.Contains(sbom, `"spdxVersion"`) || !strings.Contains(sbom, "github.com/jackc/pgx") {
 		t.Error("the SBOM does not list what is in the binary")
 	}
 	for _, platform := range []string{"linux/amd64", "linux/arm64"} {
@@ -116,12 +125,12 @@ func (r registry) inspectBinary(t *testing.T, ref, platform string) {
 func copyOfSource(t *testing.T) string {
 	t.Helper()
 	from, to := root(t), t.TempDir()
-	for _, dir := range []string{"cmd", "pkg"} {
+	for _, dir := range []string{"cmd", "pkg", "config"} {
 		if err := os.CopyFS(filepath.Join(to, dir), os.DirFS(filepath.Join(from, dir))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"go.mod", "go.sum", "ko.yaml"} {
+	for _, name := range []string{"go.mod", "go.sum", "ko.yaml", "Makefile"} {
 		text, err := os.ReadFile(filepath.Join(from, name))
 		if err != nil {
 			t.Fatal(err)

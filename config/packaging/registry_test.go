@@ -92,20 +92,14 @@ func baseLayer(t *testing.T) []byte {
 	return out.Bytes()
 }
 
-// koBuild runs `make image`'s ko command in dir against r, and returns the pushed
-// reference with its digest, and the SBOM.
-func (r registry) koBuild(t *testing.T, dir, base string) (ref, sbom string) {
+// makeImage runs `make image` in dir, which pushes to r, and returns the pushed reference
+// with its digest, and the SBOM.
+func (r registry) makeImage(t *testing.T, dir, base string) (ref, sbom string) {
 	t.Helper()
-	sboms := t.TempDir()
-	env := []string{
-		"KO_CONFIG_PATH=./ko.yaml", "VERSION=" + stamped,
-		"KO_DOCKER_REPO=" + r.address, "KO_DEFAULTBASEIMAGE=" + base,
-	}
-	ref = run(t, dir, env, r.ko, "build", "--base-import-paths", "--sbom-dir", sboms,
-		"--image-label", "org.opencontainers.image.title=ai-admin",
-		"--image-label", "org.opencontainers.image.version="+stamped,
-		"--image-label", "org.opencontainers.image.licenses=Apache-2.0", "./cmd/ai-admin")
-	files, err := filepath.Glob(filepath.Join(sboms, "*"))
+	dist := t.TempDir()
+	ref = run(t, dir, []string{"VERSION=" + stamped, "DIST=" + dist, "KO_DOCKER_REPO=" + r.address, "KO_DEFAULTBASEIMAGE=" + base},
+		"make", "--silent", "image")
+	files, err := filepath.Glob(filepath.Join(dist, "sbom", "*"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no SBOM was written: %v", err)
 	}
