@@ -158,7 +158,7 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	t.Parallel()
 	url, p := behindProxy(t, database(t))
 	p.cut()
-	s := launch(t, url, nil)
+	s := launch(t, url, quickStop)
 	s.waitStatus(t, "/readyz", http.StatusServiceUnavailable, 10*time.Second)
 	s.do(t, "GET", "/livez", "").is(t, http.StatusOK)
 	s.do(t, "GET", usersPath, "").fails(t, http.StatusServiceUnavailable, "DATABASE_UNAVAILABLE")

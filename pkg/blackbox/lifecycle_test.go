@@ -21,7 +21,7 @@ import (
 // upload is finished and answered, and the process exits with 0.
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
-	s := serve(t, database(t))
+	s := serveWith(t, database(t), nil)
 	tag := newTag()
 	body := fmt.Sprintf(`{"tag":%q,"name":"Slow"}`, tag)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
@@ -72,7 +72,7 @@ func (s *service) sawUnready(t *testing.T) {
 // TestStopUnderLoad stops a service that is being used: no request that it took is dropped.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := serve(t, database(t))
+	s := serveWith(t, database(t), nil)
 	u := s.create(t)
 	results := make(chan error, 4)
 	for range 4 {

@@ -34,8 +34,12 @@ type service struct {
 // is stopped by SIGTERM, must exit with 0, and its log is judged.
 func serve(t testing.TB, database string, change ...func(mounts)) *service {
 	t.Helper()
-	return serveWith(t, database, nil, change...)
+	return serveWith(t, database, quickStop, change...)
 }
+
+// quickStop spares the tests that are not about stopping the wait that lets a load balancer
+// notice.
+var quickStop = []string{"--drain-delay", "0s"}
 
 // serveWith starts a service with flags.
 func serveWith(t testing.TB, database string, flags []string, change ...func(mounts)) *service {
