@@ -46,7 +46,7 @@ func (s *Service) refused(ctx context.Context, id uuid.UUID, provider string, er
 func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error) {
 	before := int64(math.MaxInt64)
 	if cursor != "" {
-		if _, err := decodePlace(cursor, "h%d", &before); err != nil {
+		if _, err := decodePlace("cursor", cursor, "h%d", &before); err != nil {
 			return user.HistoryPage{}, err
 		}
 	}
@@ -77,7 +77,7 @@ func (s *Service) checkKnown(ctx context.Context, id uuid.UUID) error {
 func (s *Service) Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error) {
 	var after user.Place
 	if cursor != "" {
-		if _, err := decodePlace(cursor, "c%d.%d", &after.XID, &after.Seq); err != nil {
+		if _, err := decodePlace("after", cursor, "c%d.%d", &after.XID, &after.Seq); err != nil {
 			return user.ChangesPage{}, err
 		}
 	}
@@ -98,9 +98,9 @@ func encodePlace(format string, parts ...any) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, format, parts...))
 }
 
-// decodePlace reads what encodePlace wrote, and nothing else.
-func decodePlace(cursor, format string, parts ...any) (int, error) {
-	problem := user.Problems{{Field: "cursor", Code: "validation_cursor", Message: "is not a cursor of this list: take it from an answer as it is"}}
+// decodePlace reads what encodePlace wrote, and nothing else; parameter is where it came in.
+func decodePlace(parameter, cursor, format string, parts ...any) (int, error) {
+	problem := user.Problems{{Field: parameter, Code: "validation_cursor", Message: "is not a cursor of this list: take it from an answer as it is"}}
 	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil || len(decoded) > 64 {
 		return 0, problem.Err()

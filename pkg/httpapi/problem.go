@@ -59,7 +59,10 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 	request := infoOf(r.Context())
 	request.failure = err
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-		return // nobody is left to read an answer
+		// Who is left to read this has closed half of its connection: 200, which net/http
+		// would answer by itself, would say that what was asked for has been done.
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
 	}
 	header := w.Header()
 	switch status {

@@ -92,7 +92,7 @@ func (k *keeper) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		k.log.Warn("sending is paused: the outbox's locks are not held", "error", err)
+		k.log.Warn("sending is paused: the outbox's locks are not held", "error", store.Loggable(err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(beatEvery/4 + rand.N(beatEvery/2)):

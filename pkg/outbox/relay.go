@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"aiadmin/pkg/store"
 )
 
 // relay sends the events of the partitions that this process owns. All its fields belong
@@ -155,7 +157,7 @@ func (r *relay) land(abort context.CancelFunc) {
 		}
 	}
 	if err := r.open.record(r.jobs, r.db); err != nil {
-		r.log.Warn("events were sent that will be sent again: that they were could not be recorded", "events", len(r.open.sent), "error", err)
+		r.log.Warn("events were sent that will be sent again: that they were could not be recorded", "events", len(r.open.sent), "error", store.Loggable(err))
 	}
 }
 

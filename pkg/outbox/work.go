@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"time"
+
+	"aiadmin/pkg/store"
 )
 
 const (
@@ -24,7 +26,7 @@ func (r *relay) job(do func(context.Context) (apply func(), err error)) {
 		apply, err := do(ctx)
 		r.worked <- func() {
 			if err != nil {
-				r.log.Warn("the outbox cannot be read or written at present", "error", err)
+				r.log.Warn("the outbox cannot be read or written at present", "error", store.Loggable(err))
 				r.retryAt = time.Now().Add(jobRetry)
 				r.scans.wanted = true
 			}

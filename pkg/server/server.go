@@ -87,7 +87,12 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// awaitIdle waits until the drain delay is over and no request is in flight.
+// mostDrain bounds how long new requests are taken after the stop was asked for: under a
+// steady load there is never a moment with none in flight.
+const mostDrain = 10 * time.Second
+
+// awaitIdle waits until the drain delay is over and no request is in flight, or until it
+// has gone on accepting for long enough.
 func (s *Server) awaitIdle(end context.Context) {
 	ready := time.After(s.options.DrainDelay)
 	select {
@@ -95,11 +100,14 @@ func (s *Server) awaitIdle(end context.Context) {
 	case <-end.Done():
 		return
 	}
+	enough := time.After(mostDrain)
 	ticker := time.NewTicker(drainPoll)
 	defer ticker.Stop()
 	for s.inFlight.Load() > 0 {
 		select {
 		case <-ticker.C:
+		case <-enough:
+			return
 		case <-end.Done():
 			return
 		}

@@ -51,7 +51,7 @@ func (s *Store) Bulk(ctx context.Context, f func(*Bulk) error) error {
 			return translate(err)
 		}
 	}
-	return errBulkBusy.Because(err)
+	return errBulkBusy.Because(Loggable(err))
 }
 
 func (s *Store) bulk(ctx context.Context, f func(*Bulk) error) error {

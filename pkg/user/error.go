@@ -46,10 +46,12 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// Because attaches the internal cause, which no client sees.
+// Because is the error with its internal cause, which no client sees. It is a copy: many
+// errors are variables that all requests share.
 func (e *Error) Because(cause error) *Error {
-	e.cause = cause
-	return e
+	caused := *e
+	caused.cause = cause
+	return &caused
 }
 
 // Error gives the kind, the public message and the cause: it is for logs.

@@ -204,11 +204,12 @@ func (p *queryParser) metadata(name, dotted string, values []string) {
 // time reads an RFC 3339 time; one that PostgreSQL could not hold is a problem too.
 func (p *queryParser) time(name, v string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, v)
+	t = t.UTC() // an offset can lead out of the years that JSON can write
 	if err != nil || t.Year() < 1 || t.Year() > 9999 {
 		p.problems.Add(name, codeFormat, "must be an RFC 3339 time such as 2026-01-31T00:00:00Z (a + must be sent as %%2B)")
 		return time.Time{}
 	}
-	return t.UTC()
+	return t
 }
 
 func (p *queryParser) integer(name, v string, most int) int {
