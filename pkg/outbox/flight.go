@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"container/heap"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -117,7 +118,11 @@ func (r *relay) postpone(x landing, now time.Time) {
 	l.state, l.due = waiting, now.Add(wait(l.failures, r.maxBackoff, x.answer.retryAfter))
 	r.empty(l)
 	heap.Push(&r.waiting, l)
-	r.log.Debug("an event will be tried again", "event", x.row.event.ID, "user", l.user,
+	level := slog.LevelDebug
+	if l.failures%10 == 5 { // now and then, so that the log tells why something is late
+		level = slog.LevelWarn
+	}
+	r.log.Log(r.jobs, level, "an event will be tried again", "event", x.row.event.ID, "user", l.user,
 		"fault", x.answer.fault, "error", x.answer.err, "failures", l.failures, "at", l.due)
 }
 

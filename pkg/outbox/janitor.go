@@ -16,7 +16,7 @@ type Retention struct {
 const (
 	eraseSoon   = 300 * time.Millisecond // after events have left the outbox: deletions come in swarms
 	eraseEvery  = 10 * time.Second
-	claimsEvery = time.Minute
+	claimsEvery = time.Minute // at most, as pruneEvery: what is kept for less is removed sooner
 	pruneEvery  = 10 * time.Minute
 	batchRows   = 500
 	batchPause  = 20 * time.Millisecond // leaves the database to the requests
@@ -28,13 +28,13 @@ const (
 func (x *Outbox) clearUp(ctx context.Context) {
 	var claims, prune time.Time
 	for woken := x.erasable(); ctx.Err() == nil; {
-		now := time.Now()
+		now, kept := time.Now(), x.options.Retention()
 		x.erase(ctx)
-		if now.Sub(claims) >= claimsEvery {
+		if now.Sub(claims) >= sooner(claimsEvery, kept.Claims) {
 			claims = now
 			x.removeClaims(ctx, now)
 		}
-		if now.Sub(prune) >= pruneEvery {
+		if now.Sub(prune) >= sooner(pruneEvery, max(kept.History, kept.Claims)) {
 			prune = now
 			x.prune(ctx, now)
 		}
@@ -48,6 +48,15 @@ func (x *Outbox) clearUp(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// sooner is how often to look for what is kept for a while: often enough that it is not
+// kept for much longer.
+func sooner(usual, kept time.Duration) time.Duration {
+	if kept <= 0 {
+		return usual
+	}
+	return min(usual, kept)
 }
 
 // erasable is fired when erasures may have become due: with a sink when events are sent,
@@ -83,6 +92,7 @@ func (x *Outbox) batches(ctx context.Context, kind string, full int64, remove fu
 }
 
 // prune removes history that is older than its retention and than any claim it answers.
+// What a sink is still to get is kept; without a sink, nobody waits for it.
 func (x *Outbox) prune(ctx context.Context, now time.Time) {
 	kept := x.options.Retention()
 	if kept.History <= 0 || kept.Claims <= 0 {
@@ -91,7 +101,7 @@ func (x *Outbox) prune(ctx context.Context, now time.Time) {
 	before := now.Add(-max(kept.History, kept.Claims))
 	var after user.Place
 	for more := true; more && ctx.Err() == nil; {
-		page, err := x.db.Prune(ctx, before, after, batchRows)
+		page, err := x.db.Prune(ctx, before, x.relay == nil, after, batchRows)
 		if err != nil {
 			x.log.Debug("clearing up has to wait", "kind", "history", "error", err)
 			return

@@ -118,8 +118,9 @@ func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, erro
 const pruneLog = `WITH page AS MATERIALIZED (
 		SELECT id, user_id, xid, seq, at FROM events WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3),
 	gone AS (DELETE FROM events USING page WHERE events.id = page.id AND page.at < $4
-		AND NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(page.user_id), 15) % $5 AND o.seq = page.seq)
-		RETURNING events.xid, events.seq),
+		AND ($6 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(page.user_id), 15) % $5 AND o.seq = page.seq))
+		RETURNING events.xid, events.seq, events.user_id),
+	unsent AS (DELETE FROM outbox o USING gone WHERE $6 AND o.partition = get_byte(uuid_send(gone.user_id), 15) % $5 AND o.seq = gone.seq),
 	last AS (SELECT xid, seq FROM gone ORDER BY xid DESC, seq DESC LIMIT 1),
 	raised AS (UPDATE feed_floor SET xid = last.xid, seq = last.seq FROM last WHERE (feed_floor.xid, feed_floor.seq) < (last.xid, last.seq))
 	SELECT xid::text::bigint, seq, at < $4, (SELECT count(*) FROM page), (SELECT count(*) FROM gone)
@@ -133,10 +134,11 @@ type Pruned struct {
 }
 
 // Prune looks at the first limit events after a place and removes those from before a
-// time, except what is still to be sent. Cursors before a removed event expire. An event
-// that answers a claim must be kept as long as the claim is: before must allow for that.
-func (s *Store) Prune(ctx context.Context, before time.Time, after user.Place, limit int) (Pruned, error) {
-	rows, err := s.pool.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions)...)
+// time, except, unless unsent is true, what is still to be sent. Cursors before a removed
+// event expire. An event that answers a claim must be kept as long as the claim is:
+// before must allow for that.
+func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after user.Place, limit int) (Pruned, error) {
+	rows, err := s.pool.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions, unsent)...)
 	if err != nil {
 		return Pruned{}, translate(err)
 	}

@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -119,7 +121,7 @@ func TestPruneKeepsWhatIsUnsentAndExpiresCursors(t *testing.T) {
 	var removed int64
 	var after user.Place
 	for more := true; more; {
-		page, err := s.Prune(t.Context(), now.Add(-time.Minute), after, 2)
+		page, err := s.Prune(t.Context(), now.Add(-time.Minute), false, after, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,6 +135,23 @@ func TestPruneKeepsWhatIsUnsentAndExpiresCursors(t *testing.T) {
 	}
 	if _, err := s.Feed(t.Context(), early, 10); user.KindOf(err) != user.CursorExpired {
 		t.Errorf("a cursor before what was removed: %v", err)
+	}
+}
+
+// With no sink nothing is ever sent: retention counts all the same.
+func TestPruneRemovesUnsentWhenTold(t *testing.T) {
+	t.Parallel()
+	s := openLog(t)
+	old := record(t, s, uuid.New(), time.Now().Add(-time.Hour), false)
+	young := record(t, s, uuid.New(), time.Now(), false)
+	feed(t, s, user.Place{}, old)
+	feed(t, s, user.Place{}, young)
+	if page, err := s.Prune(t.Context(), time.Now().Add(-time.Minute), true, user.Place{}, 10); err != nil || page.Removed != 1 {
+		t.Fatal(page, err)
+	}
+	var left []string
+	if err := s.DB().NewRaw("SELECT event_id FROM outbox").Scan(t.Context(), &left); err != nil || !slices.Equal(left, []string{young.String()}) {
+		t.Errorf("the outbox has %v, %v", left, err)
 	}
 }
 
@@ -158,10 +177,19 @@ func TestEraseWaitsForTheOutbox(t *testing.T) {
 	if err != nil || len(entries) != 2 {
 		t.Fatal(entries, err)
 	}
-	if got := string(entries[1].Data); got != `{"user": {"id": "x"}, "changed": ["name"]}` {
+	if got := compact(t, entries[1].Data); got != `{"user":{"id":"x"},"changed":["name"]}` {
 		t.Errorf("data: %s", got)
 	}
-	if got := string(entries[1].Changes); got != `[{"field" : "name", "from" : null, "to" : null}, {"field":"role","from":null,"to":"member"}]` {
+	if got := compact(t, entries[1].Changes); got != `[{"field":"name","from":null,"to":null},{"field":"role","from":null,"to":"member"}]` {
 		t.Errorf("changes: %s", got)
 	}
+}
+
+func compact(t *testing.T, text []byte) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Compact(&b, text); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
