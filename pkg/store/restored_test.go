@@ -160,7 +160,7 @@ func TestEraseWaitsForTheOutbox(t *testing.T) {
 	s := openLog(t)
 	id := uuid.New()
 	exec(t, s, `INSERT INTO events (id, user_id, version, type, at, actor, cause, data, changes) VALUES ($1, $2, 1,
-		'ai.admin.user.created', now(), 'a', 'c', '{"user":{"id":"x","name":"Ada","email":"a@b","metadata":{"k":1}},"changed":["name"]}',
+		'ai.admin.user.created', now(), 'a', 'c', '{"user":{"id":"x","name":"Ada","email":"a@b","metadata":{"k":1e-99999}},"changed":["name"]}',
 		'[{"field":"name","from":null,"to":"Ada"},{"field":"role","from":null,"to":"member"}]')`, user.NewID(), id)
 	exec(t, s, `WITH e AS (INSERT INTO events (id, user_id, version, type, at, actor, cause, data, changes)
 		VALUES ($1, $2, 2, 'ai.admin.user.deleted', now(), 'a', 'c', '{"user":{"id":"x","tag":"ada"}}', '[]') RETURNING id, seq, user_id),
