@@ -47,6 +47,7 @@ func (p podman) run(t *testing.T, args ...string) string {
 // TestContainer runs the image as the cluster does: its own user, a read-only root, no
 // capabilities, 128 MB, and 500 requests at once.
 func TestContainer(t *testing.T) {
+	t.Parallel()
 	pod := findPodman(t)
 	r := startRegistry(t)
 	archive := filepath.Join(t.TempDir(), "image.tar")

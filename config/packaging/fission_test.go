@@ -1,7 +1,10 @@
 package packaging_test
 
 import (
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"aiadmin/pkg/pgtest"
 )
@@ -46,5 +49,39 @@ func TestWithoutCompatHeadersMeanNothing(t *testing.T) {
 	answer, text, err := c.send("GET", "/", "", "X-Fission-Params-Userid: "+c.field(created, "id"))
 	if err != nil || answer.StatusCode < 404 || answer.StatusCode > 405 { // POST / takes events
 		t.Errorf("the header is followed: %v %.200s", err, text)
+	}
+}
+
+// TestOldCiphertextsMove does what docs/migrating-from-fission.md says to do with a
+// credential: a placeholder by the API, the old ciphertext by SQL, and rotate at the end.
+func TestOldCiphertextsMove(t *testing.T) {
+	t.Parallel()
+	const pynacl = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZX3b92DqdlF3kg9IOhp7/UpDl8eBVTJ94HBcUfosfqmUeq9O95ndzLWQ=="
+	database := pgtest.Database(t)
+	dir := mounts(t, database, "metricsPort: 0\n")
+	_, address := serve(t, dir)
+	c := client{t, "http://" + address}
+	_, created := c.want("POST", users, `{"tag":"ada","name":"Ada","credentials":{"openai":"imported"}}`, 201)
+	one := users + "/" + c.field(created, "id")
+	moved := func() {
+		t.Helper()
+		if _, text := c.want("GET", one+"/credentials/openai", "", 200); c.field(text, "secret") != "sk-live-Ünïcödé-🔑" {
+			t.Errorf("the old secret is lost: %s", text)
+		}
+	}
+
+	conn, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), "UPDATE credentials SET sealed = $1", pynacl); err != nil {
+		t.Fatal(err)
+	}
+	moved()
+	run(t, "", nil, binary(t), "rotate", "--mounts", dir)
+	moved()
+	if _, text := c.want("GET", one, "", 200); !strings.Contains(text, `"keyId":"k1"`) {
+		t.Errorf("not under the primary key after rotate: %s", text)
 	}
 }

@@ -19,7 +19,11 @@ import (
 	"aiadmin/pkg/mount"
 )
 
-const token = "packaging-test-token"
+const (
+	token = "packaging-test-token"
+	// oldKey is the function's, of the known answers in PyNaCl's format.
+	oldKey = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+)
 
 // mounts lays out the volumes as Kubernetes does, for the database at url.
 func mounts(t testing.TB, url, settings string) string {
@@ -28,7 +32,7 @@ func mounts(t testing.TB, url, settings string) string {
 	sum := sha256.Sum256([]byte(token))
 	for volume, files := range map[string]map[string]string{
 		"postgres": {"PG_URL": url},
-		"vault":    {"PRIMARY": "k1", "k1": strings.Repeat("2a", 32)},
+		"vault":    {"PRIMARY": "k1", "k1": strings.Repeat("2a", 32), "old": oldKey},
 		"auth":     {"tokens.json": fmt.Sprintf(`[{"name":"test","sha256":%q,"scopes":["admin"]}]`, hex.EncodeToString(sum[:]))},
 		"config":   {"config.yaml": settings},
 	} {

@@ -17,8 +17,8 @@ type sidecar struct {
 }
 
 // startSidecar runs the queue-proxy with the environment that Knative's reconciler gives
-// it. Its ports 8022 and 9090 are fixed: one at a time on a machine, so the tests that
-// use it do not run in parallel.
+// it. Its ports 8022 and 9090 are fixed: one at a time on a machine, so one test
+// has all that need it.
 func startSidecar(t *testing.T, queue, app string, timeoutSeconds int) sidecar {
 	t.Helper()
 	for _, port := range []string{"8022", "9090", "9091"} {
@@ -84,6 +84,7 @@ func waitForPort(t *testing.T, port string) {
 // TestBehindQueueProxy runs what Knative runs in a pod: its sidecar, and our process
 // behind it.
 func TestBehindQueueProxy(t *testing.T) {
+	t.Parallel()
 	queue := tool(t, "config/validate/go.mod", "queue")
 	const settings = "metricsPort: 0\n"
 	database := pgtest.Database(t)
