@@ -63,8 +63,6 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	level := slog.LevelInfo
 	if status >= 500 {
 		level = slog.LevelError
-	} else if request.route == "/livez" || request.route == "/readyz" {
-		level = slog.LevelDebug // probes come every few seconds, for ever
 	}
 	attributes := []slog.Attr{slog.String("requestId", request.id), slog.String("method", r.Method),
 		slog.String("route", request.route), slog.Int("status", status), slog.Duration("duration", took),

@@ -1,0 +1,89 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/secret"
+	"aiadmin/pkg/user"
+)
+
+// fake answers for the service: what these tests are about is everything around it.
+type fake struct {
+	Admin
+	get  func(context.Context) (*user.User, error)
+	list func(context.Context) (user.Page, error)
+}
+
+func (f fake) Get(ctx context.Context, _ uuid.UUID) (*user.User, error) { return f.get(ctx) }
+
+func (f fake) List(ctx context.Context, _ user.Query) (user.Page, error) { return f.list(ctx) }
+
+func (f fake) Reveal(context.Context, uuid.UUID, string) (secret.Text, error) {
+	return secret.New("sk-planted"), nil
+}
+
+// syncBuffer is a log that requests write at the same time.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// service makes an API over a fake; change may be nil.
+func service(t testing.TB, admin Admin, change func(*Options)) (*API, *syncBuffer) {
+	t.Helper()
+	log := &syncBuffer{}
+	options := Options{Admin: admin, Log: slog.New(slog.NewJSONHandler(log, nil)),
+		Authenticate: func(_ context.Context, header string) (auth.Caller, error) {
+			if header == "" {
+				return auth.Caller{}, auth.ErrMissing
+			}
+			return auth.NewCaller("tester", auth.Admin), nil
+		},
+		Ready:       func(context.Context) (string, error) { return "", nil },
+		AppendEvent: func(dst []byte, _ user.Event) []byte { return append(dst, "{}"...) }}
+	if change != nil {
+		change(&options)
+	}
+	return New(options, CORS{AllowedOrigins: []string{"https://console.example.com"}}), log
+}
+
+func someone() *user.User {
+	return &user.User{ID: uuid.MustParse("01936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f"), Tag: "ada", Name: "Ada", Role: user.Member,
+		Status: user.Active, Metadata: []byte("{}"), Version: 7, CreatedAt: time.Unix(1, 0), UpdatedAt: time.Unix(2, 0)}
+}
+
+const onePath = usersPath + "/01936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f"
+
+// ask sends one authorized request and returns what was answered.
+func ask(h http.Handler, method, path string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, nil)
+	r.Header.Set("Authorization", "Bearer planted-token")
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}

@@ -1,0 +1,183 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"aiadmin/pkg/user"
+)
+
+func TestGateLetsWaitAndRefusesTheRest(t *testing.T) {
+	t.Parallel()
+	release, entered := make(chan struct{}), make(chan struct{}, 100)
+	a, _ := service(t, fake{get: func(context.Context) (*user.User, error) {
+		entered <- struct{}{}
+		<-release
+		return someone(), nil
+	}}, func(o *Options) { o.MaxConcurrent = 1 })
+	answers := make(chan int, 1+queueFactor)
+	for range 1 + queueFactor { // one at work, ten in line
+		go func() { answers <- ask(a, "GET", onePath).Code }()
+	}
+	<-entered
+	for len(a.gate.waiting) < queueFactor {
+		time.Sleep(time.Millisecond)
+	}
+	refused := ask(a, "GET", onePath)
+	if refused.Code != http.StatusServiceUnavailable || refused.Header().Get("Retry-After") == "" {
+		t.Errorf("beyond the line: %d %v", refused.Code, refused.Header())
+	}
+	close(release)
+	for range 1 + queueFactor {
+		if status := <-answers; status != http.StatusOK {
+			t.Errorf("one that waited: %d", status)
+		}
+	}
+}
+
+func TestGateEndsWaiting(t *testing.T) {
+	t.Parallel()
+	g := newGate(1)
+	g.patient = time.Millisecond
+	if err := g.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.enter(t.Context()); user.KindOf(err) != user.Unavailable {
+		t.Errorf("out of patience: %v", err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	g.patient = time.Minute
+	if err := g.enter(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("the client left: %v", err)
+	}
+	g.leave()
+	if err := g.enter(t.Context()); err != nil {
+		t.Errorf("after a leave: %v", err)
+	}
+}
+
+func TestPanicEndsOneRequest(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	a, log := service(t, fake{get: func(context.Context) (*user.User, error) {
+		if calls++; calls == 1 {
+			panic("sk-planted in a panic")
+		}
+		return someone(), nil
+	}}, nil)
+	w := ask(a, "GET", onePath)
+	var document problem
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || w.Code != 500 || document.ErrorCode != user.Internal {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if strings.Contains(w.Body.String(), "planted") {
+		t.Error("the answer tells of the panic")
+	}
+	if !strings.Contains(log.String(), w.Header().Get("X-Request-Id")) {
+		t.Error("the log does not have the request's id")
+	}
+	if next := ask(a, "GET", onePath); next.Code != 200 {
+		t.Errorf("the next request: %d", next.Code)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{get: func(ctx context.Context) (*user.User, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}, func(o *Options) { o.Timeout = 30 * time.Millisecond })
+	s := httptest.NewServer(a)
+	defer s.Close()
+	for _, test := range []struct {
+		method, path string
+		body         io.Reader
+	}{
+		{"GET", onePath, nil},
+		{"POST", usersPath, neverEnding(t)},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), test.method, s.URL+test.path, test.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer x")
+		r.Header.Set("Content-Type", "application/json")
+		answer, err := s.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(body), string(user.Timeout)) {
+			t.Errorf("%s: %d %s", test.method, answer.StatusCode, body)
+		}
+	}
+}
+
+// neverEnding is a body of which only the beginning arrives.
+func neverEnding(t *testing.T) io.Reader {
+	r, w := io.Pipe()
+	t.Cleanup(func() { _ = w.Close() })
+	go func() { _, _ = w.Write([]byte(`{"tag":`)) }()
+	return r
+}
+
+func TestClientGone(t *testing.T) {
+	t.Parallel()
+	a, log := service(t, fake{get: func(ctx context.Context) (*user.User, error) { return nil, ctx.Err() }}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, "GET", onePath, nil)
+	r.Header.Set("Authorization", "Bearer planted-token")
+	w := httptest.NewRecorder()
+	a.ServeHTTP(w, r)
+	if w.Body.Len() > 0 || !strings.Contains(log.String(), `"status":499`) {
+		t.Errorf("answered %q, logged %s", w.Body, log)
+	}
+}
+
+func TestLogLine(t *testing.T) {
+	t.Parallel()
+	a, log := service(t, fake{}, nil)
+	ask(a, "GET", onePath+"/credentials/openai", "X-Request-Id", "r-1")
+	var line map[string]any
+	if err := json.Unmarshal([]byte(log.String()), &line); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{"requestId": "r-1", "method": "GET", "status": 200., "actor": "tester",
+		"route": "/ai/admin/users/{UserID}/credentials/{provider}"} {
+		if line[name] != want {
+			t.Errorf("%s is %v, want %v", name, line[name], want)
+		}
+	}
+	if strings.Contains(log.String(), "planted") || strings.Contains(log.String(), "01936d2e") {
+		t.Errorf("the log tells too much: %s", log)
+	}
+}
+
+// TestAllocations holds reads under a ceiling: each allocation is work for every request.
+// The recorder, the request and their headers are the test's own and counted too.
+func TestAllocations(t *testing.T) {
+	page := user.Page{}
+	for range 50 {
+		page.Users = append(page.Users, someone())
+	}
+	a, _ := service(t, fake{get: func(context.Context) (*user.User, error) { return someone(), nil },
+		list: func(context.Context) (user.Page, error) { return page, nil }}, nil)
+	for path, most := range map[string]float64{onePath: 65, usersPath: 70} {
+		ask(a, "GET", path)
+		if got := testing.AllocsPerRun(100, func() { ask(a, "GET", path) }); got > most {
+			t.Errorf("GET %s makes %.0f allocations, at most %.0f are wanted", path, got, most)
+		} else {
+			t.Logf("GET %s: %.0f allocations", path, got)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package httpapi
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"aiadmin/pkg/user"
+)
+
+// TestEveryRouteIsDescribed holds the table of routes and the OpenAPI document against
+// each other, both ways.
+func TestEveryRouteIsDescribed(t *testing.T) {
+	t.Parallel()
+	var document struct {
+		Paths map[string]map[string]any `yaml:"paths"`
+	}
+	if err := yaml.Unmarshal(openAPIDocument, &document); err != nil {
+		t.Fatal(err)
+	}
+	none := http.NotFoundHandler()
+	a, _ := service(t, fake{}, func(o *Options) { o.Events, o.Schemas = none, none })
+	described := map[string]bool{}
+	for path, item := range document.Paths {
+		for method := range item {
+			if method = strings.ToUpper(method); method != "PARAMETERS" && method != "HEAD" {
+				described[method+" "+path] = true
+			}
+		}
+	}
+	for pattern, methods := range a.routes() {
+		for method := range methods {
+			route := method + " " + strings.TrimSuffix(pattern, "{$}")
+			if !described[route] {
+				t.Errorf("%s is not in openapi.yaml", route)
+			}
+			delete(described, route)
+		}
+	}
+	for route := range described {
+		t.Errorf("%s is in openapi.yaml and not served", route)
+	}
+}
+
+// TestEveryKindHasAStatus reads the kinds from their source, so that a new one cannot be
+// forgotten.
+func TestEveryKindHasAStatus(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "../user/error.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "Kind" {
+			kind := user.Kind(strings.Trim(spec.Values[0].(*ast.BasicLit).Value, `"`))
+			if kinds++; statuses[kind] == 0 {
+				t.Errorf("%s has no status", kind)
+			}
+		}
+		return true
+	})
+	if kinds != len(statuses) {
+		t.Errorf("%d kinds, %d statuses", kinds, len(statuses))
+	}
+}
+
+func TestHeadersOnEveryAnswer(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{get: func(context.Context) (*user.User, error) { panic("a fault") }}, nil)
+	for _, test := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", onePath, 500}, {"GET", "/nowhere", 404}, {"POST", onePath, 405}, {"GET", usersPath + "?limit=0", 400},
+		{"GET", "/livez", 200}, {"GET", "/ai/admin//users", 404}, {"GET", "/ai/admin/../users", 404}, {"POST", usersPath, 415},
+	} {
+		w := ask(a, test.method, test.path, "Origin", "https://console.example.com", "X-Request-Id", "mine-1")
+		if w.Code != test.status {
+			t.Errorf("%s %s: %d, want %d: %s", test.method, test.path, w.Code, test.status, w.Body)
+		}
+		if w.Header().Get("Access-Control-Allow-Origin") != "https://console.example.com" || w.Header().Get("X-Request-Id") != "mine-1" {
+			t.Errorf("%s %s lacks CORS or its id: %v", test.method, test.path, w.Header())
+		}
+		if w.Code >= 400 && w.Header().Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s %s is no problem document", test.method, test.path)
+		}
+	}
+	stranger := ask(a, "GET", "/livez", "Origin", "https://evil.example.com")
+	if stranger.Header().Get("Access-Control-Allow-Origin") != "" {
+		t.Error("a foreign origin was let in")
+	}
+	preflight := ask(a, "OPTIONS", onePath, "Origin", "https://console.example.com",
+		"Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "authorization,if-match")
+	if preflight.Code/100 != 2 || preflight.Header().Get("Access-Control-Allow-Methods") == "" {
+		t.Errorf("preflight: %d %v", preflight.Code, preflight.Header())
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	t.Parallel()
+	for _, sane := range []string{"a", "0af7651916cd43dd8448eb211c80319c", "a/b:c=d+e@f", strings.Repeat("x", 128)} {
+		if requestID(sane) != sane {
+			t.Errorf("%q was not kept", sane)
+		}
+	}
+	for _, insane := range []string{"", strings.Repeat("x", 129), "a b", "a\nb", "a\x00", "ü", `a"b`, `a\b`, "<script>"} {
+		if requestID(insane) == insane {
+			t.Errorf("%q was kept", insane)
+		}
+	}
+}
+
+func TestFissionCompat(t *testing.T) {
+	t.Parallel()
+	const other = "99936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f"
+	for _, test := range []struct{ path, id, full, want string }{
+		{"/", other, "", usersPath + "/" + other},
+		{"/", "", usersPath + "?role=admin", usersPath + "?role=admin"},
+		{"/?limit=3", "", usersPath + "?role=admin", usersPath + "?limit=3"},
+		{"/", other, usersPath + "/" + other + "/history", usersPath + "/" + other + "/history"},
+		{usersPath, other, "", usersPath + "/" + other},
+		{usersPath + "/", other, "", usersPath + "/" + other},
+		{onePath, other, usersPath + "/" + other, onePath}, // one user's request stays that user's
+		{onePath + "/history", other, "", onePath + "/history"},
+		{"/livez", other, usersPath, "/livez"},
+		{"/", "", "/etc/passwd", usersPath},
+		{"/", "", "", "/"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.id != "" {
+			r.Header.Set("X-Fission-Params-Userid", test.id)
+		}
+		if test.full != "" {
+			r.Header.Set("X-Fission-Full-Url", test.full)
+		}
+		got := r.URL
+		if restored := originalURL(r); restored != nil {
+			got = restored
+		}
+		if got.String() != test.want {
+			t.Errorf("%+v: %s", test, got)
+		}
+	}
+}
