@@ -1,0 +1,70 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport says which of our packages each of ours imports, as docs/architecture.md has
+// it; secret may be imported by all.
+var mayImport = map[string][]string{
+	"user": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "config": {}, "server": {}, "apt": {},
+	"postgres":   {"apt"},
+	"store":      {"user"},
+	"admin":      {"user", "store", "vault"},
+	"cloudevent": {"user"},
+	"httpapi":    {"user", "auth"},
+	"eventapi":   {"user", "cloudevent"},
+	"outbox":     {"user", "store", "cloudevent"},
+	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "outbox",
+		"httpapi", "eventapi", "cloudevent"},
+}
+
+// forbidden are packages of others that must not sneak in, through whatever path.
+var forbidden = map[string][]string{
+	"user":     {"net/http", "database/sql", "github.com/uptrace/bun"},
+	"vault":    {"net/http", "database/sql"},
+	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
+	"eventapi": {"github.com/uptrace/bun", "github.com/jackc/pgx/v5"},
+}
+
+func list(t *testing.T, arguments ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list", "-buildvcs=false"}, arguments...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(out))
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	t.Parallel()
+	for name, allowed := range mayImport {
+		for _, path := range list(t, "-f", `{{join .Imports "\n"}}`, "aiadmin/pkg/"+name) {
+			other, ours := strings.CutPrefix(path, "aiadmin/pkg/")
+			if ours && other != "secret" && !slices.Contains(allowed, other) {
+				t.Errorf("pkg/%s imports pkg/%s", name, other)
+			}
+		}
+	}
+	for name, others := range forbidden {
+		for _, path := range list(t, "-deps", "aiadmin/pkg/"+name) {
+			if slices.Contains(others, path) {
+				t.Errorf("pkg/%s depends on %s", name, path)
+			}
+		}
+	}
+}
+
+// TestTheBinaryHasNoTestHelpers keeps what makes tests easy out of what runs in production.
+func TestTheBinaryHasNoTestHelpers(t *testing.T) {
+	t.Parallel()
+	for _, path := range list(t, "-deps", "aiadmin/cmd/ai-admin") {
+		switch path {
+		case "testing", "aiadmin/pkg/pgtest", "aiadmin/pkg/auth/authtest", "aiadmin/pkg/httpapi/openapitest", "aiadmin/pkg/bench":
+			t.Errorf("the binary contains %s", path)
+		}
+	}
+}
