@@ -88,14 +88,16 @@ func (s *Store) Known(ctx context.Context, id uuid.UUID) (bool, error) {
 
 // erase removes the personal values of deleted users from the log. Events still to be
 // sent keep theirs until they are: a user's events are sent in order, so the deletion's
-// own, which is the last, tells of all of them.
+// own, which is the last, tells of all of them. The text is taken apart as json, never as
+// jsonb: that fails on numbers which metadata may hold and numeric cannot, such as 1e-99999.
 const erase = `WITH due AS (
 		SELECT e.user_id, e.seq FROM erasures e
 		WHERE NOT $1 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(e.user_id), 15) % $2 AND o.seq = e.seq)
 		LIMIT $3 FOR UPDATE SKIP LOCKED),
 	erased AS (UPDATE events v SET
 		data = CASE WHEN v.type = '` + string(user.Deleted) + `' THEN v.data ELSE
-			(v.data::jsonb #- '{user,name}' #- '{user,email}' #- '{user,externalId}' #- '{user,metadata}')::json END,
+			json_build_object('user', (SELECT json_object_agg(u.key, u.value) FROM json_each(v.data->'user') AS u
+				WHERE u.key NOT IN ('name', 'email', 'externalId', 'metadata')), 'changed', v.data->'changed') END,
 		changes = coalesce((SELECT json_agg(CASE WHEN c->>'field' IN ('name', 'email', 'externalId', 'metadata')
 			THEN json_build_object('field', c->'field', 'from', null, 'to', null) ELSE c END)
 			FROM json_array_elements(v.changes) AS c), '[]')
