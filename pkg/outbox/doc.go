@@ -32,9 +32,10 @@
 //
 // One goroutine, the loop of relay, owns all lanes. Sends run in goroutines of their own,
 // at most as many as the pace allows; one database job at a time runs beside the loop.
-// Neither touches a lane: they report to the loop. No transaction and no connection of the
-// pool is held while an event is sent. The keeper's goroutine owns the connection of the
-// locks. Wake may be called from anywhere.
+// Neither touches a lane: they report to the loop. No transaction is open while an event is
+// sent. The jobs have a connection of their own, so that requests that wait for the pool's do
+// not hold events up, and the keeper's goroutine owns the connection of the locks: two
+// beside the pool. Wake may be called from anywhere.
 //
 // Rows are found in two ways: "fresh" ones behind the last row seen, on each wake; all
 // others (events that committed late, parked ones that were released) by a sweep over the

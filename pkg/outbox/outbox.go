@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -74,7 +75,7 @@ func New(o Options) (*Outbox, error) {
 		return nil, err
 	}
 	x.keeper = &keeper{connect: o.Store.Connect, log: o.Log, name: uuid.NewString(), notice: x.changed.wake, changes: make(chan change)}
-	x.relay = &relay{db: o.Store.DB().DB, sink: sink, keeper: x.keeper, wake: &x.changed, log: o.Log,
+	x.relay = &relay{connect: func() *sql.DB { return o.Store.Aside(1) }, sink: sink, keeper: x.keeper, wake: &x.changed, log: o.Log,
 		maxAttempts: o.MaxAttempts, maxBackoff: o.MaxBackoff, metrics: x.metrics, settled: x.gone.wake,
 		lanes: map[uuid.UUID]*lane{}, pace: newPace(o.MaxBackoff), landed: make(chan landing, maxFlying),
 		open: newSettlement(), worked: make(chan func(), 1), scans: scans{blocked: map[uuid.UUID]struct{}{}}}

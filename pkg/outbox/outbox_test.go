@@ -286,5 +286,3 @@ func TestRefusesSinksAndOverridesThatCannotBe(t *testing.T) {
 		}
 	}
 }
-
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -14,7 +14,8 @@ import (
 // relay sends the events of the partitions that this process owns. All its fields belong
 // to the goroutine of run.
 type relay struct {
-	db          *sql.DB
+	connect     func() *sql.DB
+	db          *sql.DB // one connection, not the requests': a flood of them must not hold events up
 	sink        *sink
 	keeper      *keeper
 	wake        *signal
@@ -64,7 +65,8 @@ func (r *relay) run(ctx context.Context) {
 	keeping, release := context.WithCancel(context.WithoutCancel(ctx))
 	jobs, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
-	r.jobs = jobs
+	r.jobs, r.db = jobs, r.connect()
+	defer func() { _ = r.db.Close() }()
 	kept := make(chan struct{})
 	go func() { defer close(kept); r.keeper.run(keeping) }()
 	r.loop(ctx)

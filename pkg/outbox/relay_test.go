@@ -1,8 +1,6 @@
 package outbox
 
 import (
-	"context"
-	"errors"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -445,23 +443,4 @@ func TestExpiredClaimsAreRemoved(t *testing.T) {
 		var n int
 		return s.DB().DB.QueryRow("SELECT count(*) FROM claims").Scan(&n) == nil && n == 100
 	})
-}
-
-// The relay must do without the database for a while, and not lose what it knows.
-func TestRunOutlivesClosedDatabase(t *testing.T) {
-	t.Parallel()
-	s, sink := openStore(t), newTestSink(t, nil)
-	x, stop := start(t, Options{Store: s, Sink: sink.URL, Log: quiet()})
-	commit(t, s, uuid.New(), 1)
-	x.Wake()
-	awaitSent(t, s, 5*time.Second)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	x.Wake()
-	time.Sleep(50 * time.Millisecond)
-	stop()
-	if _, err := x.Parked(context.Background()); err == nil || errors.Is(err, context.Canceled) {
-		t.Errorf("a closed database answered: %v", err)
-	}
 }

@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Connect opens a connection that is not the pool's, with the settings that new
@@ -12,4 +15,15 @@ import (
 func (s *Store) Connect(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, s.config.Load().Copy())
 	return conn, translate(err)
+}
+
+// Aside makes a pool of its own for work that must go on while requests have taken all
+// connections of the store's. The caller closes it.
+func (s *Store) Aside(connections int) *sql.DB {
+	db := sql.OpenDB(stdlib.GetConnector(*s.config.Load(), stdlib.OptionBeforeConnect(s.useLatest),
+		stdlib.OptionResetSession(s.retireOld), stdlib.OptionAfterConnect(s.remember)))
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxIdleTime(time.Minute)
+	return db
 }
