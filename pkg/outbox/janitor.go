@@ -82,7 +82,7 @@ func (x *Outbox) batches(ctx context.Context, kind string, full int64, remove fu
 		n, err := remove()
 		x.metrics.removed.WithLabelValues(kind).Add(float64(n))
 		if err != nil && ctx.Err() == nil {
-			x.log.Debug("clearing up has to wait", "kind", kind, "error", err)
+			x.log.Warn("clearing up has to wait", "kind", kind, "error", err)
 		}
 		if err != nil || n < full {
 			return
@@ -103,7 +103,7 @@ func (x *Outbox) prune(ctx context.Context, now time.Time) {
 	for more := true; more && ctx.Err() == nil; {
 		page, err := x.db.Prune(ctx, before, x.relay == nil, after, batchRows)
 		if err != nil {
-			x.log.Debug("clearing up has to wait", "kind", "history", "error", err)
+			x.log.Warn("clearing up has to wait", "kind", "history", "error", err)
 			return
 		}
 		x.metrics.removed.WithLabelValues("history").Add(float64(page.Removed))
