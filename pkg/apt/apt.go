@@ -82,6 +82,8 @@ func withoutMainCluster(ctx context.Context, prefix []string) (done func(), err 
 func run(ctx context.Context, stdin string, args ...string) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdin = strings.NewReader(stdin)
+	// Asked, not killed: a killed dpkg leaves packages half installed.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		return ctx.Err()
