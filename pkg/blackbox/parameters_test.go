@@ -27,7 +27,7 @@ func TestListParameters(t *testing.T) {
 			"count=all": "count", "count=": "count", "count=EXACT": "count",
 			"sort=": "sort", "sort=updatedAt": "sort", "sort=id": "sort", "sort=role": "sort", "sort=--tag": "sort", "sort=tag,": "sort", "sort=,tag": "sort",
 			"sort=tag,nope": "sort", "sort=TAG": "sort", "sort=tag%3Bdrop": "sort", "sort=tag%20desc": "sort", "sort=%2Btag": "sort",
-			"createdFrom=yesterday": "createdFrom", "createdFrom=2026-01-01": "createdFrom", "createdTo=2026-01-01T00:00:00": "createdTo", "createdTo=": "createdTo",
+			"createdFrom=yesterday": "createdFrom", "createdFrom=2026-01-01": "createdFrom", "createdTo=2026-01-01T00:00:00": "createdTo", "createdTo=": "createdTo", "createdTo=9999-12-31T23:59:59-05:00": "createdTo",
 			"createdFrom=2026-13-01T00:00:00Z": "createdFrom", "createdFrom=2026-02-30T00:00:00Z": "createdFrom", "createdFrom=1767225600": "createdFrom",
 			"createdFrom=2026-01-01T25:00:00Z": "createdFrom",
 			"q=" + strings.Repeat("x", 201):    "q", "q=" + url.QueryEscape(strings.Repeat("é", 201)): "q", "q=a%00b": "q",
