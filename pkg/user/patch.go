@@ -160,7 +160,10 @@ func decodeNullableString(problems *Problems, path string, v jsontext.Value) Opt
 		return Some[*string](nil)
 	}
 	s, ok := decodeString(problems, path, v)
-	return Optional[*string]{ok, &s}
+	if !ok {
+		return Optional[*string]{} // no value, or the rules would complain of an empty one as well
+	}
+	return Some(&s)
 }
 
 func decodeModels(p *Patch, problems *Problems, path string, v jsontext.Value) {

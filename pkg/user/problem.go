@@ -3,6 +3,7 @@ package user
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	validation "github.com/go-ozzo/ozzo-validation/v4"
@@ -61,12 +62,7 @@ func (p *Problems) check(field string, value any, rules ...validation.Rule) {
 }
 
 func (p Problems) has(field string) bool {
-	for _, problem := range p {
-		if problem.Field == field || strings.HasPrefix(problem.Field, field+".") || strings.HasPrefix(problem.Field, field+"[") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p, func(problem Problem) bool { return problem.Field == field })
 }
 
 func (p Problems) summary() string {
