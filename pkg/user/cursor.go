@@ -1,6 +1,7 @@
 package user
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -94,7 +95,9 @@ func (c *Cursor) fits(sort []SortKey) bool {
 		case value == nil && key.Field != "email", value != nil && strings.ContainsRune(*value, 0):
 			return false
 		case key.Field == "createdAt":
-			if _, err := time.Parse(timeLayout, *value); err != nil {
+			// Parse lets a comma and an hour of one digit through, and PostgreSQL has no year 0.
+			at, err := time.Parse(timeLayout, *value)
+			if err != nil || at.Year() < 1 || FormatTime(at) != *value {
 				return false
 			}
 		}
@@ -121,6 +124,9 @@ func (f Filter) normalized() Filter {
 	f.IDs = slices.SortedFunc(slices.Values(f.IDs), func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) })
 	f.Tags, f.Emails, f.ExternalIDs = sorted(f.Tags), sorted(f.Emails), sorted(f.ExternalIDs)
 	f.Roles, f.Statuses = sorted(f.Roles), sorted(f.Statuses)
+	f.Metadata = slices.SortedFunc(slices.Values(f.Metadata), func(a, b MetadataEqual) int {
+		return cmp.Or(slices.Compare(a.Path, b.Path), strings.Compare(a.Value, b.Value))
+	})
 	return f
 }
 
