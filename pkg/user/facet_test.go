@@ -1,0 +1,127 @@
+package user
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// wild matches by definition, a rune at a time: many stands for any runes, one for a
+// single one, and escape, when not 0, makes the next rune a plain one.
+func wild(pattern, s []rune, many, one, escape rune) bool {
+	switch {
+	case len(pattern) == 0:
+		return len(s) == 0
+	case escape != 0 && pattern[0] == escape && len(pattern) > 1:
+		return len(s) > 0 && s[0] == pattern[1] && wild(pattern[2:], s[1:], many, one, escape)
+	case pattern[0] == many:
+		return wild(pattern[1:], s, many, one, escape) || len(s) > 0 && wild(pattern, s[1:], many, one, escape)
+	default:
+		return len(s) > 0 && (pattern[0] == one || pattern[0] == s[0]) && wild(pattern[1:], s[1:], many, one, escape)
+	}
+}
+
+func randomText(alphabet string, most int) string {
+	runes := []rune(alphabet)
+	out := make([]rune, 1+rand.IntN(most))
+	for i := range out {
+		out[i] = runes[rand.IntN(len(runes))]
+	}
+	return string(out)
+}
+
+// TestModelsAreFoundAsTheirGlobsSay compares both ways of finding a user by a model, the
+// facets and LIKE, with a matcher by definition.
+func TestModelsAreFoundAsTheirGlobsSay(t *testing.T) {
+	t.Parallel()
+	matches := 0
+	for range 20_000 {
+		pattern, model := randomText(`abé**?%_\`, 5), randomText(`abé%_\`, 5)
+		want := wild([]rune(pattern), []rune(model), '*', '?', 0)
+		if got := wild([]rune(LikePattern(pattern)), []rune(model), '%', '_', '\\'); got != want {
+			t.Fatalf("%q LIKE %q is %t, the glob %q says %t", model, LikePattern(pattern), got, pattern, want)
+		}
+		facets := Facets(&User{Models: []string{pattern}, Metadata: emptyObject})
+		if slices.Contains(facets, ComplexGlobFacet) {
+			if simpleGlob(pattern) {
+				t.Fatalf("%q is called complex", pattern)
+			}
+			continue
+		}
+		if got := slices.ContainsFunc(ModelFacets(model), func(f string) bool { return slices.Contains(facets, f) }); got != want {
+			t.Fatalf("the facets of %q find %q: %t, want %t", pattern, model, got, want)
+		}
+		if want {
+			matches++
+		}
+	}
+	if matches < 100 {
+		t.Fatalf("only %d matches: the test looked at nothing", matches)
+	}
+}
+
+func TestAllModelsOrNone(t *testing.T) {
+	t.Parallel()
+	found := func(models []string) bool {
+		facets := Facets(&User{Models: models, Metadata: emptyObject})
+		return slices.ContainsFunc(ModelFacets("gpt-5"), func(f string) bool { return slices.Contains(facets, f) })
+	}
+	if !found(nil) || found([]string{}) || !found([]string{"*"}) || found([]string{"gpt-5-mini"}) {
+		t.Errorf("all %t, none %t, star %t, another %t", found(nil), found([]string{}), found([]string{"*"}), found([]string{"gpt-5-mini"}))
+	}
+}
+
+func TestFacets(t *testing.T) {
+	t.Parallel()
+	u := stored()
+	u.Models = []string{"gpt-5*", "a?", "b*c", "gpt-5*"}
+	u.Metadata = []byte(`{"n":1,"list":["x"],"none":null,"org":{"unit":"lab"},"team":"research"}`)
+	want := []string{"meta/org.unit=lab", "meta/team=research", "model=gpt-5*", ComplexGlobFacet, "provider=anthropic", "provider=openai"}
+	if diff := cmp.Diff(want, Facets(u)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestMetadataFacetsDoNotCollide: what differs in path or value differs as a facet, and all are short.
+func TestMetadataFacetsDoNotCollide(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 200)
+	conditions := []MetadataEqual{{[]string{"a", "b"}, "c"}, {[]string{"a.b"}, "c"}, {[]string{"a", "b=c"}, ""}, {[]string{"a"}, "b=c"}, {[]string{"a=b"}, "c"},
+		{[]string{"a", "b"}, "c="}, {[]string{"a", "b="}, "c"}, {[]string{"a"}, long}, {[]string{"a"}, long + "x"}, {[]string{"b"}, long},
+		{[]string{long}, "a"}, {[]string{long, "a"}, ""}, {[]string{long}, ""}, {[]string{long[:100], long[100:]}, ""}, {[]string{""}, ""}, {[]string{"", ""}, ""},
+		{[]string{"."}, ""}, {[]string{"a b"}, "c"}, {[]string{"a", " b"}, "c"}, {[]string{`a" "b.`}, "c"}, {[]string{"a", "b."}, "c"}}
+	seen := map[string]MetadataEqual{}
+	for _, c := range conditions {
+		facet := MetadataFacet(c.Path, c.Value)
+		if other, ok := seen[facet]; ok {
+			t.Errorf("%q and %q share %s", c, other, facet)
+		}
+		seen[facet] = c
+		if len(facet) > len("meta/")+100 {
+			t.Errorf("%q has a facet of %d bytes", c, len(facet))
+		}
+	}
+	for range 20_000 {
+		c := MetadataEqual{strings.Split(randomText("a.=/", 4), "/"), randomText("a.=", 3)}
+		facet := MetadataFacet(c.Path, c.Value)
+		if other, ok := seen[facet]; ok && !cmp.Equal(other, c) {
+			t.Fatalf("%q and %q share %s", c, other, facet)
+		}
+		seen[facet] = c
+	}
+}
+
+// TestAConditionFindsWhatIsStored reaches each string by the path that a listing would split.
+func TestAConditionFindsWhatIsStored(t *testing.T) {
+	t.Parallel()
+	u := &User{Metadata: mergePatch(nil, []byte(`{"a":{"b":{"c":{"d":{"e":"`+strings.Repeat("é", 300)+`"}}}},"\u0062":"\u00e9=."}`))}
+	facets := Facets(u)
+	for _, c := range []MetadataEqual{{[]string{"a", "b", "c", "d", "e"}, strings.Repeat("é", 300)}, {[]string{"b"}, "é=."}} {
+		if !slices.Contains(facets, MetadataFacet(c.Path, c.Value)) {
+			t.Errorf("%q is not among %q", c, facets)
+		}
+	}
+}
