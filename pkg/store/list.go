@@ -88,14 +88,19 @@ func (s *Store) offsetPast(ctx context.Context, q user.Query, offset, found int)
 	return offset - counts[0], nil
 }
 
-// run builds and runs one ordered, bounded statement.
+// run runs one ordered, bounded statement.
 func (s *Store) run(ctx context.Context, q user.Query, sort []user.SortKey, after *user.Cursor, part string, offset, limit int) ([]*user.User, error) {
+	text, args := s.statement(q, sort, after, part, offset, limit)
+	return queryUsers(ctx, s.pool, text, args)
+}
+
+func (s *Store) statement(q user.Query, sort []user.SortKey, after *user.Cursor, part string, offset, limit int) (string, []any) {
 	b := s.filtered(q.Filter)
 	b.q.ColumnExpr(userColumns)
 	if part != "" {
 		b.where(part)
 	}
-	b.order(sort)
+	b.order(sort, part == "")
 	if after != nil {
 		b.after(sort, after)
 	}
@@ -104,7 +109,7 @@ func (s *Store) run(ctx context.Context, q user.Query, sort []user.SortKey, afte
 	if offset > 0 {
 		text += " OFFSET " + b.arg(offset)
 	}
-	return queryUsers(ctx, s.pool, text, b.arguments())
+	return text, b.arguments()
 }
 
 // listing builds a statement whose values are numbered parameters, with Bun building the
@@ -131,7 +136,9 @@ func (b *listing) arguments() []any {
 	return append([]any{mode}, b.args...)
 }
 
-func (b *listing) order(sort []user.SortKey) {
+// order sorts; where e-mail addresses may be absent they sort last. Where none is, not to
+// say so lets an index be read backwards.
+func (b *listing) order(sort []user.SortKey, absent bool) {
 	direction := ""
 	for _, key := range sort {
 		column := sortColumns[key.Field]
@@ -140,7 +147,7 @@ func (b *listing) order(sort []user.SortKey) {
 			direction = " DESC"
 		}
 		nulls := ""
-		if key.Field == "email" {
+		if key.Field == "email" && absent {
 			nulls = " NULLS LAST"
 		}
 		b.q.OrderExpr(column + direction + nulls)
