@@ -85,6 +85,11 @@ func (s *Service) Changes(ctx context.Context, cursor string, limit int) (user.C
 	if err != nil {
 		return user.ChangesPage{}, err
 	}
+	if cursor != "" {
+		if err := s.store.CheckFloor(ctx, after); err != nil {
+			return user.ChangesPage{}, err
+		}
+	}
 	if len(entries) > 0 {
 		after = entries[len(entries)-1].Place()
 	}

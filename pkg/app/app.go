@@ -114,11 +114,10 @@ func (a *App) outboxOptions(options Options, settings config.Config) outbox.Opti
 		Changes:   a.admin.Changes, Cursor: admin.EncodeCursor, Log: a.log, Metrics: a.metrics.registry}
 }
 
-// logRetention keeps events for as long as the claims that they answer: 0 is for good.
 func logRetention(c config.Config) outbox.Retention {
-	claims := max(c.Retention.Claims, c.Retention.IdempotencyKeys)
-	if c.Retention.Claims == 0 || c.Retention.IdempotencyKeys == 0 {
-		claims = 0
+	claims := c.Retention.Claims
+	if keys := c.Retention.IdempotencyKeys; claims == 0 || keys > 0 && keys < claims {
+		claims = keys
 	}
 	return outbox.Retention{Claims: claims, History: c.Retention.History}
 }

@@ -28,28 +28,28 @@ type MountError struct{ error }
 // OpenMounts reads the volumes under root. Its error is a [MountError].
 func OpenMounts(root string) (*Mounts, error) {
 	var m Mounts
-	var problems [5]error
+	var problems [4]error
 	m.Config, problems[0] = mount.Open(filepath.Join(root, "config"), config.Parse)
 	m.Postgres, problems[1] = openPostgres(root)
 	m.Vault, problems[2] = mount.Open(filepath.Join(root, "vault"), vault.ParseKeyRing)
-	m.Auth, problems[3] = mount.Open(filepath.Join(root, "auth"), auth.ParseTokens)
-	if problems[0] == nil && problems[3] == nil {
-		problems[4] = somebodyMayEnter(root, m.Config.Value(), m.Auth.Value())
-	}
+	needed := problems[0] == nil && m.Config.Value().Auth == config.AuthRequired && len(m.Config.Value().OIDC) == 0
+	m.Auth, problems[3] = mount.Open(filepath.Join(root, "auth"), tokens(needed))
 	if err := errors.Join(problems[:]...); err != nil {
 		return nil, MountError{err}
 	}
 	return &m, nil
 }
 
-// somebodyMayEnter refuses a service that nobody could use, or that everybody could
-// without anybody having said so.
-func somebodyMayEnter(root string, c config.Config, tokens []auth.Token) error {
-	if c.Auth == config.AuthDisabled || len(c.OIDC) > 0 || len(tokens) > 0 {
-		return nil
+// tokens reads the auth volume. Where tokens are the only way in, none at all is refused,
+// at the start and as a change: nobody could use the service.
+func tokens(needed bool) func(map[string]string) ([]auth.Token, error) {
+	return func(files map[string]string) ([]auth.Token, error) {
+		list, err := auth.ParseTokens(files)
+		if err == nil && needed && len(list) == 0 {
+			err = errors.New(auth.TokensFile + ": expected at least one token (ai-admin token makes one), or oidc or auth: disabled in config.yaml")
+		}
+		return list, err
 	}
-	return errors.New(filepath.Join(root, "auth", "tokens.json") +
-		": expected tokens (ai-admin token makes one), or oidc or auth: disabled in " + filepath.Join(root, "config", "config.yaml"))
 }
 
 func (m *Mounts) volumes() []mount.Refresher {

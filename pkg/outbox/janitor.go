@@ -9,7 +9,7 @@ import (
 
 // Retention is how long things are kept; 0 is for good.
 type Retention struct {
-	Claims  time.Duration // the longest of any kind: events that answer them are kept as long
+	Claims  time.Duration // the shortest of any kind, which says how often to look for expired ones
 	History time.Duration
 }
 
@@ -34,11 +34,11 @@ func (x *Outbox) clearUp(ctx context.Context) {
 			claims = now
 			x.removeClaims(ctx, now)
 		}
-		if now.Sub(prune) >= sooner(pruneEvery, max(kept.History, kept.Claims)) {
+		if now.Sub(prune) >= sooner(pruneEvery, kept.History) {
 			prune = now
 			x.prune(ctx, now)
 		}
-		timer := time.NewTimer(eraseEvery)
+		timer := time.NewTimer(max(time.Second, sooner(eraseEvery, kept.History)))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -91,14 +91,14 @@ func (x *Outbox) batches(ctx context.Context, kind string, full int64, remove fu
 	}
 }
 
-// prune removes history that is older than its retention and than any claim it answers.
+// prune removes history that is older than its retention, except what answers a claim.
 // What a sink is still to get is kept; without a sink, nobody waits for it.
 func (x *Outbox) prune(ctx context.Context, now time.Time) {
 	kept := x.options.Retention()
-	if kept.History <= 0 || kept.Claims <= 0 {
+	if kept.History <= 0 {
 		return
 	}
-	before := now.Add(-max(kept.History, kept.Claims))
+	before := now.Add(-kept.History)
 	var after user.Place
 	for more := true; more && ctx.Err() == nil; {
 		page, err := x.db.Prune(ctx, before, x.relay == nil, after, batchRows)

@@ -31,15 +31,12 @@ func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit i
 // Feed returns the events after a place, in the order in which they became final. A place
 // before what retention kept is [user.CursorExpired].
 func (s *Store) Feed(ctx context.Context, after user.Place, limit int) ([]user.LogEntry, error) {
-	if after != (user.Place{}) {
-		if err := s.checkFloor(ctx, after); err != nil {
-			return nil, err
-		}
-	}
 	return s.entries(ctx, selectFeed, prepared(number64(after.XID), after.Seq, limit))
 }
 
-func (s *Store) checkFloor(ctx context.Context, after user.Place) error {
+// CheckFloor is a [user.CursorExpired] error if retention has removed events behind a
+// place. Asked after [Store.Feed], it knows of all that were gone when that read.
+func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 	rows, err := s.pool.QueryContext(ctx, selectFloor, prepared()...)
 	if err != nil {
 		return translate(err)
@@ -120,6 +117,7 @@ func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, erro
 const pruneLog = `WITH page AS MATERIALIZED (
 		SELECT id, user_id, xid, seq, at FROM events WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3),
 	gone AS (DELETE FROM events USING page WHERE events.id = page.id AND page.at < $4
+		AND NOT EXISTS (SELECT FROM claims c WHERE c.event_id = page.id)
 		AND ($6 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(page.user_id), 15) % $5 AND o.seq = page.seq))
 		RETURNING events.xid, events.seq, events.user_id),
 	unsent AS (DELETE FROM outbox o USING gone WHERE $6 AND o.partition = get_byte(uuid_send(gone.user_id), 15) % $5 AND o.seq = gone.seq),
@@ -136,9 +134,8 @@ type Pruned struct {
 }
 
 // Prune looks at the first limit events after a place and removes those from before a
-// time, except, unless unsent is true, what is still to be sent. Cursors before a removed
-// event expire. An event that answers a claim must be kept as long as the claim is:
-// before must allow for that.
+// time, except those that answer a claim and, unless unsent is true, those still to be
+// sent. Cursors before a removed event expire.
 func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after user.Place, limit int) (Pruned, error) {
 	rows, err := s.pool.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions, unsent)...)
 	if err != nil {

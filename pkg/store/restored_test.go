@@ -133,7 +133,7 @@ func TestPruneKeepsWhatIsUnsentAndExpiresCursors(t *testing.T) {
 	if ids, _ := feed(t, s, user.Place{}, young); !slices.Equal(ids, []uuid.UUID{unsent, young}) {
 		t.Errorf("left are %v", ids)
 	}
-	if _, err := s.Feed(t.Context(), early, 10); user.KindOf(err) != user.CursorExpired {
+	if err := s.CheckFloor(t.Context(), early); user.KindOf(err) != user.CursorExpired {
 		t.Errorf("a cursor before what was removed: %v", err)
 	}
 }

@@ -123,6 +123,8 @@ CREATE TABLE claims (
 
 --bun:split
 CREATE INDEX claims_expiry ON claims USING brin (expires_at);
+--bun:split
+CREATE INDEX claims_event ON claims (event_id) WHERE event_id IS NOT NULL;
 
 --bun:split
 
