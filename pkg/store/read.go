@@ -17,7 +17,14 @@ const (
 
 // Get finds one user, by id or else by tag. An unknown one is [user.NotFound].
 func (s *Store) Get(ctx context.Context, ref user.Ref) (*user.User, error) {
-	return s.get(ctx, s.pool, ref, "")
+	if ref.ID == uuid.Nil {
+		return s.get(ctx, s.pool, ref, "")
+	}
+	found, err := s.gather.get(ctx, ref.ID)
+	if err == nil && found == nil {
+		err = errNotFound
+	}
+	return found, err
 }
 
 func (s *Store) get(ctx context.Context, on querier, ref user.Ref, lock string) (*user.User, error) {

@@ -20,6 +20,7 @@ type Store struct {
 	pool   pool                           // the same connections
 	config atomic.Pointer[pgx.ConnConfig] // what new connections use
 	totals *totals
+	gather gatherer
 	turn   chan struct{} // taken by the one bulk at a time
 }
 
@@ -46,6 +47,7 @@ func Open(options Options) (*Store, error) {
 	db.SetMaxIdleConns(options.MaxConnections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	s.db, s.pool = bun.NewDB(db, pgdialect.New()), pool{db}
+	s.gather.on = s.pool
 	return s, nil
 }
 

@@ -1,0 +1,100 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+)
+
+// TestReadsTogetherSeeWhatWasWritten races readers that have just written: each must read
+// its own user as it was last acknowledged, whatever statement its read goes along with.
+func TestReadsTogetherSeeWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	db, err := store.Open(store.Options{ConnString: pgtest.Database(t), MaxConnections: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	const readers, rounds = 32, 10
+	var all sync.WaitGroup
+	for r := range readers {
+		all.Go(func() {
+			if err := writeAndRead(t.Context(), db, fmt.Sprintf("reader-%d", r), rounds); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func writeAndRead(ctx context.Context, db *store.Store, tag string, rounds int) error {
+	u, err := user.Create{Patch: user.Patch{Tag: user.Some(tag), Name: user.Some("R")}}.Apply(user.Stamp{})
+	if err != nil {
+		return err
+	}
+	if _, err := db.Insert(ctx, store.Write{User: u, Event: user.Recorded(nil, u, user.Command{})}); err != nil {
+		return err
+	}
+	for i := range rounds {
+		after, err := user.Update{Patch: user.Patch{Name: user.Some(fmt.Sprintf("%s.%d", tag, i))}}.Apply(u, user.Stamp{})
+		if err != nil {
+			return err
+		}
+		if _, err := db.Update(ctx, store.Write{Before: u, User: after, Event: user.Recorded(u, after, user.Command{})}); err != nil {
+			return err
+		}
+		if u, err = db.Get(ctx, user.Ref{ID: u.ID}); err != nil {
+			return err
+		}
+		if u.Name != after.Name || u.Version != after.Version {
+			return fmt.Errorf("%s: read %s at version %d after %s at version %d was written", tag, u.Name, u.Version, after.Name, after.Version)
+		}
+		if _, err := db.Get(ctx, user.Ref{ID: user.NewID()}); user.KindOf(err) != user.NotFound {
+			return fmt.Errorf("an unknown user: %w", err)
+		}
+	}
+	return nil
+}
+
+// TestReadEndsWithItsContext asks while all lanes are taken by reads of a locked table.
+func TestReadEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	db, err := store.Open(store.Options{ConnString: pgtest.Database(t), MaxConnections: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	lock, err := db.DB().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.ExecContext(t.Context(), "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	for range 20 {
+		go func() {
+			_, err := db.Get(ctx, user.Ref{ID: user.NewID()})
+			ended <- err
+		}()
+	}
+	cancel()
+	for range 20 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("a read whose context ended: %v", err)
+		}
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Get(t.Context(), user.Ref{ID: user.NewID()}); user.KindOf(err) != user.NotFound {
+		t.Errorf("a read after that: %v", err)
+	}
+}
