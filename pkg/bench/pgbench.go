@@ -97,7 +97,7 @@ func expressionOf(name, value string, all map[int]*string, n, m int64) (expressi
 		if strings.Contains(value, fresh) {
 			expression = "replace(" + expression + ", '" + fresh + "', :m::text)"
 		}
-		if _, err := uuid.Parse(value); err == nil {
+		if _, err := uuid.Parse(value); err == nil && len(value) == 36 { // {…} is an array
 			expression += "::uuid"
 		}
 		return "(" + expression + ")", true
@@ -113,7 +113,7 @@ func expressionOf(name, value string, all map[int]*string, n, m int64) (expressi
 
 func isEventID(value string) bool {
 	id, err := uuid.Parse(value)
-	return err == nil && id.Version() == 7
+	return err == nil && id.Version() == 7 && len(value) == 36
 }
 
 func isDigest(value string) bool {

@@ -83,12 +83,3 @@ func waitAsTold(retryAfter string) time.Duration {
 	}
 	return time.Duration(seconds)*time.Second + time.Duration(rand.IntN(200))*time.Millisecond
 }
-
-func measureRelay(_ context.Context, _ *bench, r *report) error {
-	r.note("the relay is not measured yet")
-	return nil
-}
-
-type sinkCmd struct{}
-
-func (sinkCmd) Run() error { return nil }
