@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"testing"
@@ -164,5 +163,5 @@ func awaitDrained(ctx context.Context, t testing.TB, c *client, url string) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Fatal(fmt.Sprintf("not everything was sent in time: %s", last))
+	t.Fatalf("not everything was sent in time: %s", last)
 }

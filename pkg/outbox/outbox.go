@@ -35,6 +35,9 @@ type Options struct {
 	Log     *slog.Logger          // nil discards
 	Metrics prometheus.Registerer // nil registers none
 	Client  *http.Client          // for the sink; nil is one made for the purpose
+	// TokenFile holds the bearer token for the sink, where it asks for one; empty is where
+	// a SinkBinding mounts it.
+	TokenFile string
 }
 
 // Outbox sends events, streams them, and clears up behind them.
@@ -78,7 +81,7 @@ func New(o Options) (*Outbox, error) {
 	x.relay = &relay{connect: func() *sql.DB { return o.Store.Aside(1) }, sink: sink, keeper: x.keeper, wake: &x.changed, log: o.Log,
 		maxAttempts: o.MaxAttempts, maxBackoff: o.MaxBackoff, metrics: x.metrics, settled: x.gone.wake,
 		lanes: map[uuid.UUID]*lane{}, pace: newPace(o.MaxBackoff), landed: make(chan landing, maxFlying),
-		open: newSettlement(), worked: make(chan func(), 1), scans: scans{blocked: map[uuid.UUID]struct{}{}}}
+		open: newSettlement(), worked: make(chan func(), 1), scans: scans{blocked: map[uuid.UUID]reason{}}}
 	return x, nil
 }
 

@@ -23,6 +23,7 @@ type sink struct {
 	extensions []extension
 	client     *http.Client
 	timeout    time.Duration
+	tokenFile  string
 }
 
 const (
@@ -47,7 +48,11 @@ func newSink(o Options) (*sink, error) {
 	if client == nil {
 		client = newClient()
 	}
-	return &sink{o.Sink, o.Source, extensions, client, sendTimeout}, nil
+	file := o.TokenFile
+	if file == "" {
+		file = tokenFile
+	}
+	return &sink{o.Sink, o.Source, extensions, client, sendTimeout, file}, nil
 }
 
 // newClient keeps a connection per request at once, and follows no redirect: the event is
@@ -92,6 +97,9 @@ func (s *sink) request(ctx context.Context, e user.Event) (*http.Request, error)
 		cloudevent.SetAttribute(request.Header, x.name, x.value)
 	}
 	request.Header.Set("User-Agent", "ai-admin")
+	if token := readToken(s.tokenFile); token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	// An idle connection may have been closed by the sink: the empty value lets net/http
 	// send the request on a new one, and is not sent itself. The event's id is its key.
 	request.Header["Idempotency-Key"] = []string{}
