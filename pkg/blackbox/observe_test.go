@@ -88,6 +88,9 @@ func TestLogLines(t *testing.T) {
 		id := newTag()
 		a := s.do(t, tt.method, tt.path, tt.body, append(tt.headers, "X-Request-Id", id)...)
 		entry := s.logs.find(t, id)
+		if n := strings.Count(s.logs.text(), `"requestId":"`+id+`"`); n != 1 {
+			t.Errorf("%d lines of one request", n)
+		}
 		if entry["status"] != tt.status || float64(a.status) != tt.status || entry["method"] != tt.method || tt.route != "" && entry["route"] != tt.route {
 			t.Errorf("%s %s → %d: %v", tt.method, tt.path, a.status, entry)
 		}

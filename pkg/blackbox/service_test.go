@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -82,13 +83,25 @@ func serveCommand(root string, port int, flags ...string) *exec.Cmd {
 	return command
 }
 
-// freePort is a port that nobody listens on at present.
+// lastPort is the port given out last. They are below those that the kernel gives to
+// outgoing connections, which would otherwise take one between its choice and its use.
+var lastPort atomic.Int64
+
+const firstPort, ports = 18_000, 12_000
+
+// freePort is a port that nobody listens on at present and no other test was given.
 func freePort(t testing.TB) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
+	lastPort.CompareAndSwap(0, int64(os.Getpid())*97) // packages test at the same time
+	for range ports {
+		port := firstPort + int(lastPort.Add(1)%ports)
+		if listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
+			must(t, listener.Close())
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
 
 func (s *service) waitReady(t testing.TB) {
