@@ -15,19 +15,25 @@ func (r *relay) fetch(chosen []found) {
 	for i, f := range chosen {
 		partitions[i], seqs[i] = f.partition, f.seq
 	}
-	r.job(func(ctx context.Context) (func(), error) {
-		rows, err := readRows(ctx, r.db, partitions, seqs)
-		return func() {
-			if err != nil { // the cursors are past these rows
-				for _, f := range chosen {
-					r.scans.sweepFrom(f.partition, f.seq-1)
-				}
+	var rows []row
+	r.look(func(ctx context.Context) (err error) {
+		rows, err = readRows(ctx, r.db, partitions, seqs)
+		return err
+	}, func() {
+		for _, row := range rows {
+			r.admit(row, time.Now())
+		}
+		for _, f := range chosen {
+			if l := r.lanes[f.user]; l != nil && f.more {
+				l.more = true
 			}
-			now := time.Now()
-			for _, row := range rows {
-				r.admit(row, now)
+		}
+	}, func() { // the cursors are past these rows
+		for _, f := range chosen {
+			if r.parts[f.partition].usable() {
+				r.scans.sweepFrom(f.partition, f.seq-1)
 			}
-		}, err
+		}
 	})
 }
 
@@ -41,9 +47,12 @@ func (r *relay) admit(row row, now time.Time) {
 	l := r.lanes[user]
 	if l == nil {
 		if !r.isSent(row.previous) {
-			r.scans.blocked[user] = struct{}{}
+			if r.scans.blocked[user] == 0 {
+				r.scans.blocked[user] = outOfOrder
+			}
 			return
 		}
+		delete(r.scans.blocked, user)
 		l = &lane{user: user, partition: row.partition}
 		r.lanes[user] = l
 		r.refill(l, row, now)
@@ -83,21 +92,18 @@ func (r *relay) resume(lanes []*lane) {
 	for i, l := range lanes {
 		partitions[i], seqs[i] = l.partition, l.head
 	}
-	r.job(func(ctx context.Context) (func(), error) {
+	heads := map[int64]row{}
+	r.look(func(ctx context.Context) error {
 		rows, err := readRows(ctx, r.db, partitions, seqs)
-		if err != nil {
-			return func() { r.wait(lanes) }, err
+		for _, row := range rows {
+			heads[row.seq] = row
 		}
-		return func() {
-			heads := map[int64]row{}
-			for _, row := range rows {
-				heads[row.seq] = row
-			}
-			for _, l := range lanes {
-				r.resumed(l, heads)
-			}
-		}, nil
-	})
+		return err
+	}, func() {
+		for _, l := range lanes {
+			r.resumed(l, heads)
+		}
+	}, func() { r.wait(lanes) })
 }
 
 func (r *relay) resumed(l *lane, heads map[int64]row) {

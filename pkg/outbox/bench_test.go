@@ -45,3 +45,18 @@ func BenchmarkIdleLatency(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "µs-p99")
 	stop()
 }
+
+// BenchmarkOneUser sends one user's backlog, one event after the other, to a sink that
+// answers at once.
+func BenchmarkOneUser(b *testing.B) {
+	s, sink := openStore(b), newTestSink(b, nil)
+	commitMany(b, s, newUsers(1), b.N)
+	b.ResetTimer()
+	_, stop := start(b, Options{Store: s, Sink: sink.URL})
+	for unsent(b, s) > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	stop()
+}

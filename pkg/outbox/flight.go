@@ -149,6 +149,7 @@ func (r *relay) refuse(x landing, now time.Time) {
 	r.settle(now)
 	r.open.rulings[x.row.seq] = ruling{lane: l, refusals: l.refusals, retryAt: l.due, fault: x.answer.fault, park: park}
 	if park {
+		r.metrics.parked.Inc()
 		r.log.Error("an event is parked: the sink refuses it; its user's later events wait (see ai-admin resend)",
 			"event", x.row.event.ID, "user", l.user, "fault", x.answer.fault, "tries", l.refusals)
 	}

@@ -44,8 +44,9 @@ const (
 	gone   // its partition belongs to another process
 )
 
-// laneRows bounds what one user takes of the memory.
-const laneRows = pageRows
+// laneRows bounds what one user takes of the memory: if every event that is being sent hangs,
+// and more of the same users wait, there is still room for others.
+const laneRows = windowRows / 2 / maxFlying
 
 // waitingLanes is a heap, the first due on top.
 type waitingLanes []*lane

@@ -26,6 +26,7 @@ type relay struct {
 	settled     func() // called when events have left the outbox
 
 	tenure   *tenure // nil: no partition is owned
+	epoch    int     // grows when a partition comes or goes
 	parts    perPartition[part]
 	lanes    map[uuid.UUID]*lane
 	ready    []*lane
@@ -56,7 +57,7 @@ type part struct {
 func (p *part) usable() bool { return p.owned && !p.leaving && p.stale == 0 }
 
 const (
-	windowRows = 1024             // in memory at most
+	windowRows = 2048             // in memory at most
 	landTime   = 10 * time.Second // for the requests under way when the service stops
 )
 
@@ -165,6 +166,7 @@ func (r *relay) land(abort context.CancelFunc) {
 
 // change takes up a change of the ownership.
 func (r *relay) change(c change) {
+	r.epoch++
 	switch c.what {
 	case gained:
 		r.tenure = c.tenure

@@ -444,3 +444,53 @@ func TestExpiredClaimsAreRemoved(t *testing.T) {
 		return s.DB().DB.QueryRow("SELECT count(*) FROM claims").Scan(&n) == nil && n == 100
 	})
 }
+
+// Users whose events hang, with more behind them than memory takes, leave room for others;
+// and an event that only a sweep can find is found while lanes are read on all the time.
+func TestBacklogsOfSlowUsersLeaveRoom(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	slow := newUsers(maxFlying - 8)
+	hangs := map[uuid.UUID]bool{}
+	for _, id := range slow {
+		hangs[id] = true
+	}
+	leave := make(chan struct{})
+	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+		if hangs[d.user] {
+			<-leave
+		}
+		return 202
+	})
+	letGo := sync.OnceFunc(func() { close(leave) })
+	defer letGo()
+	commitMany(t, s, slow, 100)
+	hot, parked := uuid.New(), uuid.New()
+	commitMany(t, s, []uuid.UUID{hot}, 1500)
+	commit(t, s, parked, 1)
+	if _, err := s.DB().DB.Exec("UPDATE outbox SET parked_at = now() WHERE user_id = $1", parked); err != nil {
+		t.Fatal(err)
+	}
+	x, stop := start(t, Options{Store: s, Sink: sink.URL})
+	eventually(t, 5*time.Second, "the hot user's are being sent", func() bool { return len(sink.accepted()[hot]) > 100 })
+	if _, err := Resend(t.Context(), s, parked); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "a sweep finds what was parked", func() bool { return len(sink.accepted()[parked]) == 1 })
+	others := newUsers(50)
+	commitMany(t, s, others, 2)
+	x.Wake()
+	eventually(t, 30*time.Second, "the others' are sent", func() bool { return unsent(t, s) == len(slow)*100 })
+	letGo()
+	awaitSent(t, s, 30*time.Second)
+	stop()
+	accepted := sink.accepted()
+	checkOrder(t, map[uuid.UUID][]int{hot: accepted[hot]}, 1, 1500)
+	delete(accepted, hot)
+	delete(accepted, parked)
+	for _, id := range others {
+		checkOrder(t, map[uuid.UUID][]int{id: accepted[id]}, 1, 2)
+		delete(accepted, id)
+	}
+	checkOrder(t, accepted, len(slow), 100)
+}

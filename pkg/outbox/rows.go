@@ -22,6 +22,7 @@ type found struct {
 	seq       int64
 	user      uuid.UUID
 	parked    bool
+	more      bool // rows of its user behind it were seen and left
 }
 
 // selectUnsent reads the first rows of each partition behind a place of its own.
@@ -107,8 +108,6 @@ type settlement struct {
 	sent    map[int64]int16  // partitions by seq
 	rulings map[int64]ruling // the last by seq: an update with two for one row would take either
 }
-
-func (s *settlement) empty() bool { return len(s.sent)+len(s.rulings) == 0 }
 
 // record brings a settlement into the outbox. Doing so twice does no harm.
 func (s *settlement) record(ctx context.Context, db *sql.DB) error {

@@ -15,17 +15,24 @@ type scans struct {
 	looked  time.Time
 	fresh   perPartition[cursor]
 	sweep   perPartition[cursor]
-	sweepAt time.Time
-	swept   time.Duration // what the sweep under way has cost
-	turn    bool          // the last scan was fresh: now a sweep may come first
-	// blocked are users whose rows this sweep has left where they are: a parked one, or one
-	// whose previous event was not seen.
-	blocked map[uuid.UUID]struct{}
+	sweepAt time.Time            // when to sweep all of it
+	all     bool                 // that is under way
+	swept   time.Duration        // what it has cost
+	turn    bool                 // the last scan was fresh: now a sweep may come first
+	blocked map[uuid.UUID]reason // users whose rows are left where they are, until the next sweep
 
 	top    perPartition[int64]    // the highest row that fresh scans have seen
 	marks  [2]perPartition[int64] // the top a while ago, at least and at most markEvery
 	marked time.Time
 }
+
+// reason is why a user is blocked.
+type reason int
+
+const (
+	isParked   reason = iota + 1 // its oldest event is: nobody need look at the others
+	outOfOrder                   // a fresh scan came upon an event before the one before it
+)
 
 // cursor is a place in a partition; an active one has rows to read behind it.
 type cursor struct {
@@ -100,11 +107,11 @@ func (r *relay) scan(now time.Time) {
 // startSweep begins a sweep over everything when it is time.
 func (r *relay) startSweep(now time.Time) {
 	s := &r.scans
-	if now.Before(s.sweepAt) || s.sweeping() {
+	if now.Before(s.sweepAt) || s.all && s.sweeping() {
 		return
 	}
 	clear(s.blocked)
-	s.swept, s.sweepAt, s.looked = 0, now.Add(pollEvery), now
+	s.all, s.swept, s.sweepAt, s.looked = true, 0, now.Add(pollEvery), now
 	for p := range s.sweep {
 		s.sweep[p] = cursor{0, r.parts[p].usable()}
 	}
@@ -114,6 +121,7 @@ func (r *relay) startSweep(now time.Time) {
 func (r *relay) read(cursors *perPartition[cursor]) {
 	var partitions []int16
 	var after []int64
+	from := *cursors
 	for p := range int16(store.Partitions) {
 		if cursors[p].active {
 			partitions, after = append(partitions, p), append(after, cursors[p].after)
@@ -125,17 +133,15 @@ func (r *relay) read(cursors *perPartition[cursor]) {
 	quota := max(1, (windowRows-r.held)/len(partitions)) // a fair part of the room
 	limit := min(pageRows, quota+spareRows)
 	began := time.Now()
-	r.job(func(ctx context.Context) (func(), error) {
-		list, err := findUnsent(ctx, r.db, partitions, after, limit)
-		if err != nil {
-			return func() {}, err
-		}
-		return func() {
-			chosen := r.choose(list, cursors, quota, limit)
-			r.looked(cursors, time.Since(began))
-			r.fetch(chosen)
-		}, nil
-	})
+	var list []found
+	r.look(func(ctx context.Context) (err error) {
+		list, err = findUnsent(ctx, r.db, partitions, after, limit)
+		return err
+	}, func() {
+		chosen := r.choose(list, cursors, &from, quota, limit)
+		r.looked(cursors, time.Since(began))
+		r.fetch(chosen)
+	}, func() {})
 }
 
 // looked plans the next look after one.
@@ -149,8 +155,8 @@ func (r *relay) looked(cursors *perPartition[cursor], took time.Duration) {
 		return
 	}
 	s.swept += took
-	if !s.sweeping() {
-		s.sweepAt = time.Now().Add(max(pollEvery, sweepShare*s.swept))
+	if s.all && !s.sweeping() {
+		s.all, s.sweepAt = false, time.Now().Add(max(pollEvery, sweepShare*s.swept))
 	}
 }
 
@@ -164,10 +170,13 @@ func anyActive(cursors *perPartition[cursor]) bool {
 }
 
 // choose picks the rows to read whole, at most quota from each partition, and moves the
-// cursors behind what has been decided on. limit is how many rows there could have been.
-func (r *relay) choose(list []found, cursors *perPartition[cursor], quota, limit int) []found {
+// cursors behind what has been decided on, unless they were put back since the list was
+// asked for from there. limit is how many rows there could have been.
+func (r *relay) choose(list []found, cursors, from *perPartition[cursor], quota, limit int) []found {
 	var seen, taken perPartition[int]
 	var full perPartition[bool]
+	after := *from
+	users := map[uuid.UUID]*picked{}
 	var chosen []found
 	for _, f := range list {
 		p := f.partition
@@ -175,24 +184,37 @@ func (r *relay) choose(list []found, cursors *perPartition[cursor], quota, limit
 		if full[p] {
 			continue
 		}
-		if r.wants(f) {
-			if taken[p] == quota {
-				full[p] = true
-				continue
+		switch u := users[f.user]; {
+		case !r.wants(f, cursors == &r.scans.fresh):
+		case u != nil && u.rows == laneRows:
+			chosen[u.last].more = true
+		case taken[p] == quota:
+			full[p] = true
+			continue
+		default:
+			if u == nil {
+				u = &picked{}
+				users[f.user] = u
 			}
+			u.rows, u.last = u.rows+1, len(chosen)
 			taken[p]++
 			chosen = append(chosen, f)
 		}
-		cursors[p].after = max(cursors[p].after, f.seq)
+		after[p].after = f.seq
 	}
 	for p := range cursors {
-		cursors[p].active = cursors[p].active && (full[p] || seen[p] == limit)
+		if from[p].active && cursors[p].after >= from[p].after {
+			cursors[p] = cursor{after[p].after, full[p] || seen[p] == limit}
+		}
 	}
 	return chosen
 }
 
+// picked is how many rows of a user have been chosen, and the last one's place.
+type picked struct{ rows, last int }
+
 // wants says whether a row is neither known nor held up.
-func (r *relay) wants(f found) bool {
+func (r *relay) wants(f found, fresh bool) bool {
 	if _, sent := r.open.sent[f.seq]; sent {
 		return false
 	}
@@ -206,11 +228,9 @@ func (r *relay) wants(f found) bool {
 		}
 		return true
 	}
-	if _, blocked := r.scans.blocked[f.user]; blocked {
-		return false
-	}
 	if f.parked {
-		r.scans.blocked[f.user] = struct{}{}
+		r.scans.blocked[f.user] = isParked
 	}
-	return !f.parked
+	why := r.scans.blocked[f.user]
+	return why == 0 || why == outOfOrder && !fresh
 }

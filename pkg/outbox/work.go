@@ -16,23 +16,37 @@ const (
 
 // job runs one piece of work on the database beside the loop, one at a time: a scan must
 // not overlap with the deletion of what was sent, or it would see an event as unsent whose
-// sending has just been forgotten. What it returns is run by the loop; with an error, the
-// job is not tried again before jobRetry.
-func (r *relay) job(do func(context.Context) (apply func(), err error)) {
+// sending has just been forgotten. The loop runs done; after an error, the next job is not
+// begun before jobRetry.
+func (r *relay) job(do func(context.Context) error, done func(error)) {
 	r.busy = true
 	go func() {
 		ctx, cancel := context.WithTimeout(r.jobs, jobTimeout)
 		defer cancel()
-		apply, err := do(ctx)
+		err := do(ctx)
 		r.worked <- func() {
 			if err != nil {
+				// No text of the database's goes out: it may quote what is in a row.
 				r.log.Warn("the outbox cannot be read or written at present", "error", store.Loggable(err))
 				r.retryAt = time.Now().Add(jobRetry)
-				r.scans.wanted = true
 			}
-			apply()
+			done(err)
 		}
 	}()
+}
+
+// look is a job that reads. What it read counts only if no partition came or went
+// meanwhile: another process may have sent it.
+func (r *relay) look(do func(context.Context) error, seen, unseen func()) {
+	epoch := r.epoch
+	r.job(do, func(err error) {
+		if err != nil || r.epoch != epoch {
+			r.scans.wanted = true
+			unseen()
+			return
+		}
+		seen()
+	})
 }
 
 // roomy says whether enough rows fit in that reading some is worth it.
@@ -69,17 +83,14 @@ func (r *relay) flushDue(now time.Time) bool {
 func (r *relay) flush() {
 	batch := r.open
 	r.recording, r.open, r.openedAt = batch, newSettlement(), time.Time{}
-	r.job(func(ctx context.Context) (func(), error) {
-		err := batch.record(ctx, r.db)
-		return func() {
-			r.recording = settlement{}
-			if err != nil {
-				r.open.merge(batch)
-				r.settle(time.Now())
-				return
-			}
-			r.recorded(batch)
-		}, err
+	r.job(func(ctx context.Context) error { return batch.record(ctx, r.db) }, func(err error) {
+		r.recording = settlement{}
+		if err != nil {
+			r.open.merge(batch)
+			r.settle(time.Now())
+			return
+		}
+		r.recorded(batch)
 	})
 }
 
@@ -88,7 +99,7 @@ func (r *relay) recorded(batch settlement) {
 	for _, ruling := range batch.rulings {
 		if ruling.park && ruling.lane.state == parked {
 			delete(r.lanes, ruling.lane.user)
-			r.scans.blocked[ruling.lane.user] = struct{}{}
+			r.scans.blocked[ruling.lane.user] = isParked
 		}
 	}
 	r.release()
