@@ -21,7 +21,7 @@ func (s *Store) Connect(ctx context.Context) (*pgx.Conn, error) {
 // connections of the store's. The caller closes it.
 func (s *Store) Aside(connections int) *sql.DB {
 	db := sql.OpenDB(stdlib.GetConnector(*s.config.Load(), stdlib.OptionBeforeConnect(s.useLatest),
-		stdlib.OptionResetSession(s.retireOld), stdlib.OptionAfterConnect(s.remember)))
+		stdlib.OptionResetSession(s.retireOld), stdlib.OptionAfterConnect(s.settle)))
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(time.Minute)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -9,14 +10,65 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Plan is how PostgreSQL would run a listing's statement, with the values that it has.
-func (s *Store) Plan(ctx context.Context, q user.Query) (string, error) {
-	part := ""
-	if q.Sort[0].Field == "email" {
-		part = "u.email_key IS NOT NULL"
+// CopyRows are users as COPY takes them, by the code that an insert goes through.
+func CopyRows(n int, make func(i int) *user.User) ([]string, pgx.CopyFromSource) {
+	columns := strings.FieldsFunc(insertColumns, func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\t' })
+	return columns, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
+		args := writeArgs(make(i), user.Event{})
+		row := append([]any{}, args[1:len(columns)+1]...)
+		return row, nil
+	})
+}
+
+// ForgetTotals makes the next listing count again.
+func (s *Store) ForgetTotals() { s.totals = newTotals() }
+
+// Ways are the ways to a page of a listing, by name: all must come to the same. A short walk
+// may come to less.
+func (s *Store) Ways() map[string]func(context.Context, user.Query) ([]*user.User, error) {
+	collect := func(ctx context.Context, q user.Query) ([]*user.User, error) {
+		users, _, err := s.collect(ctx, q, nil)
+		return users, err
 	}
-	text, args := s.statement(q, q.Sort, q.After, part, 0, q.Limit+1)
-	args[0] = pgx.QueryExecModeExec
-	lines, err := queryValues[string](ctx, s.pool, "EXPLAIN "+text, args)
-	return strings.Join(lines, "\n"), err
+	long := func(ctx context.Context, q user.Query) ([]*user.User, error) { return s.walk(ctx, q, 1_000_000) }
+	short := func(ctx context.Context, q user.Query) ([]*user.User, error) { return s.walk(ctx, q, 10) }
+	return map[string]func(context.Context, user.Query) ([]*user.User, error){
+		"collect": collect, "walk": long, "short walk": short,
+	}
+}
+
+// Walkable says whether a walk serves a query, which needs a condition of its own.
+func (s *Store) Walkable(q user.Query) bool { return len(s.listing(q).rest) > 0 }
+
+// Plans are how PostgreSQL would run each statement that serves some page of a query, with
+// the values that it has, by name.
+func (s *Store) Plans(ctx context.Context, q user.Query) (map[string]string, error) {
+	bound := mostCollected
+	compose := map[string]func(*listing) string{
+		"count":         func(b *listing) string { return b.count(&bound) },
+		"whole count":   func(b *listing) string { return b.count(nil) },
+		"section":       func(b *listing) string { return b.section(whole, q.Offset(), q.Limit+1) },
+		"with email":    func(b *listing) string { return b.section(withEmail, q.Offset(), q.Limit+1) },
+		"without email": func(b *listing) string { return b.section(withoutEmail, q.Offset(), q.Limit+1) },
+		"walk":          func(b *listing) string { return b.walk(q, 1000) },
+		"collect":       func(b *listing) string { return b.collect(q, &bound) },
+		"collect all":   func(b *listing) string { return b.collect(q, nil) },
+	}
+	byEmail := q.Sort[0].Field == "email"
+	plans := map[string]string{}
+	for name, text := range compose {
+		b := s.listing(q)
+		if strings.Contains(name, "email") != byEmail && (name == "section" || strings.Contains(name, "email")) ||
+			len(b.rest) == 0 && (name == "walk" || strings.Contains(name, "collect")) ||
+			len(b.rest) > 0 && (name == "section" || strings.Contains(name, "email")) {
+			continue // not how this query is served
+		}
+		statement := text(b)
+		lines, err := queryValues[string](ctx, s.pool, "EXPLAIN "+statement, append([]any{pgx.QueryExecModeCacheDescribe}, b.args...))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		plans[name] = strings.Join(lines, "\n")
+	}
+	return plans, nil
 }

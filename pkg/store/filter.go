@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"aiadmin/pkg/user"
 )
 
@@ -11,61 +13,86 @@ import (
 // keep a substring from running over from one field into the next.
 const searchText = `(u.tag || E'\n' || u.name_key || E'\n' || coalesce(u.email_key, ''))`
 
-// filtered begins a statement about the users that a filter finds.
-func (s *Store) filtered(f user.Filter) *listing {
-	b := &listing{q: s.db.NewSelect().TableExpr("users AS u")}
-	b.anyOf("u.tag", "text", f.Tags)
-	b.anyOf("u.email_key", "text", f.Emails)
-	b.anyOf("u.external_id", "text", f.ExternalIDs)
-	b.anyOf("u.role", "text", f.Roles)
-	b.anyOf("u.status", "text", f.Statuses)
-	if len(f.IDs) > 0 {
-		ids := make([]string, len(f.IDs))
-		for i, id := range f.IDs {
-			ids[i] = id.String()
-		}
-		b.anyOf("u.id", "uuid", ids)
-	}
+// filter writes the filter's conditions.
+func (b *listing) filter(f user.Filter) {
+	b.points(f)
+	b.times(f)
+	b.choice("u.role", f.Roles)
+	b.choice("u.status", f.Statuses)
 	b.facets(f)
 	b.search(f.Search)
-	if !f.CreatedFrom.IsZero() {
-		b.restrict("u.created_at >= " + b.arg(f.CreatedFrom) + "::timestamptz")
+	if len(f.IDs)+len(f.Tags)+len(f.Emails)+len(f.ExternalIDs) > 0 { // few users, which nothing needs to bound
+		b.along, b.rest = append(b.along, b.rest...), nil
 	}
-	if !f.CreatedTo.IsZero() {
-		b.restrict("u.created_at < " + b.arg(f.CreatedTo) + "::timestamptz")
-	}
-	return b
 }
 
-func (b *listing) restrict(condition string) {
-	b.filtered = true
-	b.where(condition)
+// points are conditions that each value of finds one user at most.
+func (b *listing) points(f user.Filter) {
+	b.rest = append(b.rest, anyOf(b, "u.id", "uuid", idTexts(f.IDs))...)
+	b.rest = append(b.rest, anyOf(b, "u.tag", "text", f.Tags)...)
+	b.rest = append(b.rest, anyOf(b, "u.email_key", "text", f.Emails)...)
+	b.rest = append(b.rest, anyOf(b, "u.external_id", "text", f.ExternalIDs)...)
 }
 
-func (b *listing) anyOf(column, sqlType string, values []string) {
+func idTexts(ids []uuid.UUID) []string {
+	all := make([]string, len(ids))
+	for i, id := range ids {
+		all[i] = id.String()
+	}
+	return all
+}
+
+func anyOf(b *listing, column, sqlType string, values []string) []string {
 	switch len(values) {
 	case 0:
-	case 1: // equality lets an index on this column and the sort's give the order as well
-		b.restrict(column + " = " + b.arg(values[0]) + "::" + sqlType)
+		return nil
+	case 1:
+		return []string{column + " = " + b.arg(values[0]) + "::" + sqlType}
 	default:
-		b.restrict(column + " = ANY (" + b.arg(values) + "::" + sqlType + "[])")
+		return []string{column + " = ANY (" + b.arg(values) + "::" + sqlType + "[])"}
 	}
+}
+
+// byTime says whether an index on the time of creation gives the order.
+func (b *listing) byTime() bool { return len(b.sort) > 0 && b.sort[0].Field == "createdAt" }
+
+func (b *listing) times(f user.Filter) {
+	to := &b.rest
+	if b.byTime() {
+		to = &b.along
+	}
+	if !f.CreatedFrom.IsZero() {
+		*to = append(*to, "u.created_at >= "+b.arg(f.CreatedFrom)+"::timestamptz")
+	}
+	if !f.CreatedTo.IsZero() {
+		*to = append(*to, "u.created_at < "+b.arg(f.CreatedTo)+"::timestamptz")
+	}
+}
+
+// choice is a condition on one of the columns that begin an index on the time of creation:
+// with one value of each, that index is in order.
+func (b *listing) choice(column string, values []string) {
+	to := &b.rest
+	if b.byTime() && len(values) == 1 {
+		to = &b.along
+	}
+	*to = append(*to, anyOf(b, column, "text", values)...)
 }
 
 func (b *listing) facets(f user.Filter) {
-	var all []string
+	var facets []string
 	if f.Provider != "" {
-		all = append(all, user.ProviderFacet(f.Provider))
+		facets = append(facets, user.ProviderFacet(f.Provider))
 	}
 	for _, condition := range f.Metadata {
-		all = append(all, user.MetadataFacet(condition.Path, condition.Value))
+		facets = append(facets, user.MetadataFacet(condition.Path, condition.Value))
 	}
-	if len(all) > 0 {
-		b.restrict("u.facets @> " + b.arg(all) + "::text[]")
+	if len(facets) > 0 {
+		b.rest = append(b.rest, "u.facets @> "+b.arg(facets)+"::text[]")
 	}
 	if f.Model != "" {
-		b.restrict("(u.facets && " + b.arg(user.ModelFacets(f.Model)) + "::text[] OR u.facets @> " +
-			b.arg([]string{user.ComplexGlobFacet}) + "::text[] AND " + b.matchesGlob(f.Model) + ")")
+		b.rest = append(b.rest, "(u.facets && "+b.arg(user.ModelFacets(f.Model))+"::text[] OR u.facets @> "+
+			b.arg([]string{user.ComplexGlobFacet})+"::text[] AND "+b.matchesGlob(f.Model)+")")
 	}
 }
 
@@ -83,9 +110,9 @@ func (b *listing) search(text string) {
 	}
 	literal := strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
 	if utf8.RuneCountInString(text) >= 3 {
-		b.restrict(searchText + " LIKE " + b.arg("%"+literal+"%") + "::text")
+		b.rest = append(b.rest, searchText+" LIKE "+b.arg("%"+literal+"%")+"::text")
 		return
 	}
 	prefix := b.arg(literal+"%") + "::text"
-	b.restrict("(u.tag LIKE " + prefix + " OR u.name_key LIKE " + prefix + " OR u.email_key LIKE " + prefix + ")")
+	b.rest = append(b.rest, "(u.tag LIKE "+prefix+" OR u.name_key LIKE "+prefix+" OR u.email_key LIKE "+prefix+")")
 }

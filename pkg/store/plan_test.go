@@ -6,77 +6,67 @@ import (
 	"testing"
 
 	"aiadmin/pkg/pgtest"
-	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 )
 
-// crowd makes users of which some values are common and some rare, as they are in life;
-// $1 is their number.
-const crowd = `INSERT INTO users (id, tag, name, name_key, email, email_key, role, status, models, credentials, metadata,
-		external_id, version, created_at, updated_at, facets)
-	SELECT gen_random_uuid(), 'user-' || n, 'Name ' || md5(n::text), 'name ' || md5(n::text),
-		CASE WHEN n % 5 > 0 THEN md5(n::text) || '@example.com' END, CASE WHEN n % 5 > 0 THEN md5(n::text) || '@example.com' END,
-		CASE WHEN n % 1000 = 0 THEN 'admin' WHEN n % 50 = 0 THEN 'service' WHEN n % 3 = 0 THEN 'viewer' ELSE 'member' END,
-		CASE WHEN n % 40 = 0 THEN 'suspended' ELSE 'active' END, NULL, '[]', '{}',
-		'ext-' || n, 1, now() - n * interval '1 second', now(),
-		ARRAY[CASE WHEN n % 10 = 0 THEN 'model=gpt-5*' WHEN n % 500 = 0 THEN 'model~' ELSE 'model=*' END,
-			CASE WHEN n % 2 = 0 THEN 'provider=openai' WHEN n % 700 = 0 THEN 'provider=rare' ELSE 'provider=other' END,
-			'meta/team=t' || n % 3000]
-	FROM generate_series(1, 60000) AS n`
+// documented are the filters of the contract, alone and in pairs that planners find hard:
+// what one column says of another is not in their statistics.
+var documented = []string{
+	"", "role=member", "role=admin", "role=service", "status=active", "status=suspended",
+	"role=admin&status=suspended", "role=viewer&status=suspended", "role=service&status=active", "role=service&status=suspended",
+	"role=admin&role=service", "role=service&role=viewer&status=suspended", "status=active&status=suspended",
+	"tag=svc-0000003", "tag=SVC-0000003&tag=svc-0000004", "email=nobody%40corp1.example", "externalId=00u0000", "id=019d0000-0000-7000-8000-000000000000",
+	"model=gpt-5", "model=gpt-5-mini", "model=llama-4", "model=claude-4", "model=gpt-4-turbo",
+	"provider=openai", "provider=mistral", "provider=legacy", "provider=none",
+	"metadata.region=eu", "metadata.region=sa", "metadata.team=team-7", "metadata.cost.center=cc-0007", "metadata.region=sa&metadata.team=team-7", "metadata.team=none",
+	"provider=legacy&model=llama-4", "provider=legacy&metadata.region=sa", "role=service&provider=openai", "role=admin&provider=legacy",
+	"q=son", "q=example", "q=schmiri", "q=corp17", "q=svc-", "q=zzzzz", "q=%40corp", "q=m", "q=ma", "q=zz", "q=sv", "q=_", "q=mason", "q=service+1", "q=son&role=admin",
+	"createdFrom=2024-02-01T00:00:00Z&createdTo=2024-02-02T00:00:00Z", "createdTo=2024-01-02T00:00:00Z", "createdFrom=2030-01-01T00:00:00Z",
+	"role=admin&createdTo=2024-02-01T00:00:00Z", "status=suspended&createdFrom=2024-03-10T00:00:00Z", "provider=legacy&createdFrom=2024-03-10T00:00:00Z",
+}
 
+var sorts = []string{"-createdAt", "createdAt", "tag", "-tag", "name", "-name", "email", "-email", "-createdAt,name", "name,-createdAt", "email,tag", "-email,name", "tag,-email"}
+
+// TestNoListingReadsTheWholeTable looks at the plan of every statement that serves a page of
+// a documented filter in a documented order, at a size where the planner has the choice.
 func TestNoListingReadsTheWholeTable(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t)
-	for _, statement := range []string{crowd, "ANALYZE users"} {
-		if err := pgtest.Exec(t.Context(), url, statement); err != nil {
-			t.Fatal(err)
+	const people = 60_000
+	db := pgtest.Database(t)
+	load(t, db, people, func(i int) *user.User { return person(i, people) })
+	s := open(t, db)
+	last := person(people/2, people)
+	looked := 0
+	for i, filter := range documented {
+		for j, sort := range sorts {
+			if filter != "" && (i+j)%3 > 0 { // each filter in a third of the orders, and the other way round
+				continue
+			}
+			text := strings.TrimPrefix(filter+"&sort="+sort, "&")
+			q := parse(t, text)
+			if i%2 > 0 || filter == "" {
+				q = parse(t, text+"&cursor="+q.CursorAfter(last))
+			}
+			plans, err := s.Plans(t.Context(), q)
+			must(t, err)
+			for name, plan := range plans {
+				looked++
+				if strings.Contains(plan, "Seq Scan on users") || !strings.Contains(plan, "users") {
+					t.Errorf("%s: the %s reads the whole table:\n%s", text, name, plan)
+				}
+			}
 		}
 	}
-	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	for _, filter := range []string{
-		"", "id=01936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f", "tag=user-7", "tag=user-7&tag=user-8", "email=X@example.com",
-		"role=admin", "role=member", "role=admin&role=service", "status=suspended", "status=active", "role=admin&status=suspended",
-		"externalId=ext-9", "model=gpt-5-mini", "model=claude", "provider=openai", "provider=rare", "metadata.team=t7",
-		"provider=openai&metadata.team=t7&model=gpt-5", "q=user-123", "q=name", "q=e-m", "q=us", "q=z", "q=9",
-		"createdFrom=2100-01-01T00:00:00Z", "createdTo=2000-01-01T00:00:00Z", "createdFrom=2020-01-01T00:00:00Z&status=suspended",
-	} {
-		for _, sort := range []string{"createdAt", "-createdAt", "tag", "-tag", "name", "-name", "email", "-email", "name,-createdAt"} {
-			q := parse(t, filter+"&sort="+sort)
-			checkPlan(t, db, q, filter+" by "+sort)
-		}
-	}
-	last := user.User{Tag: "user-3", Name: "Name m", ID: user.NewID()}
-	for _, sort := range []string{"createdAt", "-createdAt", "tag", "-name", "name,-createdAt"} {
-		first := parse(t, "sort="+sort)
-		q := parse(t, "sort="+sort+"&cursor="+first.CursorAfter(&last))
-		checkPlan(t, db, q, "behind a cursor by "+sort)
+	if looked < 500 {
+		t.Errorf("only %d plans were looked at", looked)
 	}
 }
 
-func parse(t *testing.T, query string) user.Query {
+func parse(t testing.TB, text string) user.Query {
 	t.Helper()
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		t.Fatal(err)
-	}
+	values, err := url.ParseQuery(text)
+	must(t, err)
 	q, err := user.ParseQuery(values)
-	if err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
+	must(t, err)
 	return q
-}
-
-func checkPlan(t *testing.T, db *store.Store, q user.Query, what string) {
-	t.Helper()
-	plan, err := db.Plan(t.Context(), q)
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-	if strings.Contains(plan, "Seq Scan on users") || !strings.Contains(plan, "users") {
-		t.Errorf("%s reads the whole table:\n%s", what, plan)
-	}
 }

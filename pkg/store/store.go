@@ -42,7 +42,7 @@ func Open(options Options) (*Store, error) {
 	}
 	db := sql.OpenDB(stdlib.GetConnector(*s.config.Load(),
 		stdlib.OptionBeforeConnect(s.useLatest), stdlib.OptionResetSession(s.retireOld),
-		stdlib.OptionAfterConnect(s.remember)))
+		stdlib.OptionAfterConnect(s.settle)))
 	db.SetMaxOpenConns(options.MaxConnections)
 	db.SetMaxIdleConns(options.MaxConnections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -75,9 +75,16 @@ func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 	return nil
 }
 
-func (s *Store) remember(_ context.Context, conn *pgx.Conn) error {
+// settings of each connection: a listing is bounded, so that to read the whole table or
+// to compile a plan never pays, and the planner, which hopes for a match at the table's
+// beginning, would at times do both. They are not startup parameters since a pooler
+// between here and the database refuses those.
+const settings = "SET enable_seqscan = off; SET jit = off"
+
+func (s *Store) settle(ctx context.Context, conn *pgx.Conn) error {
 	conn.PgConn().CustomData()[generation] = conn.Config().ConnString()
-	return nil
+	_, err := conn.PgConn().Exec(ctx, settings).ReadAll()
+	return err
 }
 
 func (s *Store) retireOld(_ context.Context, conn *pgx.Conn) error {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -11,73 +10,91 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// totals remembers for a moment that a filter finds far more users than are counted
-// exactly, so that not every page of a large listing counts ten thousand rows again. An
-// estimate that is not well past the bound is never kept: it could soon be exact.
-type totals struct {
-	kept *lru.Cache[string, keptTotal]
-}
+// totals remembers for a moment what is known of how many users a filter finds, so that
+// not every page of a large listing asks anew.
+type totals struct{ kept *lru.Cache[string, total] }
 
-type keptTotal struct {
-	estimate int64
-	until    time.Time
+type total struct {
+	expected int64     // by the planner
+	until    time.Time // when that is asked again
+	past     time.Time // until when more are known to be found than are counted exactly
 }
 
 const (
 	totalsKept  = 1024
-	totalsFor   = 2 * time.Second
-	wellPastMax = 2 * user.MaxExact
+	expectedFor = 10 * time.Second
+	countedFor  = 2 * time.Second
+	// From here on, an expectation that is not well past the bound of exact counting could soon be exact.
+	wellPast = 2 * user.MaxExact
+	// From here on, the planner is believed: it is not that far off.
+	farPast = 10 * user.MaxExact
 )
 
 func newTotals() *totals {
-	kept, err := lru.New[string, keptTotal](totalsKept)
+	kept, err := lru.New[string, total](totalsKept)
 	if err != nil {
 		panic(err) // the constant above is not a size
 	}
 	return &totals{kept}
 }
 
-func (t *totals) get(filter string) (int64, bool) {
-	total, ok := t.kept.Get(filter)
-	return total.estimate, ok && time.Now().Before(total.until)
-}
-
-func (t *totals) keep(filter string, estimate int64) {
-	if estimate >= wellPastMax {
-		t.kept.Add(filter, keptTotal{estimate, time.Now().Add(totalsFor)})
-	}
-}
-
-// total counts what a filter finds, at most up to the bound of exact counting unless an
-// exact count is asked for; past it, it is the planner's estimate for the same filter.
-func (s *Store) total(ctx context.Context, f user.Filter, mode user.CountMode) (int64, bool, error) {
-	b := s.filtered(f)
-	b.q.ColumnExpr("1")
-	if mode == user.CountExact {
-		total, err := s.count(ctx, b.q.String(), b)
-		return total, true, err
-	}
-	key, err := json.Marshal(f)
+func totalKey(f user.Filter) string {
+	key, err := json.Marshal(f, json.Deterministic(true))
 	if err != nil {
-		return 0, false, err
+		panic(err) // plain values always encode
 	}
-	if kept, ok := s.totals.get(string(key)); ok {
-		return kept, false, nil
-	}
-	bounded, err := s.count(ctx, b.q.String()+" LIMIT "+strconv.Itoa(user.MaxExact+1), b)
-	if err != nil || bounded <= user.MaxExact {
-		return bounded, true, err
-	}
-	estimate, err := s.estimate(ctx, b)
-	if err != nil {
-		return 0, false, err
-	}
-	s.totals.keep(string(key), estimate)
-	return max(estimate, bounded), false, nil
+	return string(key)
 }
 
-func (s *Store) count(ctx context.Context, text string, b *listing) (int64, error) {
-	counts, err := queryValues[int64](ctx, s.pool, "SELECT count(*) FROM ("+text+") AS found", b.arguments())
+// expected is how many users the planner expects a filter to find.
+func (s *Store) expected(ctx context.Context, f user.Filter) (int64, error) {
+	key := totalKey(f)
+	kept, _ := s.totals.kept.Get(key)
+	if time.Now().Before(kept.until) {
+		return kept.expected, nil
+	}
+	expected, err := s.estimate(ctx, s.listing(user.Query{Filter: f}))
+	if err == nil {
+		kept.expected, kept.until = expected, time.Now().Add(expectedFor)
+		s.totals.kept.Add(key, kept)
+	}
+	return expected, err
+}
+
+// total is how many users a listing's filter finds: exact where that was asked for or up
+// to the bound of exact counting, past it an estimate for the same filter. What is known
+// is a count, or uncounted; more says that a full page was found.
+func (s *Store) total(ctx context.Context, q user.Query, known int64, more bool) (int64, bool, error) {
+	if known != uncounted {
+		return known, q.Count == user.CountExact || known <= user.MaxExact, nil
+	}
+	if q.Count == user.CountExact {
+		counted, err := s.count(ctx, s.listing(q), nil)
+		return counted, true, err
+	}
+	expected, err := s.expected(ctx, q.Filter)
+	if err != nil || more && expected >= farPast {
+		return expected, false, err
+	}
+	key := totalKey(q.Filter)
+	if kept, _ := s.totals.kept.Get(key); time.Now().Before(kept.past) {
+		return expected, false, nil
+	}
+	bound := user.MaxExact + 1
+	counted, err := s.count(ctx, s.listing(q), &bound)
+	if err != nil || counted <= user.MaxExact {
+		return counted, true, err
+	}
+	if kept, ok := s.totals.kept.Get(key); ok && expected >= wellPast {
+		kept.past = time.Now().Add(countedFor)
+		s.totals.kept.Add(key, kept)
+	}
+	return max(expected, counted), false, nil
+}
+
+// count counts what a listing's conditions find, up to a bound if that is not nil.
+func (s *Store) count(ctx context.Context, b *listing, bound *int) (int64, error) {
+	counts, err := queryValues[int64](ctx, s.pool, b.count(bound), b.arguments())
 	if err != nil {
 		return 0, err
 	}
@@ -86,8 +103,7 @@ func (s *Store) count(ctx context.Context, text string, b *listing) (int64, erro
 
 // estimate asks the planner how many rows it expects.
 func (s *Store) estimate(ctx context.Context, b *listing) (int64, error) {
-	b.filtered = true // EXPLAIN cannot be prepared with a generic plan's guess
-	plans, err := queryValues[string](ctx, s.pool, "EXPLAIN (FORMAT JSON) "+b.q.String(), b.arguments())
+	plans, err := queryValues[string](ctx, s.pool, "EXPLAIN (FORMAT JSON) "+b.users("1", b.along, b.rest).String(), b.planned())
 	if err != nil {
 		return 0, err
 	}

@@ -69,6 +69,9 @@ type Query struct {
 	Count CountMode
 }
 
+// Offset is how many users come before the page.
+func (q *Query) Offset() int { return max(0, q.Page-1) * q.Limit }
+
 // Fold lower-cases s as names, e-mail addresses and searches are compared.
 func Fold(s string) string { return strings.ToLower(s) }
 
@@ -209,6 +212,10 @@ func (p *queryParser) time(name, v string) time.Time {
 	if err != nil || t.Year() < 1 || t.Year() > 9999 || v[len("2006-01-02T15")] != ':' || strings.Contains(v, ",") {
 		p.problems.Add(name, codeFormat, "must be an RFC 3339 time such as 2026-01-31T00:00:00Z (a + must be sent as %%2B)")
 		return time.Time{}
+	}
+	// Users' times are whole microseconds: a bound between two of them is the later one.
+	if rest := t.Nanosecond() % 1000; rest > 0 || t.IsZero() { // a zero time would be no bound
+		t = t.Add(time.Microsecond - time.Duration(rest))
 	}
 	return t
 }

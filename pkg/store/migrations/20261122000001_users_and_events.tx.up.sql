@@ -11,14 +11,20 @@ CREATE FUNCTION feed_xid() RETURNS xid8 LANGUAGE sql AS 'SELECT pg_current_xact_
 --bun:split
 
 CREATE TABLE users (
-    id                   uuid PRIMARY KEY,
+    id                   uuid PRIMARY KEY, -- columns of a fixed width come first: they are found without reading the others
+    created_at           timestamptz NOT NULL,
+    updated_at           timestamptz NOT NULL,
+    version              bigint NOT NULL,
+    -- Of the last event. A transaction has its id before it gets a row's lock, so ids alone
+    -- would put two changes of a contended user in the wrong order.
+    feed_xid             xid8 NOT NULL DEFAULT feed_xid(),
     tag                  text COLLATE "C" NOT NULL,
+    role                 text COLLATE "C" NOT NULL,
+    status               text COLLATE "C" NOT NULL,
     name                 text NOT NULL,
     name_key             text COLLATE "C" NOT NULL, -- name, folded by the service: no database locale decides what equal means
     email                text,
     email_key            text COLLATE "C",          -- email, folded
-    role                 text COLLATE "C" NOT NULL,
-    status               text COLLATE "C" NOT NULL,
     models               text[],
     requests_per_minute  bigint,
     tokens_per_minute    bigint,
@@ -26,13 +32,7 @@ CREATE TABLE users (
     credentials          json NOT NULL,             -- what a read shows; the sealed values are in credentials
     metadata             json NOT NULL,             -- canonical text; facets is what finds it
     external_id          text COLLATE "C",
-    version              bigint NOT NULL,
-    created_at           timestamptz NOT NULL,
-    updated_at           timestamptz NOT NULL,
-    facets               text[] COLLATE "C" NOT NULL,
-    -- Of the last event. A transaction has its id before it gets a row's lock, so ids alone
-    -- would put two changes of a contended user in the wrong order.
-    feed_xid             xid8 NOT NULL DEFAULT feed_xid()
+    facets               text[] COLLATE "C" NOT NULL
 );
 
 --bun:split
@@ -51,6 +51,8 @@ CREATE INDEX users_name ON users (name_key, id);
 CREATE INDEX users_role ON users (role, created_at DESC, id DESC);
 --bun:split
 CREATE INDEX users_status ON users (status, created_at DESC, id DESC);
+--bun:split
+CREATE INDEX users_status_role ON users (status, role, created_at DESC, id DESC);
 --bun:split
 CREATE INDEX users_facets ON users USING gin (facets) WITH (gin_pending_list_limit = 256);
 --bun:split

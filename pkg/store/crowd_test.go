@@ -1,0 +1,205 @@
+package store_test
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"aiadmin/pkg/user"
+)
+
+// crowd makes users in whom all that listings must tell apart comes up: ties in name and
+// time, names that differ in case alone, absent addresses, patterns, paths with dots.
+func crowd(n int, seed uint64) []*user.User {
+	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a failure can be had again
+	users := make([]*user.User, n)
+	for i := range users {
+		users[i] = someone(i, r)
+	}
+	return users
+}
+
+func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
+
+func someone(i int, r *rand.Rand) *user.User {
+	u := &user.User{ID: timedID(epoch, r), Tag: fmt.Sprintf("%s%s%d", pick(r, "a", "b", "ab", "z9"), pick(r, "", "-", "_", "."), i),
+		Name: pick(r, "Ann", "ann", "ANN B", "Åsa", "åsa", "Ünal", "50% off", "under_score", `back\slash`, "Bob\u00a0C", "日本"),
+		Role: pick(r, user.Admin, user.Member, user.Viewer, user.Service), Status: pick(r, user.Active, user.Suspended),
+		Version: 1, CreatedAt: epoch.Add(time.Duration(r.IntN(6)) * time.Hour), Metadata: []byte("{}")}
+	u.UpdatedAt = u.CreatedAt
+	if chance(r, 0.7) {
+		email := fmt.Sprintf("%s%d@%s.example", pick(r, "Ann", "bob", "C"), i, pick(r, "x", "Y", "x.y"))
+		u.Email = &email
+	}
+	if chance(r, 0.5) {
+		external := fmt.Sprintf("E%d", i)
+		u.ExternalID = &external
+	}
+	u.Models = pick(r, nil, []string{}, []string{"gpt-5"}, []string{"gpt-*"}, []string{"*-mini", "o1"}, []string{"gpt-?"}, []string{"*"}, []string{"a_b"}, []string{"a%b", "x*y*"})
+	for _, provider := range []string{"anthropic", "openai"} {
+		if chance(r, 0.4) {
+			u.Credentials = append(u.Credentials, user.Credential{Provider: provider, KeyID: "k1", UpdatedAt: u.UpdatedAt})
+		}
+	}
+	u.Metadata = []byte(pick(r, `{}`, `{"team":"a"}`, `{"team":"b","x":{"y":"a"}}`, `{"x.y":"a"}`, `{"x":{"y":"a=b"}}`, `{"x":{"y=a":"b"}}`,
+		`{"team":7}`, `{"team":["a"]}`, `{"team":{"a":"a"}}`, fmt.Sprintf(`{"team":%q}`, strings.Repeat("long", 60))))
+	return u
+}
+
+// finds says whether a filter finds a user, in the most simple-minded way.
+func finds(t testing.TB, f user.Filter, u *user.User) bool {
+	t.Helper()
+	among := func(given []string, value string) bool { return len(given) == 0 || slices.Contains(given, value) }
+	optional := func(s *string) string {
+		if s == nil {
+			return "\x00"
+		}
+		return *s
+	}
+	var metadata map[string]any
+	must(t, json.Unmarshal(u.Metadata, &metadata))
+	return (len(f.IDs) == 0 || slices.Contains(f.IDs, u.ID)) && among(f.Tags, u.Tag) &&
+		among(f.Emails, user.Fold(optional(u.Email))) && among(f.ExternalIDs, optional(u.ExternalID)) &&
+		among(f.Roles, string(u.Role)) && among(f.Statuses, string(u.Status)) &&
+		(f.Model == "" || u.Models == nil || slices.ContainsFunc(u.Models, func(glob string) bool { return matches(glob, f.Model) })) &&
+		(f.Provider == "" || u.Credential(f.Provider) != nil) &&
+		!slices.ContainsFunc(f.Metadata, func(m user.MetadataEqual) bool { return at(metadata, m.Path) != m.Value }) &&
+		(f.Search == "" || searched(f.Search, u.Tag, user.Fold(u.Name), user.Fold(optional(u.Email)))) &&
+		(f.CreatedFrom.IsZero() || !u.CreatedAt.Before(f.CreatedFrom)) && (f.CreatedTo.IsZero() || u.CreatedAt.Before(f.CreatedTo))
+}
+
+// matches says whether a glob stands for all of s.
+func matches(glob, s string) bool {
+	if glob == "" {
+		return s == ""
+	}
+	if glob[0] == '*' {
+		return matches(glob[1:], s) || s != "" && matches(glob, s[1:])
+	}
+	return s != "" && (glob[0] == '?' || glob[0] == s[0]) && matches(glob[1:], s[1:])
+}
+
+func at(value any, path []string) any {
+	for _, name := range path {
+		object, _ := value.(map[string]any)
+		value = object[name]
+	}
+	return value
+}
+
+func searched(text string, fields ...string) bool {
+	return slices.ContainsFunc(fields, func(field string) bool {
+		if len([]rune(text)) < 3 {
+			return strings.HasPrefix(field, text)
+		}
+		return strings.Contains(field, text)
+	})
+}
+
+// compare orders users as a listing does.
+func compare(sort []user.SortKey) func(a, b *user.User) int {
+	return func(a, b *user.User) int {
+		for _, key := range sort {
+			var order int
+			switch key.Field {
+			case "createdAt":
+				order = a.CreatedAt.Compare(b.CreatedAt)
+			case "tag":
+				order = cmp.Compare(a.Tag, b.Tag)
+			case "name":
+				order = cmp.Compare(user.Fold(a.Name), user.Fold(b.Name))
+			case "email":
+				if a.Email == nil || b.Email == nil { // last in both directions
+					order = cmp.Compare(btoi(a.Email == nil), btoi(b.Email == nil))
+					if order != 0 {
+						return order
+					}
+					continue
+				}
+				order = cmp.Compare(user.Fold(*a.Email), user.Fold(*b.Email))
+			}
+			if order != 0 {
+				return directed(order, key.Descending)
+			}
+		}
+		return directed(cmp.Compare(a.ID.String(), b.ID.String()), sort[len(sort)-1].Descending)
+	}
+}
+
+func directed(order int, descending bool) int {
+	if descending {
+		return -order
+	}
+	return order
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// reference is what a query finds, in order.
+func reference(t testing.TB, all []*user.User, q user.Query) []*user.User {
+	t.Helper()
+	var found []*user.User
+	for _, u := range all {
+		if finds(t, q.Filter, u) {
+			found = append(found, u)
+		}
+	}
+	slices.SortFunc(found, compare(q.Sort))
+	return found
+}
+
+// conditions are parameters with values that find some of a crowd, and some that find none.
+var conditions = map[string][]string{
+	"role": {"admin", "member", "service"}, "status": {"active", "suspended"},
+	"model":         {"gpt-5", "gpt-55", "gpt-5-mini", "o1", "a_b", "axb", "a%b", "x1y2", "*", "gpt-*"},
+	"provider":      {"openai", "anthropic", "nobody"},
+	"metadata.team": {"a", "b", "7", strings.Repeat("long", 60)}, "metadata.x.y": {"a", "a=b"},
+	"q":           {"a", "an", "ann", "å", "ås", "åsa", "0%", "50%", "_", "r_s", `\`, `k\s`, "@x", "日", "日本", "bob1", "example", "b\n", "nobody"},
+	"createdFrom": {"2024-01-01T00:00:00Z", "2024-01-01T02:00:00Z", "2030-01-01T00:00:00Z"},
+	"createdTo":   {"2024-01-01T03:00:00+00:00", "2024-01-01T05:00:00Z"},
+}
+
+// someConditions draws a filter.
+func someConditions(r *rand.Rand, all []*user.User) map[string][]string {
+	values := map[string][]string{}
+	names := slices.Sorted(maps.Keys(conditions))
+	for range r.IntN(4) {
+		name := pick(r, names...)
+		values[name] = append(values[name], pick(r, conditions[name]...))
+		if name != "role" && name != "status" && !strings.HasPrefix(name, "metadata.") {
+			values[name] = values[name][:1]
+		}
+	}
+	if chance(r, 0.2) {
+		for range 1 + r.IntN(3) {
+			u := pick(r, all...)
+			switch r.IntN(4) {
+			case 0:
+				values["tag"] = append(values["tag"], strings.ToUpper(u.Tag))
+			case 1:
+				values["id"] = append(values["id"], u.ID.String())
+			case 2:
+				if u.Email != nil {
+					values["email"] = append(values["email"], strings.ToUpper(*u.Email))
+				}
+			case 3:
+				if u.ExternalID != nil {
+					values["externalId"] = append(values["externalId"], *u.ExternalID)
+				}
+			}
+		}
+	}
+	return values
+}

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+
+	"aiadmin/pkg/user"
+)
+
+// find returns a page's users and, when there is one, the user after them; also how many
+// users the filter finds, or uncounted where that did not come up.
+//
+// An index that the filter and the order share gives a page at once. Without one there are
+// two ways, and when the filter depends on the order (services that were all made on the
+// first day, newest first) the planner takes the wrong one and reads the whole table. So
+// the way is chosen here: few users are collected and sorted; of many, a page of them comes
+// soon along the order, and if it does not, they are collected after all.
+func (s *Store) find(ctx context.Context, q user.Query) ([]*user.User, int64, error) {
+	if len(s.listing(q).rest) == 0 {
+		users, err := s.ordered(ctx, q)
+		return users, uncounted, err
+	}
+	steps, err := s.steps(ctx, q)
+	if err != nil {
+		return nil, uncounted, err
+	}
+	if steps == 0 {
+		bound := mostCollected
+		users, found, err := s.collect(ctx, q, &bound)
+		if err != nil || found <= mostCollected {
+			return users, found, err
+		}
+		steps = mostCollected // the planner was wrong: there are many
+	}
+	users, err := s.walk(ctx, q, steps)
+	if err != nil || len(users) > q.Limit {
+		return users, uncounted, err
+	}
+	return s.collect(ctx, q, nil)
+}
+
+// mostCollected bounds the collecting of users who were expected to be few.
+const mostCollected = 2 * user.MaxExact
+
+// steps is how far to walk at most, 0 to collect. Of n users of whom m match, m are collected
+// and n/m walked for each that is wanted; a walk that takes far longer than that tells that
+// filter and order depend on each other.
+func (s *Store) steps(ctx context.Context, q user.Query) (int64, error) {
+	const patience, atLeast = 4, 1000
+	found, err := s.expected(ctx, q.Filter)
+	if err != nil {
+		return 0, err
+	}
+	all, err := s.expected(ctx, user.Filter{})
+	walked := int64(q.Offset()+q.Limit+1) * all / max(found, 1)
+	if walked > found {
+		return 0, err
+	}
+	return patience*walked + atLeast, err
+}
+
+// uncounted stands for a number that is not known.
+const uncounted = -1
+
+// ordered reads along an index.
+func (s *Store) ordered(ctx context.Context, q user.Query) ([]*user.User, error) {
+	offset := q.Offset()
+	if q.Sort[0].Field != "email" {
+		return s.section(ctx, q, whole, offset, q.Limit+1)
+	}
+	var users []*user.User
+	if s.listing(q).begins() == withEmail {
+		var err error
+		users, err = s.section(ctx, q, withEmail, offset, q.Limit+1)
+		if err != nil || len(users) > q.Limit {
+			return users, err
+		}
+		if offset, err = s.offsetPast(ctx, q, offset, len(users)); err != nil {
+			return nil, err
+		}
+		q.After = nil
+	}
+	without, err := s.section(ctx, q, withoutEmail, offset, q.Limit+1-len(users))
+	return append(users, without...), err
+}
+
+// offsetPast is what is left of an offset behind the users with an e-mail address.
+func (s *Store) offsetPast(ctx context.Context, q user.Query, offset, found int) (int, error) {
+	if offset == 0 || found > 0 {
+		return 0, nil
+	}
+	b := s.listing(q)
+	b.restrictTo(withEmail)
+	passed, err := s.count(ctx, b, &offset)
+	return offset - int(passed), err
+}
+
+func (s *Store) section(ctx context.Context, q user.Query, p part, offset, limit int) ([]*user.User, error) {
+	b := s.listing(q)
+	users, err := queryUsers(ctx, s.pool, b.section(p, offset, limit), b.arguments())
+	return users[:min(limit, len(users))], err
+}
+
+// walk goes along the order for a number of steps and returns what matches: with less than
+// a page and one more, there may be others behind.
+func (s *Store) walk(ctx context.Context, q user.Query, steps int64) ([]*user.User, error) {
+	b := s.listing(q)
+	return queryUsers(ctx, s.pool, b.walk(q, steps), b.planned())
+}
+
+// collect finds the users by the filter's own indexes, at most bound of them if it is not
+// nil, and sorts them. What it returns of more than the bound is no page.
+func (s *Store) collect(ctx context.Context, q user.Query, bound *int) ([]*user.User, int64, error) {
+	var users []*user.User
+	found := int64(uncounted)
+	b := s.listing(q)
+	err := each(ctx, s.pool, b.collect(q, bound), b.planned(), func(v [][]byte) error {
+		u, count := v[:len(v)-1], v[len(v)-1]
+		found = integer(count)
+		if u[0] == nil { // of an empty page, the number alone is told
+			return nil
+		}
+		decoded, err := decodeUser(u)
+		users = append(users, decoded)
+		return err
+	})
+	return users, found, err
+}
