@@ -3,7 +3,6 @@ package outbox
 import (
 	"context"
 	"database/sql"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"

@@ -1,0 +1,73 @@
+package outbox
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Without a sink events wait, and personal values of the deleted are erased all the same.
+func TestWithoutSinkEventsWait(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	x, stop := start(t, Options{Store: s})
+	id := uuid.New()
+	commit(t, s, id, 1)
+	if _, err := s.DB().DB.Exec("INSERT INTO erasures SELECT user_id, seq FROM events"); err != nil {
+		t.Fatal(err)
+	}
+	x.Wake()
+	eventually(t, 5*time.Second, "erased", func() bool {
+		var n int
+		return s.DB().DB.QueryRow("SELECT count(*) FROM erasures").Scan(&n) == nil && n == 0
+	})
+	if n := unsent(t, s); n != 1 {
+		t.Errorf("%d events wait", n)
+	}
+	stop()
+	sink := newTestSink(t, nil)
+	start(t, Options{Store: s, Sink: sink.URL})
+	awaitSent(t, s, 5*time.Second)
+}
+
+// With a sink, erasing waits for the deletion's event, and comes soon after it.
+func TestErasesOnceSent(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	inside, leave := make(chan struct{}, 1), make(chan struct{})
+	sink := newTestSink(t, func(http.ResponseWriter, delivery) int { inside <- struct{}{}; <-leave; return 202 })
+	commit(t, s, uuid.New(), 1)
+	if _, err := s.DB().DB.Exec("INSERT INTO erasures SELECT user_id, seq FROM events"); err != nil {
+		t.Fatal(err)
+	}
+	start(t, Options{Store: s, Sink: sink.URL})
+	<-inside
+	erasures := func() (n int) {
+		if err := s.DB().DB.QueryRow("SELECT count(*) FROM erasures").Scan(&n); err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	time.Sleep(2 * eraseSoon)
+	if erasures() != 1 {
+		t.Error("erased before it was sent")
+	}
+	close(leave)
+	eventually(t, 5*time.Second, "erased", func() bool { return erasures() == 0 })
+}
+
+func TestExpiredClaimsAreRemoved(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	if _, err := s.DB().DB.Exec(`INSERT INTO claims (key, expires_at) SELECT int4send(n), now() + CASE WHEN n <= 1200 THEN interval '-1 s' ELSE interval '1 h' END
+		FROM generate_series(1, 1300) AS n`); err != nil {
+		t.Fatal(err)
+	}
+	start(t, Options{Store: s})
+	eventually(t, 10*time.Second, "100 claims are left", func() bool {
+		var n int
+		return s.DB().DB.QueryRow("SELECT count(*) FROM claims").Scan(&n) == nil && n == 100
+	})
+}

@@ -1,0 +1,245 @@
+package outbox
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+func TestParksWhatIsRefusedAndResends(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	var bad atomic.Pointer[uuid.UUID]
+	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+		if id := bad.Load(); id != nil && d.user == *id && d.version >= 2 {
+			return http.StatusUnprocessableEntity
+		}
+		return http.StatusOK
+	})
+	users := newUsers(3)
+	bad.Store(&users[0])
+	x, stop := start(t, Options{Store: s, Sink: sink.URL, MaxAttempts: 3, MaxBackoff: 20 * time.Millisecond})
+	for v := 1; v <= 4; v++ {
+		for _, id := range users {
+			commit(t, s, id, v)
+			x.Wake()
+		}
+	}
+	eventually(t, 10*time.Second, "one event is parked", func() bool {
+		p, err := x.Parked(t.Context())
+		return err == nil && p == Parked{Events: 1, Users: 1}
+	})
+	eventually(t, 10*time.Second, "the others' events are sent", func() bool { return unsent(t, s) == 3 })
+	tries := 0
+	for _, d := range sink.deliveries() {
+		if d.user == users[0] && d.version == 2 {
+			tries++
+		}
+		if d.user == users[0] && d.version > 2 {
+			t.Errorf("version %d was sent past the parked one", d.version)
+		}
+	}
+	if tries != 3 {
+		t.Errorf("it was tried %d times, not 3", tries)
+	}
+	list, err := ListParked(t.Context(), s, uuid.Nil, 10)
+	if err != nil || len(list) != 1 || list[0].UserID != users[0] || list[0].Fault != "422" || list[0].Tries != 3 {
+		t.Errorf("listed: %+v, %v", list, err)
+	}
+	if at, err := x.OldestUnsent(t.Context()); err != nil || at.IsZero() {
+		t.Errorf("oldest unsent: %v, %v", at, err)
+	}
+	if n, err := Resend(t.Context(), s, users[1]); n != 0 || err != nil {
+		t.Errorf("another user's: %d, %v", n, err)
+	}
+	bad.Store(nil)
+	if n, err := Resend(t.Context(), s, users[0]); n != 1 || err != nil {
+		t.Errorf("resend: %d, %v", n, err)
+	}
+	awaitSent(t, s, 10*time.Second)
+	stop()
+	checkOrder(t, sink.accepted(), 3, 4)
+}
+
+// The tries of an event are counted across restarts, and so is the wait.
+func TestRestartGoesOnCounting(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	sink := newTestSink(t, func(http.ResponseWriter, delivery) int { return http.StatusForbidden })
+	o := Options{Store: s, Sink: sink.URL, MaxAttempts: 3, MaxBackoff: 30 * time.Millisecond}
+	commit(t, s, uuid.New(), 1)
+	for want := 1; want <= 3; want++ {
+		_, stop := start(t, o)
+		eventually(t, 5*time.Second, "another try", func() bool { return len(sink.deliveries()) >= want })
+		stop()
+		time.Sleep(50 * time.Millisecond)
+	}
+	x, stop := start(t, o)
+	eventually(t, 5*time.Second, "it is parked", func() bool { p, err := x.Parked(t.Context()); return err == nil && p.Events == 1 })
+	time.Sleep(100 * time.Millisecond)
+	stop()
+	if n := len(sink.deliveries()); n != 3 {
+		t.Errorf("%d tries", n)
+	}
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	var seen atomic.Int32
+	sink := newTestSink(t, func(w http.ResponseWriter, _ delivery) int {
+		if seen.Add(1) == 1 {
+			w.Header().Set("Retry-After", "1")
+			return http.StatusTooManyRequests
+		}
+		return http.StatusOK
+	})
+	x, _ := start(t, Options{Store: s, Sink: sink.URL, MaxBackoff: 10 * time.Millisecond})
+	commit(t, s, uuid.New(), 1)
+	x.Wake()
+	awaitSent(t, s, 10*time.Second)
+	log := sink.deliveries()
+	if gap := log[1].at.Sub(log[0].at); gap < time.Second || gap > 2*time.Second {
+		t.Errorf("tried again after %v", gap)
+	}
+	if log[0].id != log[1].id {
+		t.Errorf("ids differ: %s, %s", log[0].id, log[1].id)
+	}
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	other := newTestSink(t, nil)
+	var seen atomic.Int32
+	sink := newTestSink(t, func(w http.ResponseWriter, _ delivery) int {
+		if seen.Add(1) > 2 {
+			return http.StatusNoContent
+		}
+		w.Header().Set("Location", other.URL)
+		return http.StatusTemporaryRedirect
+	})
+	x, _ := start(t, Options{Store: s, Sink: sink.URL, MaxBackoff: 10 * time.Millisecond, MaxAttempts: 1})
+	commit(t, s, uuid.New(), 1)
+	x.Wake()
+	awaitSent(t, s, 10*time.Second)
+	if n := len(other.deliveries()); n > 0 {
+		t.Errorf("%d requests came to the other host", n)
+	}
+}
+
+// One user whose events hang delays nobody else, not even in the same partition.
+func TestSlowUserDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	slow := uuid.New()
+	leave := make(chan struct{})
+	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+		if d.user == slow {
+			<-leave
+		}
+		return 202
+	})
+	letGo := sync.OnceFunc(func() { close(leave) })
+	defer letGo()
+	commitMany(t, s, []uuid.UUID{slow}, 600) // more than a lane holds
+	x, stop := start(t, Options{Store: s, Sink: sink.URL})
+	others := newUsers(20)
+	for i := range others {
+		others[i][15] = slow[15]
+	}
+	for v := 1; v <= 5; v++ {
+		for _, id := range others {
+			commit(t, s, id, v)
+		}
+		x.Wake()
+	}
+	eventually(t, 5*time.Second, "the others' events are sent", func() bool { return unsent(t, s) == 600 })
+	letGo()
+	awaitSent(t, s, 20*time.Second)
+	stop()
+	accepted := sink.accepted()
+	checkOrder(t, map[uuid.UUID][]int{slow: accepted[slow]}, 1, 600)
+	delete(accepted, slow)
+	checkOrder(t, accepted, 20, 5)
+}
+
+// A sink that is down gets few requests, however many events wait, and all of them soon
+// after it is back.
+func TestDownSinkGetsNoStorm(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	var up atomic.Bool
+	sink := newTestSink(t, func(http.ResponseWriter, delivery) int {
+		if up.Load() {
+			return 202
+		}
+		return http.StatusBadGateway
+	})
+	users := newUsers(500)
+	commitMany(t, s, users, 3)
+	x, stop := start(t, Options{Store: s, Sink: sink.URL})
+	time.Sleep(3 * time.Second)
+	x.Wake()
+	if n := len(sink.deliveries()); n < 10 || n > 2*maxFlying {
+		t.Errorf("%d requests in 3 s", n)
+	}
+	up.Store(true)
+	awaitSent(t, s, maxPause+10*time.Second)
+	stop()
+	checkOrder(t, sink.accepted(), 500, 3)
+}
+
+// Users whose events hang, with more behind them than memory takes, leave room for others;
+// and an event that only a sweep can find is found while lanes are read on all the time.
+func TestBacklogsOfSlowUsersLeaveRoom(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	slow := newUsers(maxFlying - 8)
+	hangs := map[uuid.UUID]bool{}
+	for _, id := range slow {
+		hangs[id] = true
+	}
+	leave := make(chan struct{})
+	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+		if hangs[d.user] {
+			<-leave
+		}
+		return 202
+	})
+	letGo := sync.OnceFunc(func() { close(leave) })
+	defer letGo()
+	commitMany(t, s, slow, 100)
+	hot, parked := uuid.New(), uuid.New()
+	commitMany(t, s, []uuid.UUID{hot}, 1500)
+	commit(t, s, parked, 1)
+	if _, err := s.DB().DB.Exec("UPDATE outbox SET parked_at = now() WHERE user_id = $1", parked); err != nil {
+		t.Fatal(err)
+	}
+	x, stop := start(t, Options{Store: s, Sink: sink.URL})
+	eventually(t, 5*time.Second, "the hot user's are being sent", func() bool { return len(sink.accepted()[hot]) > 100 })
+	if _, err := Resend(t.Context(), s, parked); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "a sweep finds what was parked", func() bool { return len(sink.accepted()[parked]) == 1 })
+	others := newUsers(50)
+	commitMany(t, s, others, 2)
+	x.Wake()
+	eventually(t, 30*time.Second, "the others' are sent", func() bool { return unsent(t, s) == len(slow)*100 })
+	letGo()
+	awaitSent(t, s, 30*time.Second)
+	stop()
+	accepted := sink.accepted()
+	checkOrder(t, map[uuid.UUID][]int{hot: accepted[hot]}, 1, 1500)
+	delete(accepted, hot)
+	delete(accepted, parked)
+	for _, id := range others {
+		checkOrder(t, map[uuid.UUID][]int{id: accepted[id]}, 1, 2)
+		delete(accepted, id)
+	}
+	checkOrder(t, accepted, len(slow), 100)
+}
