@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,12 +12,13 @@ import (
 
 // statement is what the service ran, as PostgreSQL's log has it.
 type statement struct {
-	text string
-	args map[int]*string // by the number of the parameter; nil is NULL
+	session, text string
+	args          map[int]*string // by the number of the parameter; nil is NULL
 }
 
 // The columns of PostgreSQL's CSV log that matter here.
 const (
+	logSession     = 5
 	logMessage     = 13
 	logDetail      = 14
 	logApplication = 22
@@ -46,7 +48,7 @@ func (b *bench) captured(ctx context.Context, o operation) (a answer, found []st
 	if err != nil {
 		return a, nil, 0, 0, err
 	}
-	return a, parseLog(text, b.background), n, m, nil
+	return a, ofRequest(parseLog(text, b.background), n, m), n, m, nil
 }
 
 // logStatements sets log_statement for all connections, and waits until they know.
@@ -108,9 +110,33 @@ func parseLog(text string, except map[string]bool) []statement {
 		if match == nil || except[match[1]] || strings.HasPrefix(match[1], "-- ping") {
 			continue
 		}
-		found = append(found, statement{match[1], parseParameters(record[logDetail])})
+		found = append(found, statement{record[logSession], match[1], parseParameters(record[logDetail])})
 	}
 	return found
+}
+
+// ofRequest leaves out what the service did at that moment for other reasons: in a request
+// about a user, its sessions are those that name the user.
+func ofRequest(all []statement, n, m int64) []statement {
+	named := map[string]bool{}
+	for _, s := range all {
+		if s.names(n) || s.names(m) {
+			named[s.session] = true
+		}
+	}
+	if len(named) == 0 { // a listing names none
+		return all
+	}
+	return slices.DeleteFunc(all, func(s statement) bool { return !named[s.session] })
+}
+
+func (s statement) names(number int64) bool {
+	for _, value := range s.args {
+		if value != nil && strings.Contains(*value, strconv.FormatInt(number, 10)) {
+			return true
+		}
+	}
+	return false
 }
 
 var parameter = regexp.MustCompile(`\$(\d+) = (NULL|'(?:[^']|'')*')`)

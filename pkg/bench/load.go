@@ -24,7 +24,7 @@ type load struct {
 	most        int64                                 // requests in all; 0: as many as fit into the time
 	warm, time  time.Duration                         // before counting, and while counting
 	status      int                                   // the one that counts as success
-	measured    func(begin bool, at time.Time)        // told when the counting begins and ends; may be nil
+	measured    func(begin bool)                      // told when the counting begins and ends; may be nil
 	refused     func(retryAfter string) time.Duration // how long to wait after a 503; nil: it is an error
 }
 
@@ -63,16 +63,16 @@ func (l *load) run(ctx context.Context) (outcome, error) {
 	from := time.Now().Add(l.warm)
 	until := from.Add(l.time)
 	if l.measured != nil {
-		time.AfterFunc(l.warm, func() { l.measured(true, time.Now()) })
-		if l.most == 0 {
-			time.AfterFunc(l.warm+l.time, func() { l.measured(false, time.Now()) })
-		}
+		time.AfterFunc(l.warm, func() { l.measured(true) })
 	}
 	var running sync.WaitGroup
 	for _, w := range workers {
 		running.Go(func() { w.work(ctx, from, until) })
 	}
 	running.Wait()
+	if l.measured != nil {
+		l.measured(false)
+	}
 	return merge(workers, from, until, l.most > 0), ctx.Err()
 }
 
@@ -153,6 +153,25 @@ func (w *worker) fail(counts bool, what string) {
 	}
 }
 
+const chunked = -1 // in the place of a length
+
+// discardChunks reads past a body that came in chunks (RFC 9112, section 7.1).
+func (w *worker) discardChunks() error {
+	for {
+		line, err := w.reader.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		size, err := strconv.ParseInt(string(bytes.TrimRight(line, "\r\n")), 16, 32)
+		if err != nil {
+			return err
+		}
+		if _, err := w.reader.Discard(int(size) + len("\r\n")); err != nil || size == 0 {
+			return err
+		}
+	}
+}
+
 // exchange sends the request and reads the answer to its end.
 func (w *worker) exchange() (status int, retryAfter string, err error) {
 	if _, err := w.conn.Write(w.request.text); err != nil {
@@ -180,9 +199,12 @@ func (w *worker) exchange() (status int, retryAfter string, err error) {
 			length, _ = strconv.Atoi(string(value))
 		} else if value, ok := bytes.CutPrefix(line, []byte("Retry-After: ")); ok {
 			retryAfter = string(value)
-		} else if bytes.HasPrefix(line, []byte("Transfer-Encoding:")) {
-			return 0, "", fmt.Errorf("an answer without its length: %s", line)
+		} else if bytes.Equal(line, []byte("Transfer-Encoding: chunked")) {
+			length = chunked
 		}
+	}
+	if length == chunked {
+		return status, retryAfter, w.discardChunks()
 	}
 	_, err = w.reader.Discard(length)
 	return status, retryAfter, err

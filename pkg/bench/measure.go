@@ -13,6 +13,7 @@ type trial struct {
 	operation
 	noop   *service
 	script script
+	bulk   bulk // of a batch, in the script's place
 }
 
 // figure is what was measured of an operation at a concurrency.
@@ -61,7 +62,12 @@ func (b *bench) measureOperation(ctx context.Context, o operation, r *report) er
 	if len(statements) == 0 {
 		return fmt.Errorf("no statement of it in PostgreSQL's log")
 	}
-	t := trial{operation: o, script: scriptOf(statements, n, m)}
+	t := trial{operation: o}
+	if o.subjects > 1 {
+		t.bulk = bulk{bulkStatements(statements), n, m}
+	} else {
+		t.script = scriptOf(statements, n, m)
+	}
 	r.Statements[o.name] = textsOf(statements)
 	if t.noop, err = startNoop(ctx, a); err != nil {
 		return err
@@ -116,6 +122,9 @@ func (b *bench) measure(ctx context.Context, t trial, connections int) (figure, 
 	f.PerSecond, f.P50, f.P99, f.CPU = median(rates), median(p50), median(p99), median(cpu)
 	f.Noop, f.NoopCPU, f.SQL = median(noops), median(noopCPU), median(sqls)
 	f.Limit = 1 / (1/f.Noop + 1/f.SQL)
+	if t.subjects > 1 { // a batch is held against its writing alone
+		f.Limit = f.SQL
+	}
 	f.Ratio = f.PerSecond / f.Limit
 	return f, nil
 }
@@ -146,7 +155,7 @@ func (b *bench) drive(ctx context.Context, o operation, s *service, connections 
 	}
 	begin := s.cpu()
 	end := begin
-	l.measured = func(starts bool, _ time.Time) {
+	l.measured = func(starts bool) {
 		if starts {
 			begin = s.cpu()
 		} else {
@@ -154,13 +163,13 @@ func (b *bench) drive(ctx context.Context, o operation, s *service, connections 
 		}
 	}
 	result, err := l.run(ctx)
-	if l.most > 0 {
-		end = s.cpu()
-	}
 	return result, float64((end - begin).Microseconds()) / float64(max(1, result.requests)), err
 }
 
 // sql measures the operation's statements alone.
 func (b *bench) sql(ctx context.Context, t trial, connections int) (float64, error) {
+	if t.subjects > 1 {
+		return b.bulkSQL(ctx, t, connections)
+	}
 	return b.pgbench(ctx, t.operation, t.script, connections)
 }

@@ -30,11 +30,11 @@ func measureLists(ctx context.Context, b *bench, r *report) error {
 	return err
 }
 
-// The service works on 500 requests at once and lets ten times as many wait.
+// The service works on 500 requests at once; ten times as many is more than it lets wait.
 const (
 	places  = 500
 	flood   = 10 * places
-	over    = flood + 2*places // more than may wait
+	over    = flood + 2*places
 	surge   = 4 * time.Second
 	relaxed = 16
 )
@@ -43,11 +43,27 @@ const (
 // looks at how those are answered that cannot wait.
 func measureOverload(ctx context.Context, b *bench, r *report) error {
 	o := operation{name: "overload", method: "GET", path: oneUser, status: 200}
-	run := func(connections int, time time.Duration) (outcome, error) {
-		l := load{address: b.service.address, connections: connections, request: b.request(o), numbers: b.aimed(o, 0),
-			warm: time / 4, time: time, status: 200, refused: waitAsTold}
-		return l.run(ctx)
+	a, _, _, err := b.once(ctx, o)
+	if err != nil {
+		return err
 	}
+	noop, err := startNoop(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer noop.stop()
+	run := func(connections int, time time.Duration) (outcome, error) {
+		return b.pressed(ctx, o, b.service, connections, time)
+	}
+	few, err := b.pressed(ctx, o, noop, places, surge)
+	if err != nil {
+		return err
+	}
+	many, err := b.pressed(ctx, o, noop, flood, surge)
+	if err != nil {
+		return err
+	}
+	r.add("overload: the same of noop, whose cost is the load's own", many.perSecond()/few.perSecond(), "", "-", true)
 	best, err := run(places, surge)
 	if err != nil {
 		return err
@@ -73,6 +89,13 @@ func measureOverload(ctx context.Context, b *bench, r *report) error {
 	r.add("overload: memory peak", peak, "MiB", "bounded", peak < 300)
 	r.add("overload: p99 of 16 connections right after", after.quantile(.99), "ms", "under 50", after.quantile(.99) < 50)
 	return nil
+}
+
+// pressed loads a server with clients that heed Retry-After.
+func (b *bench) pressed(ctx context.Context, o operation, s *service, connections int, time time.Duration) (outcome, error) {
+	l := load{address: s.address, connections: connections, request: b.request(o), numbers: b.aimed(o, 0),
+		warm: time / 4, time: time, status: o.status, refused: waitAsTold}
+	return l.run(ctx)
 }
 
 // waitAsTold is what a good client does after a 503: it waits, with some jitter.
