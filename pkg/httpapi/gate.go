@@ -18,7 +18,7 @@ type gate struct {
 
 const (
 	defaultConcurrency = 500              // Knative's containerConcurrency
-	queueFactor        = 10               // waiting requests per place, as Knative's queue has it
+	queueFactor        = 2                // waiting requests per place; more cost memory and switching, and get no more done
 	patience           = 30 * time.Second // how long one waits for a place
 )
 

@@ -23,7 +23,7 @@ func TestGateLetsWaitAndRefusesTheRest(t *testing.T) {
 		return someone(), nil
 	}}, func(o *Options) { o.MaxConcurrent = 1 })
 	answers := make(chan int, 1+queueFactor)
-	for range 1 + queueFactor { // one at work, ten in line
+	for range 1 + queueFactor { // one at work, the others in line
 		go func() { answers <- ask(a, "GET", onePath).Code }()
 	}
 	<-entered
