@@ -72,3 +72,6 @@ func (s *Store) Plans(ctx context.Context, q user.Query) (map[string]string, err
 	}
 	return plans, nil
 }
+
+// Migrations are all that there are.
+var Migrations = migrations

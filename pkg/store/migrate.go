@@ -49,17 +49,14 @@ func (s *Store) migrate(ctx context.Context) ([]string, error) {
 	if applied, err := s.applied(ctx); err == nil && applied >= latestMigration() {
 		return nil, nil
 	}
-	conn, err := s.db.Conn(ctx)
+	lock, err := s.Connect(ctx) // beside the pool, which may hold one connection alone
 	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = lock.Close(context.WithoutCancel(ctx)) }() // which gives the lock back
+	if _, err := lock.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
 		return nil, translate(err)
 	}
-	defer func() { _ = conn.Close() }()
-	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock(?)", migrationLock); err != nil {
-		return nil, translate(err)
-	}
-	defer func() {
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock(?)", migrationLock)
-	}()
 	migrator := migrate.NewMigrator(s.db, migrations(), migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
