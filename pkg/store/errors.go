@@ -45,7 +45,7 @@ func translate(err error) error {
 	case connecting: // before the deadline's case: the limit of connecting is one as well
 		return unavailable(err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return user.Errorf(user.Timeout, "the request took longer than it may").Because(err)
+		return timedOut(err)
 	case isConnectionFault(err):
 		return unavailable(err)
 	}
@@ -58,6 +58,9 @@ func translatePostgres(err *pgconn.PgError) error {
 	}
 	if strings.HasPrefix(err.Code, "08") || retryable[err.Code] {
 		return unavailable(databaseError{err})
+	}
+	if err.Code == statementTimeout { // of a database whose administrator set one
+		return timedOut(databaseError{err})
 	}
 	return databaseError{err}
 }
@@ -93,6 +96,12 @@ func (e databaseError) Error() string {
 var retryable = map[string]bool{
 	"53300": true, "57P01": true, "57P02": true, "57P03": true, "28000": true, "28P01": true,
 	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true, "55P03": true,
+}
+
+const statementTimeout = "57014"
+
+func timedOut(err error) error {
+	return user.Errorf(user.Timeout, "the request took longer than it may").Because(err)
 }
 
 func unavailable(err error) error {
