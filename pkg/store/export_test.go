@@ -75,3 +75,21 @@ func (s *Store) Plans(ctx context.Context, q user.Query) (map[string]string, err
 
 // Migrations are all that there are.
 var Migrations = migrations
+
+// Translate gives a database error its kind.
+var Translate = translate
+
+// Statements are the texts that change users, by name.
+func Statements() map[string]string {
+	texts := map[string]string{"delete": deleteUser(false), "delete claimed": deleteUser(true), "claim alone": takeClaim(shape{})}
+	for name, sh := range map[string]shape{"": {}, " claimed": {claimed: true}, " sealed": {sealed: true}, " claimed sealed": {true, true}} {
+		texts["insert"+name], texts["update"+name] = insertUser(sh), updateUser(sh)
+	}
+	return texts
+}
+
+// ListingText is the text of the page's statement of a listing without a filter, which is to
+// be prepared.
+func (s *Store) ListingText(q user.Query) string {
+	return s.listing(q).section(whole, q.Offset(), q.Limit+1)
+}

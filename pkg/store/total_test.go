@@ -1,0 +1,108 @@
+package store_test
+
+import (
+	"testing"
+
+	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/user"
+)
+
+// TestTotalsPastTheBound: up to ten thousand a total is counted, past that it is an
+// estimate for the same filter, exact only where that is asked for.
+func TestTotalsPastTheBound(t *testing.T) {
+	t.Parallel()
+	const everybody = 30_000 // 10,000 viewers, 20,000 members of whom 10,001 hold a credential
+	db := pgtest.Database(t)
+	load(t, db, everybody, func(i int) *user.User {
+		u := person(i, everybody)
+		u.Role, u.Credentials, u.Models = user.Member, nil, []string{"m-1"}
+		switch {
+		case i%3 == 0:
+			u.Role = user.Viewer
+		case i%3 == 1 || i == 2:
+			u.Credentials = []user.Credential{{Provider: "openai", KeyID: "k1", UpdatedAt: morning}}
+		}
+		return u
+	})
+	s := open(t, db)
+	for _, test := range []struct {
+		query string
+		exact bool
+		total int64
+	}{
+		{"", false, 30_000},
+		{"count=exact", true, 30_000},
+		{"role=viewer", true, 10_000},
+		{"role=viewer&sort=name", true, 10_000},
+		{"role=viewer&page=200&limit=50", true, 10_000},
+		{"provider=openai", false, 10_001},
+		{"provider=openai&count=exact", true, 10_001},
+		{"provider=openai&sort=tag", false, 10_001},
+		{"model=m-1", false, 30_000},
+		{"role=member&provider=openai&count=exact", true, 10_001},
+		{"metadata.team=none", true, 0},
+		{"role=admin", true, 0},
+	} {
+		for range 2 { // the second knows what the first found
+			page, err := s.List(t.Context(), parse(t, test.query))
+			must(t, err)
+			total := *page.Total
+			if page.TotalIsExact != test.exact || test.exact && total != test.total {
+				t.Errorf("%s: total %d, exact %v, of %d", test.query, total, page.TotalIsExact, test.total)
+			}
+			if !test.exact && (total < 10_001 || total < test.total*8/10 || total > test.total*12/10) {
+				t.Errorf("%s: estimated %d of %d", test.query, total, test.total)
+			}
+		}
+	}
+	// What was large is counted again once it may no longer be.
+	if _, err := s.DB().ExecContext(t.Context(), "DELETE FROM users WHERE role = 'member' AND facets @> '{provider=openai}' AND tag LIKE 'ma%'"); err != nil {
+		t.Fatal(err)
+	}
+	page, err := s.List(t.Context(), parse(t, "provider=openai"))
+	must(t, err)
+	if !page.TotalIsExact || *page.Total >= 10_000 {
+		t.Errorf("after a deletion: total %d, exact %v", *page.Total, page.TotalIsExact)
+	}
+}
+
+// TestAFilterThatDependsOnTheOrder: the users that a filter finds are all at the other end
+// of the order. Whatever way the store takes, it finds them.
+func TestAFilterThatDependsOnTheOrder(t *testing.T) {
+	t.Parallel()
+	const everybody = 40_000
+	db := pgtest.Database(t)
+	load(t, db, everybody, func(i int) *user.User {
+		u := person(i, everybody)
+		u.Role, u.Tag = user.Member, "m"+u.Tag
+		if i < everybody/3 {
+			u.Role, u.Tag = user.Service, "z"+u.Tag
+		}
+		return u
+	})
+	s := open(t, db)
+	for _, sort := range []string{"tag", "-tag", "createdAt", "-createdAt", "email", "-email", "name,-email"} {
+		for _, filter := range []string{"role=service&sort=" + sort, "q=zm&sort=" + sort, "role=service&role=admin&sort=" + sort} {
+			seen := map[string]bool{}
+			q := parse(t, filter+"&limit=500&count=none")
+			for pages := 0; ; pages++ {
+				page, err := s.List(t.Context(), q)
+				must(t, err)
+				for _, u := range page.Users {
+					if seen[u.Tag] || filter[:2] != "q=" && u.Role != user.Service {
+						t.Fatalf("%s: %s again, or as %s", filter, u.Tag, u.Role)
+					}
+					seen[u.Tag] = true
+				}
+				if !page.More || pages == 2 {
+					break
+				}
+				first := parse(t, filter+"&limit=500&count=none")
+				q = parse(t, filter+"&limit=500&count=none&cursor="+first.CursorAfter(page.Users[len(page.Users)-1]))
+			}
+			if len(seen) != 1500 && filter[:2] != "q=" || len(seen) == 0 {
+				t.Errorf("%s: %d users on three pages", filter, len(seen))
+			}
+		}
+	}
+}
