@@ -61,8 +61,9 @@ func (c runCmd) Run(ctx context.Context) error {
 		if part.name != "" && !c.wanted(part.name) {
 			continue
 		}
-		if err := part.measure(ctx, b, r); err != nil {
-			return err
+		if err := part.measure(ctx, b, r); err != nil { // what has been measured is still worth telling
+			r.note("ended early: %v", err)
+			break
 		}
 	}
 	r.print(os.Stdout)
