@@ -35,7 +35,7 @@ func decodeUser(v [][]byte) (*user.User, error) {
 		return nil, fmt.Errorf("a row of %d columns is no user", len(v))
 	}
 	u := &user.User{ID: uuid.UUID(v[0]), Tag: string(v[1]), Name: string(v[2]), Email: optionalText(v[3]),
-		Role: user.Role(v[4]), Status: user.Status(v[5]), Models: texts(v[6]),
+		Role: known(v[4], user.Member, user.Admin, user.Viewer, user.Service), Status: known(v[5], user.Active, user.Suspended), Models: texts(v[6]),
 		Limits: user.Limits{RequestsPerMinute: optionalInteger(v[7]), TokensPerMinute: optionalInteger(v[8]),
 			MonthlyBudgetUSD: (*user.Cents)(optionalInteger(v[9]))},
 		Metadata: append([]byte(nil), v[11]...), ExternalID: optionalText(v[12]), Version: integer(v[13]),
@@ -44,6 +44,16 @@ func decodeUser(v [][]byte) (*user.User, error) {
 		return u, nil
 	}
 	return u, json.Unmarshal(v[10], &u.Credentials)
+}
+
+// known spares a copy of a text that is one of few.
+func known[T ~string](v []byte, values ...T) T {
+	for _, value := range values {
+		if string(v) == string(value) {
+			return value
+		}
+	}
+	return T(v)
 }
 
 func optionalText(v []byte) *string {

@@ -64,6 +64,14 @@ func appendUUID(dst []byte, id uuid.UUID) []byte {
 	return dst
 }
 
+func appendID(dst []byte, id uuid.UUID) []byte {
+	dst = hex.AppendEncode(dst, id[:4])
+	for _, part := range [][]byte{id[4:6], id[6:8], id[8:10], id[10:]} {
+		dst = hex.AppendEncode(append(dst, '-'), part)
+	}
+	return dst
+}
+
 func (l Limits) appendJSON(dst []byte) []byte {
 	dst = append(dst, `{"requestsPerMinute":`...)
 	dst = appendInt(dst, l.RequestsPerMinute)
