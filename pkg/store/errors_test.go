@@ -119,6 +119,7 @@ func TestDeadlines(t *testing.T) {
 	s := fresh(t)
 	u := ann(t, "ann")
 	insert(t, s, u)
+	warm(t, s, 2) // or the deadline could pass while connecting, which is the database's fault
 	must(t, s.Locked(t.Context(), user.Ref{ID: u.ID}, func(*store.Locked) error {
 		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -134,5 +135,15 @@ func TestDeadlines(t *testing.T) {
 	}))
 	if _, err := s.Get(t.Context(), user.Ref{ID: u.ID}); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// warm makes the pool hold so many connections.
+func warm(t testing.TB, s *store.Store, connections int) {
+	t.Helper()
+	for range connections {
+		conn, err := s.DB().Conn(t.Context())
+		must(t, err)
+		defer func() { _ = conn.Close() }()
 	}
 }

@@ -39,12 +39,12 @@ func everySort() []string {
 // store chose.
 func TestPagesAgreeWithAReference(t *testing.T) {
 	t.Parallel()
-	all := crowd(300, 1)
+	all := crowd(150, 1)
 	db := pgtest.Database(t)
 	load(t, db, len(all), func(i int) *user.User { return all[i] })
 	s := open(t, db)
 	for i, sort := range everySort() {
-		if testing.Short() && i%7 != 0 {
+		if strings.Count(sort, ",") > 1 && i%15 != 0 { // all sorts by one and two fields, some of the others
 			continue
 		}
 		r := rand.New(rand.NewPCG(uint64(i), 2)) //nolint:gosec // a failure can be had again
@@ -53,10 +53,7 @@ func TestPagesAgreeWithAReference(t *testing.T) {
 			values = url.Values{}
 		}
 		values.Set("sort", sort)
-		values.Set("limit", fmt.Sprint(pick(r, 1+r.IntN(9), 20, 50, 200)))
-		if values.Get("limit") < "3" && len(values) < 3 {
-			values.Set("limit", "37") // a page of one user each would take long
-		}
+		values.Set("limit", fmt.Sprint(pick(r, 5+r.IntN(9), 20, 50, 100)))
 		query := parse(t, values.Encode())
 		want := reference(t, all, query)
 		byCursor(t, s, values, want)
@@ -171,13 +168,13 @@ func cloned(values url.Values) url.Values {
 // TestFiltersAgreeWithAReference compares what random filters find with a loop over all users.
 func TestFiltersAgreeWithAReference(t *testing.T) {
 	t.Parallel()
-	all := crowd(400, 3)
+	all := crowd(200, 3)
 	db := pgtest.Database(t)
 	load(t, db, len(all), func(i int) *user.User { return all[i] })
 	s := open(t, db)
 	r := rand.New(rand.NewPCG(4, 4)) //nolint:gosec // a failure can be had again
 	found := 0
-	for range 400 {
+	for range 250 {
 		values := url.Values(someConditions(r, all))
 		values.Set("limit", "500")
 		values.Set("count", pick(r, "exact", "estimated", "none"))
@@ -193,7 +190,7 @@ func TestFiltersAgreeWithAReference(t *testing.T) {
 			t.Errorf("%s: total %v", values.Encode(), page.Total)
 		}
 	}
-	if found < 1000 {
+	if found < 500 {
 		t.Fatalf("the filters found %d users in all: they test little", found)
 	}
 }

@@ -31,15 +31,15 @@ var sorts = []string{"-createdAt", "createdAt", "tag", "-tag", "name", "-name", 
 // a documented filter in a documented order, at a size where the planner has the choice.
 func TestNoListingReadsTheWholeTable(t *testing.T) {
 	t.Parallel()
-	const people = 60_000
+	const people, times = 4000, 15
 	db := pgtest.Database(t)
-	load(t, db, people, func(i int) *user.User { return person(i, people) })
+	loadTimes(t, db, people, times, func(i int) *user.User { return person(i, people) })
 	s := open(t, db)
 	last := person(people/2, people)
 	looked := 0
 	for i, filter := range documented {
 		for j, sort := range sorts {
-			if filter != "" && (i+j)%3 > 0 { // each filter in a third of the orders, and the other way round
+			if filter != "" && (i+j)%4 > 0 { // each filter in a quarter of the orders, and the other way round
 				continue
 			}
 			text := strings.TrimPrefix(filter+"&sort="+sort, "&")
@@ -57,7 +57,7 @@ func TestNoListingReadsTheWholeTable(t *testing.T) {
 			}
 		}
 	}
-	if looked < 500 {
+	if looked < 400 {
 		t.Errorf("only %d plans were looked at", looked)
 	}
 }

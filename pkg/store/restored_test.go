@@ -47,7 +47,7 @@ func record(t *testing.T, s *store.Store, of uuid.UUID, at time.Time, sent bool)
 // returns all ids behind a place.
 func feed(t *testing.T, s *store.Store, after user.Place, want uuid.UUID) (ids []uuid.UUID, last user.Place) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		entries, err := s.Feed(t.Context(), after, 1000)
 		if err != nil {
 			t.Fatal(err)

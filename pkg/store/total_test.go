@@ -11,10 +11,10 @@ import (
 // estimate for the same filter, exact only where that is asked for.
 func TestTotalsPastTheBound(t *testing.T) {
 	t.Parallel()
-	const everybody = 30_000 // 10,000 viewers, 20,000 members of whom 10,001 hold a credential
+	const people, times = 3000, 10 // 10,000 viewers, 20,000 members of whom 10,010 hold a credential
 	db := pgtest.Database(t)
-	load(t, db, everybody, func(i int) *user.User {
-		u := person(i, everybody)
+	loadTimes(t, db, people, times, func(i int) *user.User {
+		u := person(i, people)
 		u.Role, u.Credentials, u.Models = user.Member, nil, []string{"m-1"}
 		switch {
 		case i%3 == 0:
@@ -35,11 +35,11 @@ func TestTotalsPastTheBound(t *testing.T) {
 		{"role=viewer", true, 10_000},
 		{"role=viewer&sort=name", true, 10_000},
 		{"role=viewer&page=200&limit=50", true, 10_000},
-		{"provider=openai", false, 10_001},
-		{"provider=openai&count=exact", true, 10_001},
-		{"provider=openai&sort=tag", false, 10_001},
+		{"provider=openai", false, 10_010},
+		{"provider=openai&count=exact", true, 10_010},
+		{"provider=openai&sort=tag", false, 10_010},
 		{"model=m-1", false, 30_000},
-		{"role=member&provider=openai&count=exact", true, 10_001},
+		{"role=member&provider=openai&count=exact", true, 10_010},
 		{"metadata.team=none", true, 0},
 		{"role=admin", true, 0},
 	} {
@@ -50,7 +50,7 @@ func TestTotalsPastTheBound(t *testing.T) {
 			if page.TotalIsExact != test.exact || test.exact && total != test.total {
 				t.Errorf("%s: total %d, exact %v, of %d", test.query, total, page.TotalIsExact, test.total)
 			}
-			if !test.exact && (total < 10_001 || total < test.total*8/10 || total > test.total*12/10) {
+			if !test.exact && (total < 10_010 || total < test.total*8/10 || total > test.total*12/10) {
 				t.Errorf("%s: estimated %d of %d", test.query, total, test.total)
 			}
 		}
@@ -70,18 +70,18 @@ func TestTotalsPastTheBound(t *testing.T) {
 // of the order. Whatever way the store takes, it finds them.
 func TestAFilterThatDependsOnTheOrder(t *testing.T) {
 	t.Parallel()
-	const everybody = 40_000
+	const people, times = 2000, 20
 	db := pgtest.Database(t)
-	load(t, db, everybody, func(i int) *user.User {
-		u := person(i, everybody)
+	loadTimes(t, db, people, times, func(i int) *user.User {
+		u := person(i, people)
 		u.Role, u.Tag = user.Member, "m"+u.Tag
-		if i < everybody/3 {
+		if i < people/3 {
 			u.Role, u.Tag = user.Service, "z"+u.Tag
 		}
 		return u
 	})
 	s := open(t, db)
-	for _, sort := range []string{"tag", "-tag", "createdAt", "-createdAt", "email", "-email", "name,-email"} {
+	for _, sort := range []string{"tag", "createdAt", "-createdAt", "-email", "name,-email"} {
 		for _, filter := range []string{"role=service&sort=" + sort, "q=zm&sort=" + sort, "role=service&role=admin&sort=" + sort} {
 			seen := map[string]bool{}
 			q := parse(t, filter+"&limit=500&count=none")
@@ -94,14 +94,14 @@ func TestAFilterThatDependsOnTheOrder(t *testing.T) {
 					}
 					seen[u.Tag] = true
 				}
-				if !page.More || pages == 2 {
+				if !page.More || pages == 1 {
 					break
 				}
 				first := parse(t, filter+"&limit=500&count=none")
 				q = parse(t, filter+"&limit=500&count=none&cursor="+first.CursorAfter(page.Users[len(page.Users)-1]))
 			}
-			if len(seen) != 1500 && filter[:2] != "q=" || len(seen) == 0 {
-				t.Errorf("%s: %d users on three pages", filter, len(seen))
+			if len(seen) != 1000 && filter[:2] != "q=" || len(seen) == 0 {
+				t.Errorf("%s: %d users on two pages", filter, len(seen))
 			}
 		}
 	}
