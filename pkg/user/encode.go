@@ -54,17 +54,6 @@ func (u *User) AppendJSON(dst []byte) []byte {
 
 // appendUUID is the text form without the string that UUID.String would allocate.
 func appendUUID(dst []byte, id uuid.UUID) []byte {
-	for i, end := range [...]int{4, 6, 8, 10, 16} {
-		begin := [...]int{0, 4, 6, 8, 10}[i]
-		if i > 0 {
-			dst = append(dst, '-')
-		}
-		dst = hex.AppendEncode(dst, id[begin:end])
-	}
-	return dst
-}
-
-func appendID(dst []byte, id uuid.UUID) []byte {
 	dst = hex.AppendEncode(dst, id[:4])
 	for _, part := range [][]byte{id[4:6], id[6:8], id[8:10], id[10:]} {
 		dst = hex.AppendEncode(append(dst, '-'), part)
