@@ -163,7 +163,7 @@ func (s *Service) updateLocked(ctx context.Context, id uuid.UUID, command user.C
 			return nil
 		}
 		result, err := l.Update(ctx, *write)
-		if err == nil && result == store.Busy {
+		if err == nil && result != store.Done { // the same request, about another user, is or was just faster
 			err = errBusy
 		}
 		outcome = user.Outcome{User: write.User, Event: &write.Event}
