@@ -221,11 +221,11 @@ func TestBacklogsOfSlowUsersLeaveRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, stop := start(t, Options{Store: s, Sink: sink.URL})
-	eventually(t, 5*time.Second, "the hot user's are being sent", func() bool { return len(sink.accepted()[hot]) > 100 })
+	eventually(t, 30*time.Second, "the hot user's are being sent", func() bool { return len(sink.accepted()[hot]) > 100 })
 	if _, err := Resend(t.Context(), s, parked); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "a sweep finds what was parked", func() bool { return len(sink.accepted()[parked]) == 1 })
+	eventually(t, 30*time.Second, "a sweep finds what was parked", func() bool { return len(sink.accepted()[parked]) == 1 })
 	others := newUsers(50)
 	commitMany(t, s, others, 2)
 	x.Wake()
