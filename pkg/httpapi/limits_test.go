@@ -89,6 +89,31 @@ func TestPanicEndsOneRequest(t *testing.T) {
 	}
 }
 
+// TestPanicCutsOffAnAnswer: a client must not take the beginning of an answer for all of it.
+func TestPanicCutsOffAnAnswer(t *testing.T) {
+	t.Parallel()
+	a, log := service(t, fake{}, func(o *Options) {
+		o.Schemas = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"a":`)
+			_ = http.NewResponseController(w).Flush()
+			panic("planned")
+		})
+	})
+	s := httptest.NewServer(a)
+	defer s.Close()
+	answer, err := s.Client().Get(s.URL + "/ai/admin/schemas/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if body, err := io.ReadAll(answer.Body); err == nil {
+		t.Errorf("the answer ends as if it were whole: %s", body)
+	}
+	if !strings.Contains(log.String(), `"error":"panic: planned"`) {
+		t.Errorf("the request's line does not tell: %s", log)
+	}
+}
+
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 	a, _ := service(t, fake{get: func(ctx context.Context) (*user.User, error) {

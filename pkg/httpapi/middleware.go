@@ -99,7 +99,13 @@ func (a *API) recovered(next http.Handler) http.Handler {
 				panic(fault)
 			}
 			a.options.Log.ErrorContext(r.Context(), "panic", "requestId", RequestID(r.Context()), "stack", string(debug.Stack()))
-			a.Problem(w, r, fmt.Errorf("panic: %v", fault))
+			err := fmt.Errorf("panic: %v", fault)
+			if answer, ok := w.(*recorder); ok && answer.status != 0 {
+				// An answer has begun: cut it off, or the client would take half of one for whole.
+				infoOf(r.Context()).failure = err
+				panic(http.ErrAbortHandler)
+			}
+			a.Problem(w, r, err)
 		}()
 		next.ServeHTTP(w, r)
 	})

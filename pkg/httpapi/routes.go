@@ -61,22 +61,24 @@ func (a *API) mux() http.Handler {
 	for pattern, methods := range a.routes() {
 		mux.Handle(pattern, a.dispatch(pattern, methods))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		a.Problem(w, r, user.Errorf(user.NotFound, "no such route: GET /openapi.json lists them all"))
-	})
-	return uncleaned(mux)
-}
-
-// uncleaned keeps ServeMux from redirecting a path with // or .. in it: such a path is
-// no route of ours, and a redirect would lose the body.
-func uncleaned(mux *http.ServeMux) http.Handler {
+	mux.HandleFunc("/", a.noRoute)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path := r.URL.Path; strings.Contains(path, "//") || strings.Contains(path, "/.") || !strings.HasPrefix(path, "/") {
-			r = r.Clone(r.Context())
-			r.URL.Path, r.URL.RawPath = "/unknown/route", ""
+		if unclean(r.URL.Path) {
+			a.noRoute(w, r)
+			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// unclean says whether ServeMux would redirect a path: one with // or .. in it is no route
+// of ours, and a redirect would lose the body.
+func unclean(path string) bool {
+	return strings.Contains(path, "//") || strings.Contains(path, "/.") || !strings.HasPrefix(path, "/")
+}
+
+func (a *API) noRoute(w http.ResponseWriter, r *http.Request) {
+	a.Problem(w, r, user.Errorf(user.NotFound, "no such route: GET /openapi.json lists them all"))
 }
 
 // dispatch picks the method's endpoint, checks who is calling and what they may do, and

@@ -95,6 +95,9 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 		if w.Code >= 400 && w.Header().Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s is no problem document", test.method, test.path)
 		}
+		if path, _, _ := strings.Cut(test.path, "?"); w.Code >= 400 && !strings.Contains(w.Body.String(), `"instance":"`+path+`"`) {
+			t.Errorf("%s %s speaks of another path: %s", test.method, test.path, w.Body)
+		}
 	}
 	stranger := ask(a, "GET", "/livez", "Origin", "https://evil.example.com")
 	if stranger.Header().Get("Access-Control-Allow-Origin") != "" {
