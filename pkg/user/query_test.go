@@ -38,6 +38,9 @@ func TestParseQuery(t *testing.T) {
 			{[]string{"a", "b", "c", "d", "e"}, "1"}, {[]string{"b"}, "2"}, {[]string{"b"}, ""}}}},
 		"createdFrom=2026-01-02T04:04:05.000006%2B01:00&createdTo=9999-12-31T23:59:59Z": {
 			Filter: Filter{CreatedFrom: someTime, CreatedTo: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}},
+		// Between two microseconds the bound is the later one, and the first instant of all is a bound, too.
+		"createdFrom=2026-01-02T03:04:05.0000051Z&createdTo=0001-01-01T00:00:00Z": {
+			Filter: Filter{CreatedFrom: someTime, CreatedTo: time.Date(1, 1, 1, 0, 0, 0, 1000, time.UTC)}},
 		"q=" + strings.Repeat("%C3%A9", 200): {Filter: Filter{Search: strings.Repeat("é", 200)}},
 	}
 	for raw, want := range tests {

@@ -1,0 +1,254 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/app"
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/store"
+)
+
+// files are good mounts for a database, and the token that opens them.
+func files(t testing.TB, database string) (map[string]string, string) {
+	t.Helper()
+	plain, entry, err := auth.NewToken("test", auth.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := entry.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{"postgres/PG_URL": database, "vault/k1": strings.Repeat("5a", 32), "vault/PRIMARY": "k1",
+		"auth/tokens.json": "[" + string(line) + "]"}, plain.Reveal()
+}
+
+// started is an App at work, with its log.
+func started(t testing.TB, root string) (*app.App, *lockedBuffer) {
+	t.Helper()
+	log := &lockedBuffer{}
+	a, err := app.New(app.Options{Mounts: root, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Start(t.Context())
+	t.Cleanup(func() {
+		if err := a.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a, log
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// until waits for a condition that the service brings about by itself.
+func until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(30 * time.Second)
+	for !holds() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("it never was so: %s", what)
+		}
+	}
+}
+
+func readiness(a *app.App) string {
+	check, _ := a.Ready(context.Background())
+	return check
+}
+
+func ask(a http.Handler, method, path string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, nil)
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	a.ServeHTTP(w, r)
+	return w
+}
+
+// TestReadinessNamesWhatIsMissing goes from an empty database that a Job migrates to one that
+// goes away and comes back, and to the end.
+func TestReadinessNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Cluster(t)
+	mounts, _ := files(t, cluster.URL("postgres"))
+	mounts["config/config.yaml"] = "database: {migrateOnStart: false}"
+	a, _ := started(t, mounted(t, mounts))
+	if got := readiness(a); got != "migrations" {
+		t.Errorf("an empty database: %q", got)
+	}
+	if w := ask(a.Handler(), "GET", "/readyz"); w.Code != 503 || !strings.Contains(w.Body.String(), `"check":"migrations"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := ask(a.Handler(), "GET", "/livez"); w.Code != 200 {
+		t.Errorf("alive: %d", w.Code)
+	}
+	if err := store.Migrate(t.Context(), cluster.URL("postgres")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "ready once it is migrated", func() bool { return readiness(a) == "" })
+	if err := cluster.StopImmediate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := readiness(a); got != "database" {
+		t.Errorf("without a database: %q", got)
+	}
+	if err := cluster.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "ready when it is back", func() bool { return readiness(a) == "" })
+	a.DrainingWhen(func() bool { return true })
+	if got := readiness(a); got != "shutdown" {
+		t.Errorf("while stopping: %q", got)
+	}
+}
+
+// TestRefusedVolumeIsShown: a broken change leaves all at work, and a verbose look at the
+// readiness tells of it.
+func TestRefusedVolumeIsShown(t *testing.T) {
+	t.Parallel()
+	mounts, token := files(t, pgtest.Database(t))
+	root := mounted(t, mounts)
+	a, log := started(t, root)
+	until(t, "ready", func() bool { return readiness(a) == "" })
+	verbose := func() string {
+		var report struct{ Mounts string }
+		w := ask(a.Handler(), "GET", "/readyz?verbose")
+		if err := json.Unmarshal(w.Body.Bytes(), &report); err != nil || w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		return report.Mounts
+	}
+	if got := verbose(); got != "ok" {
+		t.Errorf("%q", got)
+	}
+	const broken = "planted, which is no list of tokens"
+	if err := os.WriteFile(filepath.Join(root, "auth", "tokens.json"), []byte(broken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the refusal is shown", func() bool { return verbose() != "ok" })
+	if w := ask(a.Handler(), "GET", "/ai/admin/users", "Authorization", "Bearer "+token); w.Code != 200 {
+		t.Errorf("the last good token: %d", w.Code)
+	}
+	if text := log.String(); !strings.Contains(text, "tokens.json") || strings.Contains(text, "planted") {
+		t.Errorf("log: %s", text)
+	}
+	if text := exposition(a); !strings.Contains(text, `ai_admin_mount_reloads_total{result="refused",volume="auth"} 1`) {
+		t.Errorf("metrics: %s", regexp.MustCompile(`(?m)^ai_admin_mount.*$`).FindAllString(text, -1))
+	}
+	if err := os.WriteFile(filepath.Join(root, "auth", "tokens.json"), []byte(mounts["auth/tokens.json"]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the mended one is taken", func() bool { return verbose() == "ok" })
+}
+
+func exposition(a *app.App) string { return ask(a.Metrics(), "GET", "/metrics").Body.String() }
+
+// TestMetricsTellNothingOfUsers: a label's values are bounded, whatever is asked for.
+func TestMetricsTellNothingOfUsers(t *testing.T) {
+	t.Parallel()
+	mounts, token := files(t, pgtest.Database(t))
+	a, _ := started(t, mounted(t, mounts))
+	id := uuid.NewString()
+	before := strings.Count(exposition(a), "\n")
+	for _, method := range []string{"GET", "DELETE", "BREW", "PLANTED"} {
+		for _, path := range []string{"/ai/admin/users/" + id, "/ai/admin/users/" + id + "/credentials/planted", "/planted/" + id, "/ai/admin/users?tag=planted"} {
+			ask(a.Handler(), method, path, "Authorization", "Bearer "+token)
+		}
+	}
+	text := exposition(a)
+	for _, word := range []string{id, "planted", "PLANTED", "BREW"} {
+		if strings.Contains(text, word) {
+			t.Errorf("a metric tells %q", word)
+		}
+	}
+	if strings.Count(text, "\n") == before {
+		t.Error("nothing was measured")
+	}
+	for _, name := range []string{"ai_admin_http_requests_total", "ai_admin_http_request_duration_seconds_bucket", "ai_admin_vault_refused_total",
+		"ai_admin_database_connections_open", "ai_admin_database_connections_in_use", "ai_admin_database_connections_max",
+		"ai_admin_database_waits_total", "ai_admin_database_wait_seconds_total", "go_goroutines", "process_resident_memory_bytes"} {
+		if !strings.Contains(text, "\n"+name) {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+// TestWrongMountsAreToldAtOnce holds the lines that an operator reads, value by value: each
+// names the file and what is expected, and none what was found.
+func TestWrongMountsAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	root := mounted(t, map[string]string{"postgres/PG_PORT": "planted", "vault/k1": "planted", "vault/PRIMARY": "k2",
+		"auth/tokens.json": `[{"name":"planted"}]`, "config/config.yaml": "logLevel: planted\ncolour: planted"})
+	_, err := app.New(app.Options{Mounts: root, Log: io.Discard})
+	if _, ok := errors.AsType[app.MountError](err); !ok {
+		t.Fatalf("%v", err)
+	}
+	got := strings.ReplaceAll(err.Error(), root, "MOUNTS") + "\n"
+	path := filepath.Join("testdata", "mounts.txt")
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || string(want) != got {
+		t.Errorf("%v\nwant %s\ngot %s", err, want, got)
+	}
+	if strings.Contains(got, "planted") {
+		t.Error("a value is told")
+	}
+}
+
+// TestUnusableSinkEndsTheStart: what Knative injects is judged like a mount.
+func TestUnusableSinkEndsTheStart(t *testing.T) {
+	t.Parallel()
+	mounts, _ := files(t, pgtest.Database(t))
+	for name, options := range map[string]app.Options{
+		"sink":      {Environment: app.Environment{Sink: "not a URL"}},
+		"overrides": {Environment: app.Environment{Sink: "http://127.0.0.1:1", Overrides: "{"}},
+	} {
+		options.Mounts, options.Log = mounted(t, mounts), io.Discard
+		_, err := app.New(options)
+		if _, ok := errors.AsType[app.MountError](err); !ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
