@@ -91,8 +91,8 @@ func (b *listing) facets(f user.Filter) {
 		b.rest = append(b.rest, "u.facets @> "+b.arg(facets)+"::text[]")
 	}
 	if f.Model != "" {
-		b.rest = append(b.rest, "(u.facets && "+b.arg(user.ModelFacets(f.Model))+"::text[] OR u.facets @> "+
-			b.arg([]string{user.ComplexGlobFacet})+"::text[] AND "+b.matchesGlob(f.Model)+")")
+		b.rest = append(b.rest, "(u.facets && "+b.arg(user.ModelFacets(f.Model))+"::text[] OR u.facets && "+
+			b.arg(user.GlobFacets(f.Model))+"::text[] AND "+b.matchesGlob(f.Model)+")")
 	}
 }
 

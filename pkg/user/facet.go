@@ -17,7 +17,8 @@ import (
 //
 //	provider=openai
 //	model=gpt-5        a name, or a glob that ends in its only star
-//	model~             a glob of any other form, to be matched by the listing
+//	model~gpt-         a glob of any other form, by what it begins with, to be matched by the listing
+//	model~*-mini       the same, by what it ends with, where it begins with a star or ?
 //	model=*            all models allowed
 //	meta/team=research a string at a path; a long one is replaced by its SHA-256
 func Facets(u *User) []string {
@@ -32,16 +33,13 @@ func Facets(u *User) []string {
 		if simpleGlob(pattern) {
 			facets = append(facets, "model="+pattern)
 		} else {
-			facets = append(facets, ComplexGlobFacet)
+			facets = append(facets, globFacet(pattern))
 		}
 	}
 	facets = appendMetadataFacets(facets, nil, u.Metadata)
 	slices.Sort(facets)
 	return slices.Compact(facets)
 }
-
-// ComplexGlobFacet marks users with a glob that [ModelFacets] cannot enumerate.
-const ComplexGlobFacet = "model~"
 
 // ProviderFacet is the facet of holding a credential for a provider.
 func ProviderFacet(provider string) string { return "provider=" + provider }
@@ -54,6 +52,27 @@ func ModelFacets(model string) []string {
 		facets = append(facets, "model="+model[:i]+"*")
 	}
 	return append(facets, "model="+model+"*")
+}
+
+// globFacet is where a glob that [ModelFacets] cannot enumerate is looked for.
+func globFacet(glob string) string {
+	if i := strings.IndexAny(glob, "*?"); i > 0 {
+		return "model~" + glob[:i]
+	}
+	return "model~*" + glob[strings.LastIndexAny(glob, "*?")+1:]
+}
+
+// GlobFacets are the facets of which a user has one if any of its other globs matches a
+// model: what those begin or end with, the model does too. It may have one all the same.
+func GlobFacets(model string) []string {
+	facets := []string{"model~*", "model~" + model}
+	for i := range model {
+		facets = append(facets, "model~*"+model[i:])
+		if i > 0 {
+			facets = append(facets, "model~"+model[:i])
+		}
+	}
+	return facets
 }
 
 // MetadataFacet is the facet of a string at a path of metadata.

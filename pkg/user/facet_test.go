@@ -45,9 +45,12 @@ func TestModelsAreFoundAsTheirGlobsSay(t *testing.T) {
 			t.Fatalf("%q LIKE %q is %t, the glob %q says %t", model, LikePattern(pattern), got, pattern, want)
 		}
 		facets := Facets(&User{Models: []string{pattern}, Metadata: emptyObject})
-		if slices.Contains(facets, ComplexGlobFacet) {
+		if strings.HasPrefix(facets[0], "model~") {
 			if simpleGlob(pattern) {
 				t.Fatalf("%q is called complex", pattern)
+			}
+			if want && !slices.Contains(GlobFacets(model), facets[0]) {
+				t.Fatalf("%q matches %q, which is not looked for under %q", pattern, model, facets[0])
 			}
 			continue
 		}
@@ -77,9 +80,9 @@ func TestAllModelsOrNone(t *testing.T) {
 func TestFacets(t *testing.T) {
 	t.Parallel()
 	u := stored()
-	u.Models = []string{"gpt-5*", "a?", "b*c", "gpt-5*"}
+	u.Models = []string{"gpt-5*", "a?", "b*c", "gpt-5*", "*-?-mini"}
 	u.Metadata = []byte(`{"n":1,"list":["x"],"none":null,"org":{"unit":"lab"},"team":"research"}`)
-	want := []string{"meta/org.unit=lab", "meta/team=research", "model=gpt-5*", ComplexGlobFacet, "provider=anthropic", "provider=openai"}
+	want := []string{"meta/org.unit=lab", "meta/team=research", "model=gpt-5*", "model~*-mini", "model~a", "model~b", "provider=anthropic", "provider=openai"}
 	if diff := cmp.Diff(want, Facets(u)); diff != "" {
 		t.Error(diff)
 	}
