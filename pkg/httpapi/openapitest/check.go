@@ -18,8 +18,10 @@ import (
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 )
 
-// Checker holds traffic against the document.
+// Checker holds traffic against the document, one message at a time: the validators render a
+// schema when they first meet it, and do so in the document that all of them share.
 type Checker struct {
+	one       sync.Mutex
 	validator validator.Validator
 	problem   *base.Schema
 	schemas   schema_validation.SchemaValidator
@@ -75,6 +77,8 @@ func (c *Checker) Check(t testing.TB, req *http.Request, sent []byte, resp *http
 
 // Problems is what [Checker.Check] reports, for tests of the Checker itself.
 func (c *Checker) Problems(req *http.Request, sent []byte, resp *http.Response, received []byte) []string {
+	c.one.Lock()
+	defer c.one.Unlock()
 	if outsideDocument(req, resp) {
 		return c.outsideProblems(req, resp, received)
 	}
