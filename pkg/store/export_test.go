@@ -27,13 +27,13 @@ func (s *Store) ForgetTotals() { s.totals = newTotals() }
 // may come to less.
 func (s *Store) Ways() map[string]func(context.Context, user.Query) ([]*user.User, error) {
 	collect := func(ctx context.Context, q user.Query) ([]*user.User, error) {
-		users, _, err := s.collect(ctx, q, nil)
+		users, _, err := s.collect(ctx, q)
 		return users, err
 	}
 	long := func(ctx context.Context, q user.Query) ([]*user.User, error) { return s.walk(ctx, q, 1_000_000) }
 	short := func(ctx context.Context, q user.Query) ([]*user.User, error) { return s.walk(ctx, q, 10) }
 	return map[string]func(context.Context, user.Query) ([]*user.User, error){
-		"collect": collect, "walk": long, "short walk": short,
+		"collect": collect, "sorted": s.sorted, "walk": long, "short walk": short,
 	}
 }
 
@@ -51,15 +51,15 @@ func (s *Store) Plans(ctx context.Context, q user.Query) (map[string]string, err
 		"with email":    func(b *listing) string { return b.section(withEmail, q.Offset(), q.Limit+1) },
 		"without email": func(b *listing) string { return b.section(withoutEmail, q.Offset(), q.Limit+1) },
 		"walk":          func(b *listing) string { return b.walk(q, 1000) },
-		"collect":       func(b *listing) string { return b.collect(q, &bound) },
-		"collect all":   func(b *listing) string { return b.collect(q, nil) },
+		"collect":       func(b *listing) string { return b.collect(q) },
+		"sorted":        func(b *listing) string { return b.sorted(q) },
 	}
 	byEmail := q.Sort[0].Field == "email"
 	plans := map[string]string{}
 	for name, text := range compose {
 		b := s.listing(q)
 		if strings.Contains(name, "email") != byEmail && (name == "section" || strings.Contains(name, "email")) ||
-			len(b.rest) == 0 && (name == "walk" || strings.Contains(name, "collect")) ||
+			len(b.rest) == 0 && (name == "walk" || name == "collect" || name == "sorted") ||
 			len(b.rest) > 0 && (name == "section" || strings.Contains(name, "email")) {
 			continue // not how this query is served
 		}

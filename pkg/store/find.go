@@ -12,8 +12,8 @@ import (
 // An index that the filter and the order share gives a page at once. Without one there are
 // two ways, and when the filter depends on the order (services that were all made on the
 // first day, newest first) the planner takes the wrong one and reads the whole table. So
-// the way is chosen here: few users are collected and sorted; of many, a page of them comes
-// soon along the order, and if it does not, they are collected after all.
+// the way is chosen here: few users are collected and counted; of many, a page of them comes
+// soon along the order, and if it does not, they are all sorted.
 func (s *Store) find(ctx context.Context, q user.Query) ([]*user.User, int64, error) {
 	if len(s.listing(q).rest) == 0 {
 		users, err := s.ordered(ctx, q)
@@ -24,8 +24,7 @@ func (s *Store) find(ctx context.Context, q user.Query) ([]*user.User, int64, er
 		return nil, uncounted, err
 	}
 	if steps == 0 {
-		bound := mostCollected
-		users, found, err := s.collect(ctx, q, &bound)
+		users, found, err := s.collect(ctx, q)
 		if err != nil || found <= mostCollected {
 			return users, found, err
 		}
@@ -35,7 +34,8 @@ func (s *Store) find(ctx context.Context, q user.Query) ([]*user.User, int64, er
 	if err != nil || len(users) > q.Limit {
 		return users, uncounted, err
 	}
-	return s.collect(ctx, q, nil)
+	users, err = s.sorted(ctx, q)
+	return users, uncounted, err
 }
 
 // mostCollected bounds the collecting of users who were expected to be few.
@@ -43,9 +43,9 @@ const mostCollected = 2 * user.MaxExact
 
 // steps is how far to walk at most, 0 to collect. Of n users of whom m match, m are collected
 // and n/m walked for each that is wanted; a walk that takes far longer than that tells that
-// filter and order depend on each other.
+// filter and order depend on each other. Where they do not, one walk in thousands is given up.
 func (s *Store) steps(ctx context.Context, q user.Query) (int64, error) {
-	const patience, atLeast = 4, 1000
+	const patience, atLeast = 2, 1000
 	found, err := s.expected(ctx, q.Filter)
 	if err != nil {
 		return 0, err
@@ -107,13 +107,19 @@ func (s *Store) walk(ctx context.Context, q user.Query, steps int64) ([]*user.Us
 	return queryUsers(ctx, s.pool, b.walk(q, steps), b.planned())
 }
 
-// collect finds the users by the filter's own indexes, at most bound of them if it is not
-// nil, and sorts them. What it returns of more than the bound is no page.
-func (s *Store) collect(ctx context.Context, q user.Query, bound *int) ([]*user.User, int64, error) {
+// sorted finds all users by the filter's own indexes and sorts them.
+func (s *Store) sorted(ctx context.Context, q user.Query) ([]*user.User, error) {
+	b := s.listing(q)
+	return queryUsers(ctx, s.pool, b.sorted(q), b.planned())
+}
+
+// collect finds users by the filter's own indexes, counts and sorts them. Past mostCollected
+// it gives up, and what it returns is no page.
+func (s *Store) collect(ctx context.Context, q user.Query) ([]*user.User, int64, error) {
 	var users []*user.User
 	found := int64(uncounted)
 	b := s.listing(q)
-	err := each(ctx, s.pool, b.collect(q, bound), b.planned(), func(v [][]byte) error {
+	err := each(ctx, s.pool, b.collect(q), b.planned(), func(v [][]byte) error {
 		u, count := v[:len(v)-1], v[len(v)-1]
 		found = integer(count)
 		if u[0] == nil { // of an empty page, the number alone is told

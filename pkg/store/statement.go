@@ -41,26 +41,44 @@ func (b *listing) walk(q user.Query, steps int64) string {
 		b.restrictTo(b.begins())
 	}
 	return "SELECT " + userColumns + " FROM (" + b.users("u.*", b.along, b.behind()).String() + b.order() +
-		" LIMIT " + b.arg(steps) + ") AS u WHERE " + strings.Join(b.rest, " AND ") + b.order() +
-		" LIMIT " + b.arg(q.Limit+1) + " OFFSET " + b.arg(q.Offset())
+		" LIMIT " + b.arg(steps) + ") AS u WHERE " + strings.Join(b.rest, " AND ") + b.order() + b.page(q)
 }
 
-// collect finds users by the filter, sorts them and tells how many they are in a column
-// behind their own: also of an empty page, in a row with nobody in it.
-func (b *listing) collect(q user.Query, bound *int) string {
+// sorted finds users by the filter and sorts them. The offset keeps the planner from reading
+// along the order instead, and spares the copy that materializing would make of them all.
+func (b *listing) sorted(q user.Query) string {
+	found := b.users(b.keys(), b.along, b.rest, b.behind()).String()
+	return "WITH page AS MATERIALIZED (SELECT u.id FROM (" + found + " OFFSET 0) AS u" + b.order() + b.page(q) +
+		") SELECT " + userColumns + " FROM page JOIN users AS u USING (id)" + b.order()
+}
+
+// collect finds up to one user more than mostCollected by the filter, sorts them and tells
+// how many they are in a column behind their own: also of an empty page, in a row with
+// nobody in it.
+func (b *listing) collect(q user.Query) string {
+	text := "WITH found AS MATERIALIZED (" + b.users(b.keys(), b.along, b.rest).String() +
+		" LIMIT " + b.arg(mostCollected+1) + "), page AS MATERIALIZED (SELECT u.id FROM found AS u"
+	if behind := b.behind(); len(behind) > 0 {
+		text += " WHERE " + strings.Join(behind, " AND ")
+	}
+	return text + b.order() + b.page(q) + ") SELECT " + userColumns +
+		", counted.found FROM (SELECT count(*) AS found FROM found) AS counted LEFT JOIN (page JOIN users AS u USING (id)) ON true" + b.order()
+}
+
+// keys are the columns that sorting needs, and the id that finds the others again.
+func (b *listing) keys() string {
 	columns := "u.id"
 	for _, key := range b.sort {
 		if key.Field != "id" {
 			columns += ", " + sortColumns[key.Field]
 		}
 	}
-	text := "WITH found AS MATERIALIZED (" + b.users(columns, b.along, b.rest).String() +
-		" LIMIT " + b.arg(bound) + "::bigint), page AS MATERIALIZED (SELECT u.id FROM found AS u"
-	if behind := b.behind(); len(behind) > 0 {
-		text += " WHERE " + strings.Join(behind, " AND ")
-	}
-	return text + b.order() + " LIMIT " + b.arg(q.Limit+1) + " OFFSET " + b.arg(q.Offset()) + ") SELECT " + userColumns +
-		", counted.found FROM (SELECT count(*) AS found FROM found) AS counted LEFT JOIN (page JOIN users AS u USING (id)) ON true" + b.order()
+	return columns
+}
+
+// page bounds a statement to the page and the user after it.
+func (b *listing) page(q user.Query) string {
+	return " LIMIT " + b.arg(q.Limit+1) + " OFFSET " + b.arg(q.Offset())
 }
 
 // count counts what the conditions find, up to a bound if that is not nil.
