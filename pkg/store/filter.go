@@ -110,6 +110,9 @@ func (b *listing) search(text string) {
 	}
 	literal := strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
 	if utf8.RuneCountInString(text) >= 3 {
+		if seams, only := user.Seams(text); only {
+			b.rest = append(b.rest, "u.facets @> "+b.arg(seams)+"::text[]")
+		}
 		b.rest = append(b.rest, searchText+" LIKE "+b.arg("%"+literal+"%")+"::text")
 		return
 	}

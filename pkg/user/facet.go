@@ -21,6 +21,7 @@ import (
 //	model~*-mini       the same, by what it ends with, where it begins with a star or ?
 //	model=*            all models allowed
 //	meta/team=research a string at a path; a long one is replaced by its SHA-256
+//	q~ -(              a part of tag, name or e-mail address: see [Seams]
 func Facets(u *User) []string {
 	facets := []string{}
 	for _, c := range u.Credentials {
@@ -37,8 +38,21 @@ func Facets(u *User) []string {
 		}
 	}
 	facets = appendMetadataFacets(facets, nil, u.Metadata)
+	for _, text := range searched(u) {
+		seams, _ := Seams(text)
+		facets = append(facets, seams...)
+	}
 	slices.Sort(facets)
 	return slices.Compact(facets)
+}
+
+// searched are the texts in which q looks for a substring.
+func searched(u *User) []string {
+	texts := []string{u.Tag, Fold(u.Name)}
+	if u.Email != nil {
+		texts = append(texts, Fold(*u.Email))
+	}
+	return texts
 }
 
 // ProviderFacet is the facet of holding a credential for a provider.

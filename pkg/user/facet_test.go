@@ -128,3 +128,36 @@ func TestAConditionFindsWhatIsStored(t *testing.T) {
 		}
 	}
 }
+
+// TestASearchByItsSeamsFindsEverySubstring: whatever holds a text holds its seams, and a
+// text of seams alone is one that has none of the windows that pg_trgm extracts.
+func TestASearchByItsSeamsFindsEverySubstring(t *testing.T) {
+	t.Parallel()
+	searches := 0
+	for range 20_000 {
+		text := []rune(randomText("ab1-. é", 12))
+		i, j := rand.IntN(len(text)+1), rand.IntN(len(text)+1)
+		part := string(text[min(i, j):max(i, j)])
+		seams, only := Seams(part)
+		facets := Facets(&User{Tag: "x", Name: string(text), Metadata: emptyObject})
+		for _, seam := range seams {
+			if !slices.Contains(facets, seam) {
+				t.Fatalf("%q is in %q, whose facets %q lack %q", part, string(text), facets, seam)
+			}
+		}
+		if windows := max(0, len([]rune(part))-2); only != (windows > 0 && len(seams) == windows) {
+			t.Fatalf("%q has the seams %q, only = %t", part, seams, only)
+		}
+		if only {
+			searches++
+		}
+	}
+	if searches < 1000 {
+		t.Errorf("only %d searches went by seams", searches)
+	}
+	for text, want := range map[string][]string{"--": nil, "ab-": nil, "a.b": nil, "---": {"q~---"}, "a--": {"q~a--"}, "-é-a": {"q~-é-", "q~é-a"}, "мир": {"q~мир"}} {
+		if got, _ := Seams(text); !cmp.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
