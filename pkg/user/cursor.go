@@ -1,11 +1,10 @@
 package user
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -108,26 +107,10 @@ func (c *Cursor) fits(sort []SortKey) bool {
 // fingerprint identifies the listing that a query is a page of: its filters and sort,
 // whatever the order in which they were given, and not its limit or count mode.
 func (q *Query) fingerprint() []byte {
-	listing := struct {
-		Filter Filter
-		Sort   []SortKey
-	}{q.normalized(), q.Sort}
-	encoded, err := json.Marshal(listing, json.Deterministic(true))
-	if err != nil {
-		panic(err) // plain values always encode
+	key := q.AppendKey(nil)
+	for _, k := range q.Sort {
+		key = strconv.AppendBool(append(key, k.Field...), k.Descending)
 	}
-	sum := sha256.Sum256(encoded)
+	sum := sha256.Sum256(key)
 	return sum[:12]
 }
-
-func (f Filter) normalized() Filter {
-	f.IDs = slices.SortedFunc(slices.Values(f.IDs), func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) })
-	f.Tags, f.Emails, f.ExternalIDs = sorted(f.Tags), sorted(f.Emails), sorted(f.ExternalIDs)
-	f.Roles, f.Statuses = sorted(f.Roles), sorted(f.Statuses)
-	f.Metadata = slices.SortedFunc(slices.Values(f.Metadata), func(a, b MetadataEqual) int {
-		return cmp.Or(slices.Compare(a.Path, b.Path), strings.Compare(a.Value, b.Value))
-	})
-	return f
-}
-
-func sorted(values []string) []string { return slices.Sorted(slices.Values(values)) }

@@ -23,18 +23,18 @@ const (
 // Filter says which users a listing is about. Empty members do not restrict it; those
 // that are given must all hold, and of a member with several values any.
 type Filter struct {
-	IDs         []uuid.UUID     `json:",omitzero"`
-	Tags        []string        `json:",omitzero"` // lower-cased
-	Emails      []string        `json:",omitzero"` // folded, see [Fold]
-	Roles       []string        `json:",omitzero"`
-	Statuses    []string        `json:",omitzero"`
-	ExternalIDs []string        `json:",omitzero"`
-	Model       string          `json:",omitzero"`
-	Provider    string          `json:",omitzero"`
-	Metadata    []MetadataEqual `json:",omitzero"`
-	Search      string          `json:",omitzero"` // folded
-	CreatedFrom time.Time       `json:",omitzero"` // inclusive
-	CreatedTo   time.Time       `json:",omitzero"` // exclusive
+	IDs         []uuid.UUID
+	Tags        []string // lower-cased
+	Emails      []string // folded, see [Fold]
+	Roles       []string
+	Statuses    []string
+	ExternalIDs []string
+	Model       string
+	Provider    string
+	Metadata    []MetadataEqual
+	Search      string    // folded
+	CreatedFrom time.Time // inclusive
+	CreatedTo   time.Time // exclusive
 }
 
 // MetadataEqual asks for a string at a path of metadata.
