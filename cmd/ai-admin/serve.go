@@ -32,7 +32,7 @@ events go), K_CE_OVERRIDES, K_SERVICE and K_REVISION.`
 // its time. So garbage may grow to several times that, up to a limit that keeps 500 requests
 // at once for lists of 500 under 100 MiB. GOGC and GOMEMLIMIT, where they are set, say otherwise.
 const (
-	garbagePercent = 400
+	garbagePercent = 300
 	memoryLimit    = 60 << 20
 )
 
