@@ -9,7 +9,6 @@ import (
 	"unicode"
 
 	validation "github.com/go-ozzo/ozzo-validation/v4"
-	"github.com/go-ozzo/ozzo-validation/v4/is"
 
 	"aiadmin/pkg/secret"
 )
@@ -24,7 +23,7 @@ var (
 	tagRules = []validation.Rule{validation.Required, validation.Match(tagPattern).
 			Error("must be 1 to 63 of a-z 0-9 . _ - and start and end with a letter or digit")}
 	nameRules       = []validation.Rule{validation.Required, validation.RuneLength(1, 200), validation.By(noControl)}
-	emailRules      = []validation.Rule{validation.Required.ErrorObject(is.ErrEmail), validation.RuneLength(1, 254), is.EmailFormat}
+	emailRules      = []validation.Rule{validation.Required.ErrorObject(errEmail), validation.RuneLength(1, 254), validation.By(emailFormat)}
 	roleRules       = []validation.Rule{validation.Required, validation.In(Admin, Member, Viewer, Service).Error("must be admin, member, viewer or service")}
 	statusRules     = []validation.Rule{validation.Required, validation.In(Active, Suspended).Error("must be active or suspended")}
 	modelRules      = []validation.Rule{validation.Required, validation.RuneLength(1, 128)}
