@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/brianvoe/gofakeit/v7"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -85,46 +83,4 @@ func (d devService) create(ctx context.Context, client *http.Client, user map[st
 		return false, err
 	}
 	return false, fmt.Errorf("%s: %s", answer.Status, text)
-}
-
-// demoUser is the i-th plausible user: a body of POST.
-func demoUser(i int) map[string]any {
-	fake := gofakeit.New(uint64(i))
-	first, last := fake.FirstName(), fake.LastName()
-	tag := fmt.Sprintf("%s.%s-%d", slug(first), slug(last), i)
-	user := map[string]any{
-		"id": fake.UUID(), "tag": tag, "name": first + " " + last,
-		"role":     pick(fake, "member", "member", "member", "member", "viewer", "viewer", "admin", "service"),
-		"status":   pick(fake, "active", "active", "active", "active", "active", "suspended"),
-		"metadata": map[string]any{"team": slug(fake.JobDescriptor()), "title": fake.JobTitle(), "city": fake.City()},
-		"limits":   map[string]any{"requestsPerMinute": 10 * fake.IntRange(1, 60), "monthlyBudgetUSD": 5 * fake.IntRange(1, 200)},
-	}
-	if fake.IntRange(1, 10) > 1 {
-		user["email"] = tag + "@example.com"
-	}
-	if fake.Bool() {
-		user["externalId"] = fmt.Sprintf("idp|%08d", i)
-	}
-	if fake.IntRange(1, 3) > 1 {
-		user["models"] = pick(fake, []string{"gpt-5*"}, []string{"claude-*", "gpt-5-mini"}, []string{"llama-4-*"}, []string{})
-	}
-	if fake.IntRange(1, 3) == 1 {
-		user["credentials"] = map[string]any{
-			pick(fake, "openai", "anthropic", "mistral"): "sk-demo-" + fake.LetterN(24)}
-	}
-	return user
-}
-
-func pick[T any](fake *gofakeit.Faker, choices ...T) T {
-	return choices[fake.IntRange(0, len(choices)-1)]
-}
-
-// slug keeps of a name what a tag may hold.
-func slug(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, strings.ToLower(name))
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -17,9 +16,14 @@ const (
 	maxFiles    = 256
 )
 
-// keyNames is what Kubernetes allows as a key, less names that start with a dot: those
-// are Kubernetes' own ("..data") or an editor's leftovers, as are other odd names.
-var keyNames = regexp.MustCompile(`^[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}$`)
+// isKey says whether Kubernetes allows name as a key, less names that start with a dot:
+// those are Kubernetes' own ("..data") or an editor's leftovers, as are other odd names.
+func isKey(name string) bool {
+	return len(name) <= 253 && name[0] != '.' && !strings.ContainsFunc(name, func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		return !letter && (r < '0' || r > '9') && !strings.ContainsRune("-._", r)
+	})
+}
 
 // Files is a folder's content: file names to their text, less surrounding white space.
 // It prints as "[redacted]".
@@ -48,7 +52,7 @@ func readFolder(dir string) (Files, error) {
 	var problems []error
 	for _, entry := range entries {
 		name := entry.Name()
-		if !keyNames.MatchString(name) {
+		if !isKey(name) {
 			continue
 		}
 		if len(files) == maxFiles {

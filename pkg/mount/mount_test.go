@@ -49,7 +49,7 @@ func TestReadBothLayouts(t *testing.T) {
 		writePlain(t, folder, name, text)
 	}
 	for _, dir := range []string{kubernetes, folder} {
-		for _, odd := range []string{"..other", ".tokens.json.swp", "tokens.json~", "#x#", "a b"} {
+		for _, odd := range []string{"..other", ".tokens.json.swp", "tokens.json~", "#x#", "a b", "é", strings.Repeat("k", 254)} {
 			writePlain(t, dir, odd, "odd")
 		}
 		if err := os.MkdirAll(filepath.Join(dir, "lost+found"), 0o700); err != nil {

@@ -54,7 +54,7 @@ func linkFiles(dir string, files map[string]string) error {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if _, kept := files[name]; !kept && entry.Type()&os.ModeSymlink != 0 && keyNames.MatchString(name) {
+		if _, kept := files[name]; !kept && entry.Type()&os.ModeSymlink != 0 && isKey(name) {
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				return err
 			}
