@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -51,6 +50,7 @@ type App struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	started  config.Config // the settings that only a restart changes
+	looked   chan struct{} // closed once the database has been looked at
 	migrated atomic.Bool
 	draining atomic.Pointer[func() bool]
 	stop     context.CancelFunc
@@ -67,7 +67,7 @@ func New(options Options) (*App, error) {
 		return nil, err
 	}
 	settings := mounts.Config.Value()
-	a := &App{mounts: mounts, level: new(slog.LevelVar), started: settings}
+	a := &App{mounts: mounts, level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
 	a.level.Set(settings.LogLevel)
 	a.log = slog.New(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level}))
 	if options.Environment.Revision != "" {
@@ -171,35 +171,6 @@ func (a *App) Start(ctx context.Context) {
 	})
 }
 
-const migrateRetry = time.Second
-
-// migrate brings the database up to date, however long it takes to answer.
-func (a *App) migrate(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := a.migrateOnce(ctx)
-		if err == nil {
-			a.migrated.Store(true)
-			return
-		}
-		a.log.Error("the database is not ready; ai-admin migrate shows a failing migration whole", "error", store.Loggable(err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(migrateRetry):
-		}
-	}
-}
-
-func (a *App) migrateOnce(ctx context.Context) error {
-	if !a.started.Database.MigrateOnStart {
-		return a.store.Ping(ctx)
-	}
-	applied, err := a.store.Migrate(ctx)
-	for _, name := range applied {
-		a.log.Info("migrated", "migration", name)
-	}
-	return err
-}
-
 // Stop ends what Start began, and then closes the database.
 func (a *App) Stop() error {
 	if a.stop != nil {
@@ -215,46 +186,3 @@ func (a *App) EndStreams() { a.outbox.EndStreams() }
 
 // DrainingWhen makes readiness fail while draining returns true.
 func (a *App) DrainingWhen(draining func() bool) { a.draining.Store(&draining) }
-
-const readyTimeout = 2 * time.Second
-
-var (
-	errDraining  = errors.New("the service is stopping")
-	errMigrating = errors.New("migrations are not done: see the log, or run ai-admin migrate")
-)
-
-// Ready names the check that fails at present, with the reason.
-func (a *App) Ready(ctx context.Context) (check string, err error) {
-	if draining := a.draining.Load(); draining != nil && (*draining)() {
-		return "shutdown", errDraining
-	}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	if err := a.store.Ping(ctx); user.KindOf(err) == user.Unavailable || user.KindOf(err) == user.Timeout {
-		return "database", err
-	} else if err != nil {
-		return "migrations", err
-	}
-	if !a.migrated.Load() {
-		return "migrations", errMigrating
-	}
-	return "", nil
-}
-
-// verbose tells what does not make the service unready but wants looking at.
-func (a *App) verbose(ctx context.Context) map[string]any {
-	mounts := "ok"
-	if err := a.mounts.refused(); err != nil {
-		mounts = "a changed volume is refused, the last good values are in use: see the log"
-	}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	report := map[string]any{"mounts": mounts}
-	if parked, err := a.outbox.Parked(ctx); err == nil {
-		report["parked"] = parked
-	}
-	if oldest, err := a.outbox.OldestUnsent(ctx); err == nil && !oldest.IsZero() {
-		report["oldestUnsent"] = user.FormatTime(oldest)
-	}
-	return report
-}

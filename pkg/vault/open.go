@@ -16,7 +16,7 @@ func (r *KeyRing) Open(userID, provider, stored string) (secret.Text, error) {
 	if !ours {
 		return r.openOld(stored)
 	}
-	if !keyIDs.MatchString(id) {
+	if !isKeyID(id) {
 		return secret.Text{}, ErrTampered
 	}
 	k, known := r.keys[id]
@@ -81,7 +81,7 @@ func decodeSealed(message []byte) (m sealed, ok bool) {
 // KeyID is the id of the key that a stored value names; empty for the old function's.
 func KeyID(stored string) string {
 	id, _, ours := strings.Cut(stored, ":")
-	if !ours || !keyIDs.MatchString(id) {
+	if !ours || !isKeyID(id) {
 		return ""
 	}
 	return id
