@@ -58,6 +58,20 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
+// slowToStart are packages that compile patterns or fill maps when the process starts, used
+// or not, for longer than hello world takes to serve; see Cold start in docs/performance.md.
+var slowToStart = []string{"github.com/asaskevich/govalidator", "github.com/go-ozzo/ozzo-validation/v4/is", "github.com/brianvoe/gofakeit/v7"}
+
+// TestNothingSlowsTheStart keeps out of the binary what makes every pod's start longer.
+func TestNothingSlowsTheStart(t *testing.T) {
+	t.Parallel()
+	for _, path := range list(t, "-deps", "aiadmin/cmd/ai-admin") {
+		if slices.Contains(slowToStart, path) {
+			t.Errorf("the binary contains %s", path)
+		}
+	}
+}
+
 // TestTheBinaryHasNoTestHelpers keeps what makes tests easy out of what runs in production.
 func TestTheBinaryHasNoTestHelpers(t *testing.T) {
 	t.Parallel()

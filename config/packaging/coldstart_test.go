@@ -28,37 +28,50 @@ func main() {
 `
 
 // TestColdStart measures exec to the first 200 of /readyz, in turns with the smallest
-// server that Go makes: what Knative's users wait for when a pod starts. The best of the
-// turns counts, since the machine may be busy with something else.
+// server that Go makes: what Knative's users wait for when a pod starts. It holds the best
+// turn to ten times what one takes at rest, since the machine may be busy with something
+// else; how often hello world's time it is, is for the benchmark and a reader to judge.
 func TestColdStart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: not building a hello-world server")
 	}
-	dir := mounts(t, pgtest.Database(t), "metricsPort: 0\n")
-	hello := helloServer(t)
+	turn := coldStarts(t)
 	var ours, theirs []time.Duration
 	for range 7 {
-		ours = append(ours, toReady(t, "/readyz", binary(t), "serve", "--mounts", dir))
-		theirs = append(theirs, toReady(t, "/", hello))
+		us, them := turn()
+		ours, theirs = append(ours, us), append(theirs, them)
 	}
-	us, them := slices.Min(ours), slices.Min(theirs)
-	t.Logf("exec to ready: %v (median %v); hello world: %v (median %v); %.1f times it",
-		us, median(ours), them, median(theirs), float64(us)/float64(them))
-	if us > 100*time.Millisecond {
-		t.Errorf("ready after %v, at most 100 ms", us)
+	t.Logf("exec to ready: %v at best, %v in the middle; hello world: %v, %v; %.1f times it",
+		slices.Min(ours), median(ours), slices.Min(theirs), median(theirs), times(ours, theirs))
+	if best := slices.Min(ours); best > 100*time.Millisecond {
+		t.Errorf("ready after %v, at most 100 ms", best)
 	}
 }
 
-// BenchmarkColdStart reports the same as a benchmark.
+// BenchmarkColdStart reports the same: at most five times hello world is wanted.
 func BenchmarkColdStart(b *testing.B) {
-	dir, hello := mounts(b, pgtest.Database(b), "metricsPort: 0\n"), helloServer(b)
+	turn := coldStarts(b)
 	var ours, theirs []time.Duration
 	for b.Loop() {
-		ours = append(ours, toReady(b, "/readyz", binary(b), "serve", "--mounts", dir))
-		theirs = append(theirs, toReady(b, "/", hello))
+		us, them := turn()
+		ours, theirs = append(ours, us), append(theirs, them)
 	}
+	b.ReportMetric(0, "ns/op") // says nothing: it is both servers' starts and ends
 	b.ReportMetric(float64(median(ours).Microseconds())/1e3, "ms/ready")
 	b.ReportMetric(float64(median(theirs).Microseconds())/1e3, "ms/hello")
+	b.ReportMetric(times(ours, theirs), "times-hello")
+}
+
+// coldStarts makes what starts both servers once, each in its turn.
+func coldStarts(t testing.TB) func() (ours, theirs time.Duration) {
+	dir, hello := mounts(t, pgtest.Database(t), "metricsPort: 0\n"), helloServer(t)
+	return func() (ours, theirs time.Duration) {
+		return toReady(t, "/readyz", binary(t), "serve", "--mounts", dir), toReady(t, "/", hello)
+	}
+}
+
+func times(ours, theirs []time.Duration) float64 {
+	return float64(median(ours)) / float64(median(theirs))
 }
 
 func median(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/2] }
