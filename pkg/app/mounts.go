@@ -61,6 +61,12 @@ func (m *Mounts) refused() error {
 	return errors.Join(m.Config.Err(), m.Postgres.Err(), m.Vault.Err(), m.Auth.Err())
 }
 
+// unreadable is why the secrets cannot be read at present. A content that can be read and
+// is refused is none: the last good one serves as well as it did.
+func (m *Mounts) unreadable() error {
+	return errors.Join(m.Postgres.Unreadable(), m.Vault.Unreadable(), m.Auth.Unreadable())
+}
+
 func issuers(configured []config.OIDC) []auth.Issuer {
 	var all []auth.Issuer
 	for _, o := range configured {

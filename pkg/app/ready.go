@@ -24,6 +24,9 @@ func (a *App) Ready(ctx context.Context) (check string, err error) {
 	if draining := a.draining.Load(); draining != nil && (*draining)() {
 		return "shutdown", errDraining
 	}
+	if err := a.mounts.unreadable(); err != nil {
+		return "secrets", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	if a.justStarted(ctx) {

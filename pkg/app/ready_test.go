@@ -179,6 +179,44 @@ func TestRefusedVolumeIsShown(t *testing.T) {
 	until(t, "the mended one is taken", func() bool { return verbose() == "ok" })
 }
 
+// TestSecretsMustBeReadable: a secret's folder that goes away makes the service unready until
+// it is back, and one with an unfit value does not.
+func TestSecretsMustBeReadable(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Database(t)
+	for volume, unfit := range map[string]string{"postgres": "PG_PLANTED", "vault": "PLANTED", "auth": "tokens.json"} {
+		t.Run(volume, func(t *testing.T) {
+			t.Parallel()
+			mounts, token := files(t, database)
+			root := mounted(t, mounts)
+			a, log := started(t, root)
+			until(t, "ready", func() bool { return readiness(a) == "" })
+			dir := filepath.Join(root, volume)
+			move := func(from, to string) {
+				if err := os.Rename(from, to); err != nil {
+					t.Fatal(err)
+				}
+			}
+			move(dir, dir+"-away")
+			until(t, "not ready without the folder", func() bool { return readiness(a) == "secrets" })
+			if w := ask(a.Handler(), "GET", "/readyz"); w.Code != 503 || w.Body.String() != `{"check":"secrets","status":"failing"}` {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+			if w := ask(a.Handler(), "GET", "/ai/admin/users", "Authorization", "Bearer "+token); w.Code != 200 {
+				t.Errorf("the last good values: %d", w.Code)
+			}
+			if err := os.WriteFile(filepath.Join(dir+"-away", unfit), []byte("planted"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			move(dir+"-away", dir)
+			until(t, "looked at again", func() bool { return strings.Contains(log.String(), volume+"/"+unfit) })
+			if got := readiness(a); got != "" {
+				t.Errorf("with the folder back, and an unfit file in it: %q", got)
+			}
+		})
+	}
+}
+
 func exposition(a *app.App) string { return ask(a.Metrics(), "GET", "/metrics").Body.String() }
 
 // TestMetricsTellNothingOfUsers: a label's values are bounded, whatever is asked for.

@@ -99,13 +99,15 @@ func readFile(path string) (string, error) {
 	return strings.TrimSpace(string(content)), nil
 }
 
+var errUnreadable = errors.New("must be readable")
+
 // unreadable drops the path, which the line already starts with, and the error's
 // identity: a file that is not there must not pass for a folder that is not there.
 func unreadable(err error) error {
 	if wrapped, ok := errors.AsType[*fs.PathError](err); ok {
 		err = wrapped.Err
 	}
-	return fmt.Errorf("must be readable: %v", err)
+	return fmt.Errorf("%w: %v", errUnreadable, err)
 }
 
 const redacted = "[redacted]"

@@ -62,6 +62,15 @@ func (v *Volume[T]) Value() T { return v.state.Load().value }
 // Err is why the folder's present content is refused; nil when Value is what it says.
 func (v *Volume[T]) Err() error { return v.state.Load().err }
 
+// Unreadable is why the folder, or a file in it, could not be read when it was last looked
+// at; nil when all could be read, whether or not it was fit for use. It reads nothing.
+func (v *Volume[T]) Unreadable() error {
+	if err := v.Err(); errors.Is(err, errGone) || errors.Is(err, errUnreadable) {
+		return err
+	}
+	return nil
+}
+
 // OnChange has f called with every value that Refresh takes up from now on.
 func (v *Volume[T]) OnChange(f func(T)) {
 	v.mu.Lock()

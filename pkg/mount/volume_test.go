@@ -115,13 +115,13 @@ func TestOptionalFolder(t *testing.T) {
 	}
 	step(t, v, "it goes", false, dir+": the folder must be there: it was, and is gone", map[string]string{"a": "1"})
 	step(t, v, "it stays away", false, "", map[string]string{"a": "1"})
-	if v.Err() == nil {
-		t.Error("Err is nil while the folder is gone")
+	if v.Err() == nil || v.Unreadable() == nil {
+		t.Errorf("while the folder is gone: Err %v, Unreadable %v", v.Err(), v.Unreadable())
 	}
 	write(t, dir, map[string]string{"a": "1"})
 	step(t, v, "it is back", true, "", map[string]string{"a": "1"})
-	if v.Err() != nil {
-		t.Errorf("Err is %v after the folder came back", v.Err())
+	if v.Err() != nil || v.Unreadable() != nil {
+		t.Errorf("after the folder came back: Err %v, Unreadable %v", v.Err(), v.Unreadable())
 	}
 }
 
@@ -135,6 +135,9 @@ func TestUnreadableFileKeepsTheValue(t *testing.T) {
 	}
 	step(t, v, "unreadable", false, dir+"/b: must be readable", map[string]string{"a": "1"})
 	step(t, v, "unreadable still", false, "", map[string]string{"a": "1"})
+	if v.Unreadable() == nil {
+		t.Error("Unreadable is nil")
+	}
 	writePlain(t, dir, "nowhere", "2")
 	step(t, v, "readable", true, "", map[string]string{"a": "1", "b": "2", "nowhere": "2"})
 }
