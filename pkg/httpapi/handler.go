@@ -66,7 +66,8 @@ type API struct {
 	options Options
 	cors    atomic.Pointer[cors.Cors]
 	gate    gate
-	pages   chan struct{} // see pagesAtOnce
+	pages   chan struct{}          // see pagesAtOnce
+	failing atomic.Pointer[string] // the check that the last probe was told of
 }
 
 // New composes the routes and what surrounds each of them, outermost first: the request's

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	_ "embed"
+	"log/slog"
 	"net/http"
 	"sync"
 
@@ -16,8 +17,11 @@ func (a *API) livez(w http.ResponseWriter, r *http.Request) error {
 // readyz names the failing check, so that a look at it tells where to look next.
 func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 	status, report := http.StatusOK, map[string]any{"status": "ok"}
-	if check, err := a.options.Ready(r.Context()); err != nil {
-		infoOf(r.Context()).failure = err
+	check, err := a.options.Ready(r.Context())
+	severity := a.probed(check)
+	if err != nil {
+		known := infoOf(r.Context())
+		known.failure, known.severity = err, severity
 		status, report = http.StatusServiceUnavailable, map[string]any{"status": "failing", "check": check}
 		w.Header().Set("Retry-After", "1")
 	}
@@ -32,6 +36,15 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	return writeJSON(w, r, status, body)
+}
+
+// probed notes the failing check, empty for none, and returns how loud the probe's line is:
+// a start and a stop are no errors, and who probes asks many times while nothing changes.
+func (a *API) probed(check string) slog.Level {
+	if before := a.failing.Swap(&check); before == nil || *before != check {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 //go:embed openapi.yaml

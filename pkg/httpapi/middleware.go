@@ -20,6 +20,7 @@ type info struct {
 	id, route, actor string
 	started          time.Time
 	failure          error
+	severity         slog.Level // of the line that tells of a failure of the service's
 }
 
 type infoKey struct{}
@@ -40,7 +41,7 @@ func Actor(ctx context.Context) string { return infoOf(ctx).actor }
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		request := &info{id: requestID(r.Header.Get("X-Request-Id")), route: "unknown", started: time.Now()}
+		request := &info{id: requestID(r.Header.Get("X-Request-Id")), route: "unknown", started: time.Now(), severity: slog.LevelError}
 		w.Header().Set("X-Request-Id", request.id)
 		answer := &recorder{ResponseWriter: w}
 		defer a.report(r, request, answer)
@@ -62,7 +63,7 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	}
 	level := slog.LevelInfo
 	if status >= 500 {
-		level = slog.LevelError
+		level = request.severity
 	}
 	attributes := []slog.Attr{slog.String("requestId", request.id), slog.String("method", r.Method),
 		slog.String("route", request.route), slog.Int("status", status), slog.Duration("duration", took),
