@@ -157,7 +157,7 @@ func neverEnding(t *testing.T) io.Reader {
 
 func TestClientGone(t *testing.T) {
 	t.Parallel()
-	a, log := service(t, fake{get: func(ctx context.Context) (*user.User, error) { return nil, ctx.Err() }}, nil)
+	a, log := service(t, fake{get: func(ctx context.Context) (*user.User, error) { <-ctx.Done(); return nil, ctx.Err() }}, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequestWithContext(ctx, "GET", onePath, nil)
