@@ -38,6 +38,9 @@ type Options struct {
 	// TokenFile holds the bearer token for the sink, where it asks for one; empty is where
 	// a SinkBinding mounts it.
 	TokenFile string
+	// TrustFolder holds certificates (PEM) of authorities to trust beside the host's; empty
+	// is where a SinkBinding mounts them.
+	TrustFolder string
 }
 
 // Outbox sends events, streams them, and clears up behind them.

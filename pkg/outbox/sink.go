@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -46,24 +47,19 @@ func newSink(o Options) (*sink, error) {
 	}
 	client := o.Client
 	if client == nil {
-		client = newClient()
+		client = newClient(cmp.Or(o.TrustFolder, trustFolder))
 	}
-	file := o.TokenFile
-	if file == "" {
-		file = tokenFile
-	}
-	return &sink{o.Sink, o.Source, extensions, client, sendTimeout, file}, nil
+	return &sink{o.Sink, o.Source, extensions, client, sendTimeout, cmp.Or(o.TokenFile, tokenFile)}, nil
 }
 
 // newClient keeps a connection per request at once, and follows no redirect: the event is
 // for the sink that the operator named, and for no other host.
-func newClient() *http.Client {
-	dialer := net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
+func newClient(trust string) *http.Client {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: 5 * time.Second,
-			TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12},
+			DialContext: dialer.DialContext, DialTLSContext: dialTLS(dialer, trust),
 			ForceAttemptHTTP2: true, MaxIdleConns: maxFlying, MaxIdleConnsPerHost: maxFlying,
 			IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 			DisableCompression: true,
