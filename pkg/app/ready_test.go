@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +138,22 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	a.DrainingWhen(func() bool { return true })
 	if got := readiness(a); got != "shutdown" {
 		t.Errorf("while stopping: %q", got)
+	}
+}
+
+// TestFirstProbeWaitsForTheFirstLook: a probe that comes at once is answered when the database
+// has been looked at, instead of being told to come again. (A busy machine may take longer
+// than it waits, but not each time.)
+func TestFirstProbeWaitsForTheFirstLook(t *testing.T) {
+	t.Parallel()
+	mounts, _ := files(t, pgtest.Database(t))
+	var got []string
+	for range 5 {
+		a, _ := started(t, mounted(t, mounts))
+		got = append(got, readiness(a))
+	}
+	if !slices.Contains(got, "") {
+		t.Errorf("%q", got)
 	}
 }
 
