@@ -169,7 +169,9 @@ func (c crowd) conditions() []condition {
 		out = append(out, condition{"model=" + url.QueryEscape(model), func(u user) bool { return mayUse(u, model) }})
 	}
 	for _, q := range []string{"a", "A", "ad", "Ad", "ada", "ADA", "lace", "bob", "zed", "%", "%p", "_", "_u", `\`, "100%", "100% ", "r_s", "r-s", "e_1", "_9@", `k\s`, "o'n", "';d", "; drop",
-		"ü", "ün", "ÜNÏ", "ångström", "Ång", "日", "日本", "日本語", "語テスト", "本", "xn--", "example.com", "@ex", "n0", "name 3", "nobody", " ", "   ", "ada ", "--", "\u00e9", "%25", "null"} {
+		"ü", "ün", "ÜNÏ", "ångström", "Ång", "日", "日本", "日本語", "語テスト", "本", "xn--", "example.com", "@ex", "n0", "name 3", "nobody", " ", "   ", "ada ", "--", "\u00e9", "%25", "null",
+		// A tag with the name beside it is a substring of neither, however they are stored.
+		c[0].Tag + "\n" + c[0].Name, c[0].Tag + " " + c[0].Name, "a\n"} {
 		out = append(out, condition{"q=" + url.QueryEscape(q), func(u user) bool { return found(u, q) }})
 	}
 	return out

@@ -108,6 +108,10 @@ func (b *listing) search(text string) {
 	if text == "" {
 		return
 	}
+	if strings.Contains(text, "\n") { // which no field has in it: only searchText does, where two fields meet
+		b.rest = append(b.rest, "false")
+		return
+	}
 	literal := strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
 	if utf8.RuneCountInString(text) >= 3 {
 		if seams, only := user.Seams(text); only {
