@@ -47,7 +47,7 @@ func entityTags(r *http.Request, header string) ([]string, bool, error) {
 	if len(values) == 0 {
 		return nil, false, nil
 	}
-	rest := strings.TrimSpace(strings.Join(values, ","))
+	rest := strings.Trim(strings.Join(values, ","), " \t,") // a list may have empty elements: RFC 9110, section 5.6.1.2
 	if rest == "*" {
 		return nil, true, nil
 	}

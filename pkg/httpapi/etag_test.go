@@ -26,6 +26,8 @@ func TestIfMatch(t *testing.T) {
 		{[]string{`"6", "7"`}, true, false},
 		{[]string{`"6"`, `"7"`}, true, false},
 		{[]string{`"a,b" , "7"`}, true, false},
+		{[]string{`, "6",, "7" ,`}, true, false},
+		{[]string{``, `"7"`}, true, false},
 		{[]string{`W/"7"`}, false, false}, // the comparison is the strong one
 		{[]string{`"07"`}, false, false},
 		{[]string{`"+7"`}, false, false},
@@ -34,6 +36,7 @@ func TestIfMatch(t *testing.T) {
 		{[]string{`"7`}, false, true},
 		{[]string{`"7" "8"`}, false, true},
 		{[]string{``}, false, true},
+		{[]string{`,`}, false, true},
 		{[]string{`*, "7"`}, false, true},
 	} {
 		condition, err := ifMatch(withHeader("If-Match", test.values...))
@@ -51,7 +54,7 @@ func TestIfMatch(t *testing.T) {
 
 func TestUnmodified(t *testing.T) {
 	t.Parallel()
-	for value, want := range map[string]bool{`"7"`: true, `W/"7"`: true, `"6", W/"7"`: true, "*": true, `"8"`: false, "7": false} {
+	for value, want := range map[string]bool{`"7"`: true, `W/"7"`: true, `"6", W/"7"`: true, `, "7"`: true, "*": true, `"8"`: false, "7": false} {
 		if unmodified(withHeader("If-None-Match", value), 7) != want {
 			t.Errorf("%s: want %v", value, want)
 		}
