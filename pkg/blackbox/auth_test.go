@@ -120,6 +120,12 @@ func TestAuthorization(t *testing.T) {
 		s.do(t, "GET", usersPath, "", "Authorization", "", "Cookie", "token="+adminToken).fails(t, http.StatusUnauthorized, "UNAUTHENTICATED")
 		s.do(t, "GET", usersPath, "", "Authorization", "", "X-Authorization", "Bearer "+adminToken).fails(t, http.StatusUnauthorized, "UNAUTHENTICATED")
 	})
+	t.Run("two headers", func(t *testing.T) { // which of the two is the caller?
+		t.Parallel()
+		req := s.request(t, "GET", usersPath, "")
+		req.Header["Authorization"] = []string{"Bearer " + adminToken, "Bearer nobody's"}
+		s.doRequest(t, req, nil).fails(t, http.StatusUnauthorized, "UNAUTHENTICATED")
+	})
 	t.Run("not needed", func(t *testing.T) {
 		t.Parallel()
 		for _, path := range []string{"/openapi.json", "/livez", "/readyz", "/readyz?verbose"} {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -151,7 +152,8 @@ func (a *API) authorize(r *http.Request, scope auth.Scope) error {
 	if scope == "" {
 		return nil
 	}
-	caller, err := a.options.Authenticate(r.Context(), r.Header.Get("Authorization"))
+	// Joined, so that of two headers neither is taken for the caller's: the whole is no token.
+	caller, err := a.options.Authenticate(r.Context(), strings.Join(r.Header.Values("Authorization"), ", "))
 	switch {
 	case errors.Is(err, auth.ErrMissing):
 		return user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
