@@ -29,6 +29,7 @@ func TestMalformedBinary(t *testing.T) {
 		"specversion 0.3":            {change("ce-specversion", "0.3"), ada, 400},
 		"specversion 9.9":            {change("ce-specversion", "9.9"), ada, 400},
 		"no specversion":             {change("ce-specversion", "-"), ada, 400},
+		"text that is no event":      {change("ce-specversion", "-", "Content-Type", "text/plain"), ada, 415},
 		"no id":                      {change("ce-id", "-"), ada, 400},
 		"empty id":                   {change("ce-id", ""), ada, 400},
 		"blank id":                   {change("ce-id", "%20"), ada, 400},

@@ -35,6 +35,9 @@ func modeOf(h http.Header) (mode, error) {
 	case err != nil:
 		return 0, user.Errorf(user.UnsupportedMedia, "the header Content-Type is not a media type")
 	case !strings.HasPrefix(mediaType, "application/cloudevents"):
+		if h.Get("Ce-Specversion") == "" && !isJSON(values[0]) { // no event, and nothing that could hold one
+			return 0, errWrongType
+		}
 		return binary, nil
 	case !inUTF8(parameters):
 		return 0, user.Errorf(user.UnsupportedMedia, "send events in UTF-8")
@@ -43,9 +46,11 @@ func modeOf(h http.Header) (mode, error) {
 	case mediaType == "application/cloudevents-batch+json":
 		return batched, nil
 	}
-	return 0, user.Errorf(user.UnsupportedMedia,
-		"send application/cloudevents+json, application/cloudevents-batch+json, or application/json with the attributes in ce- headers")
+	return 0, errWrongType
 }
+
+var errWrongType = user.Errorf(user.UnsupportedMedia,
+	"send application/cloudevents+json, application/cloudevents-batch+json, or application/json with the attributes in ce- headers")
 
 // inUTF8 says whether a media type's charset, where it has one, is UTF-8.
 func inUTF8(parameters map[string]string) bool {
