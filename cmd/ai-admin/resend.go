@@ -62,7 +62,7 @@ func (c resendCmd) Run(ctx context.Context, s streams) error {
 	}
 	n, err := outbox.Resend(ctx, db, of)
 	if err != nil {
-		return err
+		return store.Loggable(err)
 	}
 	_, err = fmt.Fprintf(s.out, "parked events that will be sent again: %d\n", n)
 	return err
@@ -71,7 +71,7 @@ func (c resendCmd) Run(ctx context.Context, s streams) error {
 func (c resendCmd) list(ctx context.Context, s streams, db *store.Store, of uuid.UUID) error {
 	parked, err := outbox.ListParked(ctx, db, of, listed+1)
 	if err != nil {
-		return err
+		return store.Loggable(err)
 	}
 	more := ""
 	if len(parked) > listed {

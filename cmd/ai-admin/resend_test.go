@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +65,37 @@ func TestResend(t *testing.T) {
 		code := run(t.Context(), append([]string{"resend", "--mounts", mounts}, step.args...), streams{&out, &out})
 		if code != step.code || !strings.Contains(out.String(), step.want) {
 			t.Errorf("resend %v: exit code %d:\n%s", step.args, code, out.String())
+		}
+	}
+}
+
+// TestNoDatabaseText holds that what a database server says reaches no output: a Job's
+// output is a log.
+func TestNoDatabaseText(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/nowhere"
+	mounts := postgresMount(t, u.String())
+	for _, args := range [][]string{{"--all"}, {"--dry-run"}} {
+		var out bytes.Buffer
+		code := run(t.Context(), append([]string{"resend", "--mounts", mounts}, args...), streams{&out, &out})
+		if code != 1 || !strings.Contains(out.String(), "SQLSTATE 3D000") || strings.Contains(out.String(), "does not exist") {
+			t.Errorf("resend %v: exit code %d: %s", args, code, out.String())
+		}
+	}
+}
+
+// TestRotateWithoutMounts holds that all that is wrong is told at once.
+func TestRotateWithoutMounts(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	code := run(t.Context(), []string{"rotate", "--mounts", t.TempDir()}, streams{&out, &out})
+	for _, file := range []string{"postgres/PG_HOST:", "postgres/PG_PASS:", "vault/PRIMARY:"} {
+		if code != 2 || !strings.Contains(out.String(), file) {
+			t.Errorf("exit code %d, want 2 and a line for %s: %s", code, file, out.String())
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package app
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"path/filepath"
 
 	"aiadmin/pkg/admin"
+	"aiadmin/pkg/config"
 	"aiadmin/pkg/mount"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/vault"
@@ -21,17 +23,22 @@ func OpenStore(root string) (*store.Store, error) {
 	if err != nil {
 		return nil, MountError{err}
 	}
+	return openStore(volume)
+}
+
+func openStore(volume *mount.Volume[config.Postgres]) (*store.Store, error) {
 	return store.Open(store.Options{ConnString: volume.Value().ConnString().Reveal(), MaxConnections: toolConnections})
 }
 
 // OpenAdmin opens the service's logic for a command, with its log going to w; closing it
-// is the caller's.
+// is the caller's. Wrong mounts are a [MountError], of all that is wrong with either volume.
 func OpenAdmin(root string, w io.Writer) (service *admin.Service, closeStore func(), err error) {
-	keys, err := mount.Open(filepath.Join(root, "vault"), vault.ParseKeyRing)
-	if err != nil {
+	volume, postgresErr := openPostgres(root)
+	keys, vaultErr := mount.Open(filepath.Join(root, "vault"), vault.ParseKeyRing)
+	if err := errors.Join(postgresErr, vaultErr); err != nil {
 		return nil, nil, MountError{err}
 	}
-	db, err := OpenStore(root)
+	db, err := openStore(volume)
 	if err != nil {
 		return nil, nil, err
 	}
