@@ -34,6 +34,9 @@ runs; remove .dev/ to begin anew. Ctrl-C stops the service and the database.
 The service's log goes to standard error, everything else to standard output.`
 }
 
+// Validate is called by kong.
+func (c devCmd) Validate() error { return checkPort(c.Port) }
+
 const maxDemo = 1_000_000
 
 func (c devCmd) Run(ctx context.Context, s streams) (err error) {

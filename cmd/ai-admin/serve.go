@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"runtime/debug"
@@ -18,6 +19,17 @@ type serveCmd struct {
 	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
 	DrainDelay     time.Duration `help:"How long to go on accepting requests after SIGTERM." default:"1s"`
 	ProfileTo      string        `hidden:"" help:"Write a CPU profile of the whole run to this file." placeholder:"FILE"`
+}
+
+// Validate is called by kong.
+func (c serveCmd) Validate() error { return checkPort(c.Port) }
+
+// checkPort makes a port that cannot be one a wrong call, not one that another service has.
+func checkPort(port int) error {
+	if port < 0 || port > 65535 {
+		return fmt.Errorf("--port=%d: must be from 0 (any free port) to 65535", port)
+	}
+	return nil
 }
 
 // Help is the text that serve --help ends with.

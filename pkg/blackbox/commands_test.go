@@ -36,6 +36,14 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%q succeeds:\n%s", args, out)
 		}
 	}
+	for _, port := range []string{"65536", "-1", "x", ""} {
+		cmd := exec.Command(binary, "serve", "--mounts", t.TempDir())
+		cmd.Env = []string{"PORT=" + port}
+		out, err := cmd.CombinedOutput()
+		if lines := strings.Count(string(out), "\n"); cmd.ProcessState.ExitCode() != 2 || lines != 1 || !strings.Contains(string(out), "--port") {
+			t.Errorf("PORT=%s: %v\n%s", port, err, out)
+		}
+	}
 }
 
 // TestMigrateApart serves a database that another process migrates.
