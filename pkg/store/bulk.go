@@ -13,20 +13,21 @@ import (
 
 // Bulk is a transaction that carries out many changes with a few statements.
 //
-// One bulk runs at a time: in a process by the store's turn, so that those waiting hold no
-// connection, and among processes by an advisory lock. Against single changes it is safe
-// since it locks all rows it needs before it writes any, in the order of their ids. What
-// it cannot foresee is another's insert that is not committed yet: if one violates a
-// unique index, or a deadlock is broken up, all is rolled back and done again from what
-// is true then.
+// Few bulks run at once, so that those waiting hold no connection. Each locks all rows it
+// needs before it writes any, in the order of their ids. What it cannot foresee is another's
+// insert or claim that is not committed yet: if it meets one, or a deadlock is broken up, all
+// is rolled back and done again from what is true then, and with no other bulk beside it,
+// in this process or another.
 type Bulk struct {
 	store *Store
 	tx    *transaction
+	alone bool
 }
 
 const (
-	bulkLock     = 0x6169_6164_6d69_6e02 // of the one bulk at a time
-	bulkPatience = 30 * time.Second      // how long one waits for its turn
+	bulksAtOnce  = 2                     // of one process: each may hold a thousand of PostgreSQL's 6,400 locks
+	bulkLock     = 0x6169_6164_6d69_6e02 // shared by bulks, unless one has to be alone
+	bulkPatience = 30 * time.Second      // how long one waits for its turn, and then for a lock
 	bulkAttempts = 5
 )
 
@@ -46,40 +47,46 @@ func (s *Store) Bulk(ctx context.Context, f func(*Bulk) error) error {
 		return translate(ctx.Err())
 	}
 	var err error
-	for range bulkAttempts {
-		if err = s.bulk(ctx, f); !lostRace(err) {
+	for attempt := range bulkAttempts {
+		if err = s.bulk(ctx, attempt > 0, f); !lostRace(err) {
 			return translate(err)
 		}
 	}
 	return errBulkBusy.Because(Loggable(err))
 }
 
-func (s *Store) bulk(ctx context.Context, f func(*Bulk) error) error {
+func (s *Store) bulk(ctx context.Context, alone bool, f func(*Bulk) error) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	const begin = "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2::bigint)"
+	begin := "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock_shared($2::bigint)"
+	if alone {
+		begin = "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2::bigint)"
+	}
 	if _, err := tx.ExecContext(ctx, begin, prepared(number(int(bulkPatience.Milliseconds())), int64(bulkLock))...); err != nil {
 		return err
 	}
-	if err := f(&Bulk{s, tx}); err != nil {
+	if err := f(&Bulk{s, tx, alone}); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
+// errInterfered ends an attempt that met a delivery which may be another bulk's.
+var errInterfered = errors.New("another delivery of the same request is being carried out")
+
 // lostRace says whether a bulk failed for what another transaction did at the same time.
 func lostRace(err error) bool {
 	const uniqueViolation, deadlock, serialization = "23505", "40P01", "40001"
 	code := state(err)
-	return code == uniqueViolation || code == deadlock || code == serialization
+	return errors.Is(err, errInterfered) || code == uniqueViolation || code == deadlock || code == serialization
 }
 
 // ClaimState is what is known of a claim once a bulk has asked for it.
 type ClaimState struct {
-	Busy   bool    // another delivery is being carried out at this moment
+	Busy   bool    // another delivery, which is no bulk's, is being carried out at this moment
 	Replay *Replay // the recorded answer; nil when the claim is free
 }
 
@@ -105,7 +112,9 @@ func (b *Bulk) Claim(ctx context.Context, claims []*user.Claim) ([]ClaimState, e
 		return nil, err
 	}
 	for i := range got {
-		result[i].Busy = claims[i] != nil && !got[i]
+		if result[i].Busy = claims[i] != nil && !got[i]; result[i].Busy && !b.alone {
+			return nil, errInterfered
+		}
 	}
 	// Only a later statement sees what those committed that held the locks before.
 	replays, err := replays(ctx, b.tx, "= ANY ($1)", keys)

@@ -21,7 +21,7 @@ type Store struct {
 	config atomic.Pointer[pgx.ConnConfig] // what new connections use
 	totals *totals
 	gather gatherer
-	turn   chan struct{} // taken by the one bulk at a time
+	turn   chan struct{} // taken by each bulk
 }
 
 // Options of a Store.
@@ -36,7 +36,7 @@ const generation = "aiadmin.config"
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), turn: make(chan struct{}, 1)}
+	s := &Store{totals: newTotals(), turn: make(chan struct{}, bulksAtOnce)}
 	if err := s.Reconnect(options.ConnString); err != nil {
 		return nil, err
 	}
