@@ -28,7 +28,7 @@ func originalURL(r *http.Request) *url.URL {
 		return nil
 	}
 	restored := &url.URL{Path: usersPath, RawQuery: r.URL.RawQuery}
-	if original, err := url.Parse(full); err == nil && strings.HasPrefix(original.Path, usersPath) {
+	if original, err := url.Parse(full); err == nil && strings.HasPrefix(original.Path, "/ai/admin/") {
 		restored.Path = strings.TrimSuffix(original.Path, "/")
 		if restored.RawQuery == "" {
 			restored.RawQuery = original.RawQuery

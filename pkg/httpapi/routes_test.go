@@ -137,6 +137,8 @@ func TestFissionCompat(t *testing.T) {
 		{onePath, other, usersPath + "/" + other, onePath}, // one user's request stays that user's
 		{onePath + "/history", other, "", onePath + "/history"},
 		{"/livez", other, usersPath, "/livez"},
+		{"/", "", "http://router/ai/admin/changes?limit=2", "/ai/admin/changes?limit=2"},
+		{"/", "", "/ai/admin/events", "/ai/admin/events"},
 		{"/", "", "/etc/passwd", usersPath},
 		{"/", "", "", "/"},
 	} {
