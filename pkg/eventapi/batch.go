@@ -35,11 +35,15 @@ func (h *handler) batchAnswer(w http.ResponseWriter, r *http.Request) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
+	if err := h.parsing.Acquire(r.Context(), 1); err != nil {
+		return nil, err
+	}
+	defer h.parsing.Release(1)
 	results, err := h.applyBatch(r, body)
 	if err != nil {
 		return nil, err
 	}
-	return h.appendResults(nil, r, results), nil
+	return h.appendResults(make([]byte, 0, len(results)<<10), r, results), nil
 }
 
 // readInTime reads a batch's body. The deadline must not outlive the reading: net/http

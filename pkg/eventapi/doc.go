@@ -17,7 +17,7 @@
 // A rejected event is not claimed, so that it is judged afresh when it is sent again.
 // A panic, of the SDK for one, ends in the answer to its own request.
 //
-// Handlers run concurrently. They share nothing but the room for batches: one of the
-// largest, or many small ones, are worked on at a time. The others wait, their bodies
-// unread, until there is room or their requests end.
+// Handlers run concurrently. They share nothing but the room for batches: the bodies of one
+// of the largest, or of many small ones, are held at a time, and few of them parsed. The
+// others wait, their bodies unread, until there is room or their requests end.
 package eventapi

@@ -34,11 +34,16 @@ type Options struct {
 type handler struct {
 	options Options
 	room    *semaphore.Weighted // for the bodies of batches, in bytes
+	parsing *semaphore.Weighted // the batches that are more than their bodies
 }
+
+// parsedAtOnce bounds the batches that are held as commands, several times their size: as
+// many as keep the two busy that are carried out at once.
+const parsedAtOnce = 4
 
 // New makes the handler of POSTed events. Who may send is checked before it.
 func New(options Options) http.Handler {
-	return &handler{options, semaphore.NewWeighted(maxBatch)}
+	return &handler{options, semaphore.NewWeighted(maxBatch), semaphore.NewWeighted(parsedAtOnce)}
 }
 
 // ServeHTTP implements [http.Handler].

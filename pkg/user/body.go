@@ -5,27 +5,30 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ParseBody reads one JSON object (RFC 8259) strictly: duplicate member names at any
 // level, invalid UTF-8, lone surrogates, trailing data and anything but an object are
-// [Malformed]. The message names the place, never the content.
+// [Malformed]. The message names the place, never the content. What is returned is a part of
+// body, which must stay as it is.
 func ParseBody(body []byte) (jsontext.Value, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	dec := decoder(body)
+	defer decoders.Put(dec)
 	value, err := dec.ReadValue()
 	if err != nil {
 		return nil, malformed(err, len(body))
 	}
-	value = value.Clone()
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, Errorf(Malformed, "data follows the JSON value at byte %d", dec.InputOffset())
 	}
 	if value.Kind() != '{' {
 		return nil, Errorf(Malformed, "the body must be a JSON object")
 	}
-	return value, nil
+	return slices.Clip(value), nil
 }
 
 func malformed(err error, size int) error {
@@ -44,28 +47,31 @@ func malformed(err error, size int) error {
 	}
 }
 
-// members yields an object's members in their order; v must be a valid JSON object.
+// members yields an object's members in their order; v must be a valid JSON object. The
+// values are parts of it.
 func members(v jsontext.Value) iter.Seq2[string, jsontext.Value] {
 	return func(yield func(string, jsontext.Value) bool) {
 		dec := valid(v)
+		defer decoders.Put(dec)
 		for dec.PeekKind() == '"' {
 			name, _ := dec.ReadToken()
 			key := name.String()
 			value, _ := dec.ReadValue()
-			if !yield(key, value.Clone()) {
+			if !yield(key, slices.Clip(value)) {
 				return
 			}
 		}
 	}
 }
 
-// elements yields an array's elements; v must be a valid JSON array.
+// elements yields an array's elements; v must be a valid JSON array. They are parts of it.
 func elements(v jsontext.Value) iter.Seq2[int, jsontext.Value] {
 	return func(yield func(int, jsontext.Value) bool) {
 		dec := valid(v)
+		defer decoders.Put(dec)
 		for i := 0; dec.PeekKind() != ']'; i++ {
 			value, err := dec.ReadValue()
-			if err != nil || !yield(i, value.Clone()) {
+			if err != nil || !yield(i, slices.Clip(value)) {
 				return
 			}
 		}
@@ -75,8 +81,18 @@ func elements(v jsontext.Value) iter.Seq2[int, jsontext.Value] {
 // valid opens a decoder just inside an object or array that ParseBody has checked, and
 // so spares its second check for duplicate names.
 func valid(v jsontext.Value) *jsontext.Decoder {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(v), jsontext.AllowDuplicateNames(true))
+	dec := decoder(v, jsontext.AllowDuplicateNames(true))
 	_, _ = dec.ReadToken()
+	return dec
+}
+
+// decoders are used again: each keeps its stacks, and a batch needs thousands.
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
+// decoder reads from text itself: of a Buffer, jsontext makes no copy.
+func decoder(text []byte, options ...jsontext.Options) *jsontext.Decoder {
+	dec := decoders.Get().(*jsontext.Decoder) //nolint:forcetypeassert // nothing else is in there
+	dec.Reset(bytes.NewBuffer(text), options...)
 	return dec
 }
 

@@ -61,8 +61,11 @@ func Removed(before *User, command Command, at time.Time) Event {
 		Data: append(data, `},"changed":[]}`...), Changes: jsontext.Value("[]")}
 }
 
+// roomForUser is what most users need as JSON, with some room to spare: in bytes.
+const roomForUser = 1 << 10
+
 func eventData(u *User, differences []FieldChange) jsontext.Value {
-	data := u.AppendJSON([]byte(`{"user":`))
+	data := u.AppendJSON(append(make([]byte, 0, roomForUser), `{"user":`...))
 	data = append(data, `,"changed":[`...)
 	for i, d := range differences {
 		if i > 0 {
@@ -74,7 +77,7 @@ func eventData(u *User, differences []FieldChange) jsontext.Value {
 }
 
 func encodeChanges(differences []FieldChange) jsontext.Value {
-	out := jsontext.Value{'['}
+	out := append(make(jsontext.Value, 0, roomForUser), '[')
 	for i, d := range differences {
 		if i > 0 {
 			out = append(out, ',')
