@@ -67,6 +67,9 @@ func (l *load) run(ctx context.Context) (outcome, error) {
 	}
 	var running sync.WaitGroup
 	for _, w := range workers {
+		if l.most == 0 { // what is under way when the time is up may take long: it is given up
+			_ = w.conn.SetDeadline(until.Add(time.Second))
+		}
 		running.Go(func() { w.work(ctx, from, until) })
 	}
 	running.Wait()

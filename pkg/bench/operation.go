@@ -58,7 +58,7 @@ func (b *bench) operations(ctx context.Context) ([]operation, error) {
 		{name: "list-deep", goal: .75, method: "GET", path: usersPath + "?cursor=" + deep, status: 200},
 		{name: "create", goal: .85, method: "POST", path: usersPath, header: asJSON, body: newBody, status: 201, about: newUser},
 		{name: "update", goal: .85, method: "PUT", path: oneUser, header: asJSON, body: `{"limits":{"tokensPerMinute":` + freshMark + `}}`, status: 200},
-		{name: "delete", goal: .85, method: "DELETE", path: oneUser, status: 204, about: goingUser, most: 6000},
+		{name: "delete", goal: .85, method: "DELETE", path: oneUser, status: 204, about: goingUser, most: 24000},
 		{name: "event", goal: .85, method: "POST", path: eventsPath, body: newBody, status: 200, about: newUser,
 			header: map[string]string{"Content-Type": "application/json", "ce-specversion": "1.0", "ce-source": "/bench",
 				"ce-type": "ai.admin.user.create", "ce-id": "e-" + freshMark}},

@@ -139,24 +139,24 @@ func isLockKey(value string, all map[int]*string) bool {
 // pgbench runs a script on so many connections and returns its transactions per second.
 func (b *bench) pgbench(ctx context.Context, o operation, s script, connections int) (float64, error) {
 	connections = min(connections, maxClients)
-	const room = 10_000_000 // numbers per connection
+	const room = 10_000_000 // numbers per connection; they take turns, so that ids grow with time as the service's do
 	fresh := b.numbers.take(&b.numbers.fresh, firstFresh, room*int64(connections))
 	subject := fmt.Sprintf("random(%d, %d)", firstUser, firstUser+b.alike()-1)
 	howLong := []string{"-T", strconv.Itoa(max(1, int(b.options.Slot.Round(time.Second).Seconds())))}
 	switch o.about {
 	case newUser:
 		first := b.numbers.take(&b.numbers.created, firstCreated, room*int64(connections))
-		subject = fmt.Sprintf("%d + :client_id * %d + :i", first-1, room)
+		subject = fmt.Sprintf("%d + (:i - 1) * %d + :client_id", first, connections)
 	case goingUser:
 		each := o.most / int64(connections)
 		first, err := b.victims(ctx, each*int64(connections))
 		if err != nil {
 			return 0, err
 		}
-		subject = fmt.Sprintf("%d + :client_id * %d + :i", first-1, each)
+		subject = fmt.Sprintf("%d + (:i - 1) * %d + :client_id", first, connections)
 		howLong = []string{"-t", strconv.FormatInt(each, 10)}
 	}
-	text := fmt.Sprintf("\\set i :i + 1\n\\set n %s\n\\set m %d + :client_id * %d + :i\n\\set u :m\n%s", subject, fresh, room, s.text)
+	text := fmt.Sprintf("\\set i :i + 1\n\\set n %s\n\\set m %d + (:i - 1) * %d + :client_id\n\\set u :m\n%s", subject, fresh, connections, s.text)
 	file := filepath.Join(b.folder, o.name+".sql")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return 0, err

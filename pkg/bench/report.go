@@ -18,6 +18,7 @@ type report struct {
 	Go         string              `json:"go"`
 	Users      int                 `json:"users"`
 	Operations []figure            `json:"operations"`
+	Listings   []latency           `json:"listings"`
 	Others     []other             `json:"others"`
 	Notes      []string            `json:"notes,omitempty"`
 	Statements map[string][]string `json:"statements"`
@@ -48,7 +49,9 @@ func (r *report) add(name string, value float64, unit, goal string, met bool) {
 func (r *report) print(out io.Writer) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(out, "\n%d users, %d cores, %s\n\n", r.Users, r.CPUs, r.Go)
-	fmt.Fprintln(table, "operation\tconnections\treq/s\tp50 ms\tp99 ms\terrors\tCPU µs\tnoop/s\tsql/s\tlimit/s\tratio\tgoal\t")
+	if len(r.Operations) > 0 {
+		fmt.Fprintln(table, "operation\tconnections\treq/s\tp50 ms\tp99 ms\terrors\tCPU µs\tnoop/s\tsql/s\tlimit/s\tratio\tgoal\t")
+	}
 	for _, f := range r.Operations {
 		goal := "-" // one client has none
 		if f.Connections > 1 {
@@ -56,6 +59,14 @@ func (r *report) print(out io.Writer) {
 		}
 		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%.2f\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%s\t\n", f.Operation, f.Connections, f.PerSecond,
 			f.P50, f.P99, f.Errors, f.CPU, f.Noop, f.SQL, f.Limit, f.Ratio, goal)
+	}
+	_ = table.Flush()
+	fmt.Fprintln(out)
+	if len(r.Listings) > 0 {
+		fmt.Fprintln(table, "one client's listing\tp50 ms\tp99 ms\terrors\t")
+	}
+	for _, l := range r.Listings {
+		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%d\t\n", l.Listing, l.P50, l.P99, l.Errors)
 	}
 	_ = table.Flush()
 	fmt.Fprintln(out)
