@@ -23,7 +23,7 @@ func (s *Service) ApplyAll(ctx context.Context, commands []user.Command) ([]user
 		b       *batch
 	)
 	invalid := validate(commands)
-	err := s.store.Bulk(ctx, func(bulk *store.Bulk) (err error) {
+	err := s.store.Bulk(ctx, len(commands), func(bulk *store.Bulk) (err error) {
 		b = &batch{service: s, bulk: bulk, commands: commands, invalid: invalid}
 		results, err = b.run(ctx)
 		return err

@@ -19,6 +19,7 @@ type Service struct {
 	options Options
 	keys    atomic.Pointer[vault.KeyRing]
 	kept    atomic.Pointer[Retention]
+	changes gatherer
 }
 
 // Options of a Service.
@@ -52,6 +53,7 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 	service := &Service{store: s, options: options}
 	service.UseKeys(keys)
 	service.Keep(kept)
+	service.changes = gatherer{alone: service.applyAlone, together: service.ApplyAll}
 	return service
 }
 
@@ -61,8 +63,13 @@ func (s *Service) UseKeys(keys *vault.KeyRing) { s.keys.Store(keys) }
 // Keep makes another retention apply to claims taken from now on.
 func (s *Service) Keep(kept Retention) { s.kept.Store(&kept) }
 
-// Apply carries a command out, at most once if it brings a claim.
+// Apply carries a command out, at most once if it brings a claim. While others are being
+// carried out, it waits and goes with those that wait as well.
 func (s *Service) Apply(ctx context.Context, command user.Command) (user.Outcome, error) {
+	return s.changes.apply(ctx, command)
+}
+
+func (s *Service) applyAlone(ctx context.Context, command user.Command) (user.Outcome, error) {
 	outcome, err := s.apply(ctx, command)
 	if err == nil && outcome.Event != nil && !outcome.Replayed {
 		s.options.Changed()

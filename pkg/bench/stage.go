@@ -75,8 +75,12 @@ func (b *bench) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = admin.Close(ctx) }()
-	if _, err := admin.Exec(ctx, "CREATE DATABASE "+database); err != nil {
-		return err
+	// The yardstick's connections plan as the service's do: without that, its statements take twice the time.
+	for _, statement := range []string{"CREATE DATABASE " + database, "ALTER DATABASE " + database + " SET enable_seqscan = off",
+		"ALTER DATABASE " + database + " SET jit = off"} {
+		if _, err := admin.Exec(ctx, statement); err != nil {
+			return err
+		}
 	}
 	if err := store.Migrate(ctx, b.cluster.URL(database)); err != nil {
 		return err

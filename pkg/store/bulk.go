@@ -13,7 +13,7 @@ import (
 
 // Bulk is a transaction that carries out many changes with a few statements.
 //
-// Few bulks run at once, so that those waiting hold no connection. Each locks all rows it
+// Few large bulks run at once, so that those waiting hold no connection. Each locks all rows it
 // needs before it writes any, in the order of their ids. What it cannot foresee is another's
 // insert or claim that is not committed yet: if it meets one, or a deadlock is broken up, all
 // is rolled back and done again from what is true then, and with no other bulk beside it,
@@ -24,6 +24,13 @@ type Bulk struct {
 	alone bool
 }
 
+// SmallBulk is the most changes of a bulk that is over soon. It waits a second for a lock,
+// since its changes can be made apart instead.
+const (
+	SmallBulk     = 64
+	smallPatience = time.Second
+)
+
 const (
 	bulksAtOnce  = 2                     // of one process: each may hold a thousand of PostgreSQL's 6,400 locks
 	bulkLock     = 0x6169_6164_6d69_6e02 // shared by bulks, unless one has to be alone
@@ -33,39 +40,67 @@ const (
 
 var errBulkBusy = user.Errorf(user.Unavailable, "other batches are being carried out: try again shortly")
 
-// Bulk runs f in a transaction, again when it lost a race with another change. On an error
-// nothing is changed.
-func (s *Store) Bulk(ctx context.Context, f func(*Bulk) error) error {
-	patience := time.NewTimer(bulkPatience)
-	defer patience.Stop()
-	select {
-	case s.turn <- struct{}{}:
+// Bulk runs f, which carries out so many changes, in a transaction, and again when it lost
+// a race with another change. On an error nothing is changed, unless the connection broke
+// at the end. Small bulks have no turn to wait for: who makes them bounds them.
+func (s *Store) Bulk(ctx context.Context, changes int, f func(*Bulk) error) error {
+	if changes > SmallBulk {
+		if err := s.takeTurn(ctx); err != nil {
+			return err
+		}
 		defer func() { <-s.turn }()
-	case <-patience.C:
-		return errBulkBusy
-	case <-ctx.Done():
-		return translate(ctx.Err())
+	}
+	patience := bulkPatience
+	if changes <= SmallBulk {
+		patience = smallPatience
 	}
 	var err error
 	for attempt := range bulkAttempts {
-		if err = s.bulk(ctx, attempt > 0, f); !lostRace(err) {
+		if err = s.bulk(ctx, attempt > 0, patience, f); !lostRace(err) {
 			return translate(err)
 		}
 	}
 	return errBulkBusy.Because(Loggable(err))
 }
 
-func (s *Store) bulk(ctx context.Context, alone bool, f func(*Bulk) error) error {
+func (s *Store) takeTurn(ctx context.Context) error {
+	patience := time.NewTimer(bulkPatience)
+	defer patience.Stop()
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-patience.C:
+		return errBulkBusy
+	case <-ctx.Done():
+		return translate(ctx.Err())
+	}
+}
+
+// Undone says whether an error of [Store.Bulk] tells for certain that nothing was changed,
+// for a reason that may lie with one of the changes and not with the others.
+func Undone(err error) bool {
+	if errors.Is(err, errBulkBusy) || state(err) == lockTimeout {
+		return true
+	}
+	kind := user.KindOf(err)
+	return err != nil && kind != user.Unavailable && kind != user.Timeout && !errors.Is(err, context.Canceled)
+}
+
+const lockTimeout = "55P03"
+
+func (s *Store) bulk(ctx context.Context, alone bool, patience time.Duration, f func(*Bulk) error) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	begin := "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock_shared($2::bigint)"
-	if alone {
-		begin = "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2::bigint)"
+	// Planned for every call anew, the record's statement alone would take longer to plan than to run.
+	begin := "SELECT set_config('lock_timeout', $1, true), set_config('plan_cache_mode', 'force_generic_plan', true), pg_advisory_xact_lock"
+	if !alone {
+		begin += "_shared"
 	}
-	if _, err := tx.ExecContext(ctx, begin, prepared(number(int(bulkPatience.Milliseconds())), int64(bulkLock))...); err != nil {
+	begin += "($2::bigint)"
+	if _, err := tx.ExecContext(ctx, begin, prepared(number(int(patience.Milliseconds())), int64(bulkLock))...); err != nil {
 		return err
 	}
 	if err := f(&Bulk{s, tx, alone}); err != nil {

@@ -55,10 +55,14 @@ const selectHolders = `
 // Holders tells which of the keys are taken, and by whom.
 func (b *Bulk) Holders(ctx context.Context, keys Keys) ([4]map[string]uuid.UUID, error) {
 	var held [4]map[string]uuid.UUID
-	args := prepared()
+	args, asked := prepared(), 0
 	for i := range keys {
 		held[i] = map[string]uuid.UUID{}
+		asked += len(keys[i])
 		args = append(args, append([]string{}, keys[i]...)) // nil would be NULL
+	}
+	if asked == 0 {
+		return held, nil
 	}
 	rows, err := b.tx.QueryContext(ctx, selectHolders, args...)
 	if err != nil {
