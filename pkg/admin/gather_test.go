@@ -91,7 +91,9 @@ func TestWaitingCommandsGoTogether(t *testing.T) {
 		}
 		return results, nil
 	}}
-	letGo := crowd(t, g, func(context.Context, user.Command) (user.Outcome, error) { return user.Outcome{}, errors.New("by itself") })
+	letGo := crowd(t, g, func(context.Context, user.Command) (user.Outcome, error) {
+		return user.Outcome{}, errors.New("by itself")
+	})
 	for cause, err := range applied(t, g, letGo, store.SmallBulk) {
 		if want := map[bool]error{true: refused}[cause == "3"]; !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", cause, err, want)
