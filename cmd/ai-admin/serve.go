@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -40,25 +39,8 @@ Besides PORT, only what Knative sets is read from the environment: K_SINK (where
 events go), K_CE_OVERRIDES, K_SERVICE and K_REVISION.`
 }
 
-// The service itself needs a few MiB: collecting whenever they have doubled took a tenth of
-// its time. So garbage may grow to several times that, up to a limit that keeps 500 requests
-// at once for lists of 500 under 100 MiB. GOGC and GOMEMLIMIT, where they are set, say otherwise.
-const (
-	garbagePercent = 300
-	memoryLimit    = 60 << 20
-)
-
-func tuneCollector() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbagePercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
-}
-
 func (c serveCmd) Run(ctx context.Context, s streams) (err error) {
-	tuneCollector()
+	defer tuneCollector()()
 	stop, err := profiled(c.ProfileTo)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func Removed(before *User, command Command, at time.Time) Event {
 }
 
 // roomForUser is what most users need as JSON, with some room to spare: in bytes.
-const roomForUser = 1 << 10
+const roomForUser = 1 << 9
 
 func eventData(u *User, differences []FieldChange) jsontext.Value {
 	data := u.AppendJSON(append(make([]byte, 0, roomForUser), `{"user":`...))
