@@ -10,10 +10,10 @@ import (
 // mayImport says which of our packages each of ours imports, as docs/architecture.md has
 // it; secret may be imported by all.
 var mayImport = map[string][]string{
-	"user": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "config": {}, "server": {}, "apt": {},
+	"user": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "config": {}, "server": {}, "apt": {}, "gather": {},
 	"postgres":   {"apt"},
-	"store":      {"user"},
-	"admin":      {"user", "store", "vault"},
+	"store":      {"user", "gather"},
+	"admin":      {"user", "store", "vault", "gather"},
 	"cloudevent": {"user"},
 	"httpapi":    {"user", "auth"},
 	"eventapi":   {"user", "cloudevent"},

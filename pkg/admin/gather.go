@@ -2,11 +2,10 @@ package admin
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
+	"aiadmin/pkg/gather"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 )
@@ -15,16 +14,20 @@ import (
 // transaction for many takes a third of the database's time, and one wait for its disk. A
 // lone command waits for nothing.
 //
-// At most lanes commands or groups are under way. While one is free, a command is carried
-// out by itself, in its own context; otherwise it waits, and goes along with the others
-// that do. Each is judged on its own, as a batch's are. When one stands in the way of the
-// others, all that were with it are carried out by themselves.
+// Alone, a command runs in its own context. In a group, each is judged on its own, as a
+// batch's are; when one stands in the way of the others, all that were with it are carried
+// out by themselves. See package gather.
 type gatherer struct {
 	alone    func(context.Context, user.Command) (user.Outcome, error)
 	together func(context.Context, []user.Command) ([]user.Result, error)
-	mu       sync.Mutex
-	waiting  []*job
-	running  int // lanes
+	lanes    gather.Lanes[*job]
+}
+
+func (g *gatherer) begin(alone func(context.Context, user.Command) (user.Outcome, error),
+	together func(context.Context, []user.Command) ([]user.Result, error),
+) {
+	g.alone, g.together = alone, together
+	g.lanes.Count, g.lanes.Most, g.lanes.Group = lanes, store.SmallBulk, g.carryOut
 }
 
 // job is a command that waits; result is there once done is closed.
@@ -42,16 +45,11 @@ const (
 )
 
 func (g *gatherer) apply(ctx context.Context, command user.Command) (user.Outcome, error) {
-	g.mu.Lock()
-	if g.running < lanes {
-		g.running++
-		g.mu.Unlock()
-		defer g.release()
+	j := &job{ctx: ctx, command: command, done: make(chan struct{})}
+	if g.lanes.Enter(j) {
+		defer g.lanes.Leave()
 		return g.alone(ctx, command)
 	}
-	j := &job{ctx: ctx, command: command, done: make(chan struct{})}
-	g.waiting = append(g.waiting, j)
-	g.mu.Unlock()
 	select {
 	case <-j.done:
 		return j.result.Outcome, j.result.Err
@@ -60,34 +58,11 @@ func (g *gatherer) apply(ctx context.Context, command user.Command) (user.Outcom
 	}
 }
 
-// release gives a lane up to those who wait.
-func (g *gatherer) release() {
-	if jobs := g.next(); jobs != nil {
-		go g.lane(jobs)
+// carryOut carries out what waited.
+func (g *gatherer) carryOut(jobs []*job) {
+	if !g.group(jobs) {
+		g.apart(jobs)
 	}
-}
-
-// lane carries out what waits until nothing does.
-func (g *gatherer) lane(jobs []*job) {
-	for ; jobs != nil; jobs = g.next() {
-		if !g.group(jobs) {
-			g.apart(jobs)
-		}
-	}
-}
-
-// next takes those that have waited longest, or ends the lane.
-func (g *gatherer) next() []*job {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.waiting) == 0 {
-		g.running--
-		return nil
-	}
-	n := min(len(g.waiting), store.SmallBulk)
-	jobs := g.waiting[:n:n]
-	g.waiting = g.waiting[n:]
-	return jobs
 }
 
 // group carries out those that are still wanted in one transaction. It returns false when
@@ -106,7 +81,7 @@ func (g *gatherer) group(jobs []*job) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), groupTime)
 	defer cancel()
 	var results []user.Result
-	err := guarded(func() (err error) {
+	err := gather.Guarded(func() (err error) {
 		results, err = g.together(ctx, commands)
 		return err
 	})
@@ -130,21 +105,11 @@ func (g *gatherer) apart(jobs []*job) {
 	for _, j := range jobs {
 		running.Go(func() {
 			defer close(j.done)
-			j.result.Err = guarded(func() (err error) {
+			j.result.Err = gather.Guarded(func() (err error) {
 				j.result.Outcome, err = g.alone(j.ctx, j.command)
 				return err
 			})
 		})
 	}
 	running.Wait()
-}
-
-// guarded makes an error of a panic, which outside of a request's goroutine would end the process.
-func guarded(f func() error) (err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
-		}
-	}()
-	return f()
 }

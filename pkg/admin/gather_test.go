@@ -18,14 +18,14 @@ import (
 func crowd(t *testing.T, g *gatherer, alone func(context.Context, user.Command) (user.Outcome, error)) (letGo func()) {
 	t.Helper()
 	release, held := make(chan struct{}), make(chan struct{})
-	g.alone = func(ctx context.Context, c user.Command) (user.Outcome, error) {
+	g.begin(func(ctx context.Context, c user.Command) (user.Outcome, error) {
 		if c.Cause != "lane" {
 			return alone(ctx, c)
 		}
 		held <- struct{}{}
 		<-release
 		return user.Outcome{}, nil
-	}
+	}, g.together)
 	var running sync.WaitGroup
 	for range lanes {
 		running.Go(func() { _, _ = g.apply(t.Context(), user.Command{Cause: "lane"}) })
@@ -36,13 +36,7 @@ func crowd(t *testing.T, g *gatherer, alone func(context.Context, user.Command) 
 
 // wait returns when so many commands wait.
 func (g *gatherer) wait(n int) {
-	for {
-		g.mu.Lock()
-		waiting := len(g.waiting)
-		g.mu.Unlock()
-		if waiting == n {
-			return
-		}
+	for g.lanes.Waiting() != n {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -53,7 +53,7 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 	service := &Service{store: s, options: options}
 	service.UseKeys(keys)
 	service.Keep(kept)
-	service.changes = gatherer{alone: service.applyAlone, together: service.ApplyAll}
+	service.changes.begin(service.applyAlone, service.ApplyAll)
 	return service
 }
 

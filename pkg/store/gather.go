@@ -2,11 +2,11 @@ package store
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/gather"
 	"aiadmin/pkg/user"
 )
 
@@ -15,14 +15,16 @@ import (
 // database, which costs more than finding a user there, serves many. It is no cache: a
 // statement begins after everything that it answers was asked.
 //
-// At most lanes statements are under way. While one is free, a read runs by itself, in its
-// own context; otherwise it waits, and goes along with the others that do: that statement
-// goes on when one of them gives up.
+// Alone, a read runs in its own context; a statement for several goes on when one of them
+// gives up. See package gather.
 type gatherer struct {
-	on      querier
-	mu      sync.Mutex
-	waiting []*lookup
-	running int // lanes
+	on    querier
+	lanes gather.Lanes[*lookup]
+}
+
+func (g *gatherer) begin(on querier) {
+	g.on = on
+	g.lanes.Count, g.lanes.Most, g.lanes.Group = lanes, lookupsAtOnce, g.together
 }
 
 type lookup struct {
@@ -42,18 +44,12 @@ const (
 // get returns a user, nil when there is none. Others may be given the same one: it must
 // not be changed.
 func (g *gatherer) get(ctx context.Context, id uuid.UUID) (*user.User, error) {
-	l := &lookup{id: id}
-	g.mu.Lock()
-	if g.running < lanes {
-		g.running++
-		g.mu.Unlock()
+	l := &lookup{id: id, done: make(chan struct{})}
+	if g.lanes.Enter(l) {
+		defer g.lanes.Leave()
 		err := g.read(ctx, []*lookup{l})
-		g.release()
 		return l.found, err
 	}
-	l.done = make(chan struct{})
-	g.waiting = append(g.waiting, l)
-	g.mu.Unlock()
 	select {
 	case <-l.done:
 		return l.found, l.err
@@ -62,38 +58,15 @@ func (g *gatherer) get(ctx context.Context, id uuid.UUID) (*user.User, error) {
 	}
 }
 
-// release gives a lane up to those who wait.
-func (g *gatherer) release() {
-	if lookups := g.next(); lookups != nil {
-		go g.lane(lookups)
+// together reads for those who waited.
+func (g *gatherer) together(lookups []*lookup) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+	defer cancel()
+	err := gather.Guarded(func() error { return g.read(ctx, lookups) })
+	for _, l := range lookups {
+		l.err = err
+		close(l.done)
 	}
-}
-
-// lane reads for those who wait until nobody does.
-func (g *gatherer) lane(lookups []*lookup) {
-	for ; lookups != nil; lookups = g.next() {
-		ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
-		err := g.read(ctx, lookups)
-		cancel()
-		for _, l := range lookups {
-			l.err = err
-			close(l.done)
-		}
-	}
-}
-
-// next takes the longest waiting, or ends the lane.
-func (g *gatherer) next() []*lookup {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.waiting) == 0 {
-		g.running--
-		return nil
-	}
-	n := min(len(g.waiting), lookupsAtOnce)
-	lookups := g.waiting[:n:n]
-	g.waiting = g.waiting[n:]
-	return lookups
 }
 
 func (g *gatherer) read(ctx context.Context, lookups []*lookup) error {

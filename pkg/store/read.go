@@ -20,7 +20,7 @@ func (s *Store) Get(ctx context.Context, ref user.Ref) (*user.User, error) {
 	if ref.ID == uuid.Nil {
 		return s.get(ctx, s.pool, ref, "")
 	}
-	found, err := s.gather.get(ctx, ref.ID)
+	found, err := s.single.get(ctx, ref.ID)
 	if err == nil && found == nil {
 		err = errNotFound
 	}

@@ -20,7 +20,7 @@ type Store struct {
 	pool   pool                           // the same connections
 	config atomic.Pointer[pgx.ConnConfig] // what new connections use
 	totals *totals
-	gather gatherer
+	single gatherer
 	turn   chan struct{} // taken by each bulk
 }
 
@@ -47,7 +47,7 @@ func Open(options Options) (*Store, error) {
 	db.SetMaxIdleConns(options.MaxConnections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	s.db, s.pool = bun.NewDB(db, pgdialect.New()), pool{db}
-	s.gather.on = s.pool
+	s.single.begin(s.pool)
 	return s, nil
 }
 

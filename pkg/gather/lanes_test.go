@@ -1,0 +1,94 @@
+package gather
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+type job struct {
+	done    chan struct{}
+	answers atomic.Int64
+}
+
+// TestEveryJobIsCarriedOutOnce races jobs for two lanes, and looks at how many are under way.
+func TestEveryJobIsCarriedOutOnce(t *testing.T) {
+	t.Parallel()
+	const count, most, jobs = 2, 5, 2000
+	var underWay, shared atomic.Int64
+	carry := func(given ...*job) {
+		if n := underWay.Add(1); n > count {
+			t.Errorf("%d lanes are taken", n)
+		}
+		for _, j := range given {
+			j.answers.Add(1)
+		}
+		underWay.Add(-1)
+	}
+	l := &Lanes[*job]{Count: count, Most: most, Group: func(given []*job) {
+		if len(given) == 0 || len(given) > most {
+			t.Errorf("a group of %d", len(given))
+		}
+		shared.Add(int64(len(given)))
+		carry(given...)
+		for _, j := range given {
+			close(j.done)
+		}
+	}}
+	for range count {
+		l.Enter(nil)
+	}
+	var running sync.WaitGroup
+	for range jobs {
+		running.Go(func() {
+			j := &job{done: make(chan struct{})}
+			if l.Enter(j) {
+				carry(j)
+				l.Leave()
+			} else {
+				<-j.done
+			}
+			if n := j.answers.Load(); n != 1 {
+				t.Errorf("a job was carried out %d times", n)
+			}
+		})
+	}
+	for l.Waiting() < jobs/10 { // these go together for certain, the others race them
+		runtime.Gosched()
+	}
+	for range count {
+		l.Leave()
+	}
+	running.Wait()
+	if shared.Load() < jobs/10 || l.Waiting() != 0 {
+		t.Errorf("%d went together, %d wait", shared.Load(), l.Waiting())
+	}
+	for range count { // all lanes become free: a lane is freed after its last answer
+		for l.free() == 0 {
+			runtime.Gosched()
+		}
+		if !l.Enter(nil) {
+			t.Error("a free lane is not to be had")
+		}
+	}
+}
+
+func (l *Lanes[J]) free() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Count - l.taken
+}
+
+func TestGuardedMakesAnErrorOfAPanic(t *testing.T) {
+	t.Parallel()
+	plain := errors.New("plain")
+	if err := Guarded(func() error { return plain }); !errors.Is(err, plain) {
+		t.Error(err)
+	}
+	if err := Guarded(func() error { panic("planted") }); err == nil || !strings.Contains(err.Error(), "planted") {
+		t.Error(err)
+	}
+}
