@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"math/bits"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"aiadmin/pkg/gather"
 	"aiadmin/pkg/user"
@@ -38,7 +40,6 @@ const (
 	lanes         = 2 // more of them share less: with four, 16 clients got two thirds of it
 	lookupsAtOnce = 64
 	lookupTime    = 30 * time.Second // for a statement that is to take a millisecond
-	selectByIDs   = "SELECT " + userColumns + " FROM users WHERE id = ANY ($1::uuid[])"
 )
 
 // get returns a user, nil when there is none. Others may be given the same one: it must
@@ -70,11 +71,12 @@ func (g *gatherer) together(lookups []*lookup) {
 }
 
 func (g *gatherer) read(ctx context.Context, lookups []*lookup) error {
-	ids := make([]byte, 0, 38*len(lookups))
-	for i, l := range lookups {
-		ids = append(append(ids, "{,"[min(i, 1)]), l.id.String()...)
+	query, places := selectByIDs(len(lookups))
+	args := append(make([]any, 0, places+1), pgx.QueryExecModeCacheStatement)
+	for i := range places {
+		args = append(args, [16]byte(lookups[min(i, len(lookups)-1)].id))
 	}
-	return each(ctx, g.on, selectByIDs, prepared(string(append(ids, '}'))), func(values [][]byte) error {
+	return each(ctx, g.on, query, args, func(values [][]byte) error {
 		found, err := decodeUser(values)
 		if err != nil {
 			return err
@@ -87,3 +89,22 @@ func (g *gatherer) read(ctx context.Context, lookups []*lookup) error {
 		return nil
 	})
 }
+
+// selectByIDs is the statement for so many ids, and the places for ids that it has: the next
+// power of two. PostgreSQL plans each once per connection, since it sees how many ids there
+// are; "= ANY ($1)", of which it does not know that, it would plan anew for every call.
+func selectByIDs(n int) (query string, places int) {
+	power := bits.Len(uint(n - 1)) //nolint:gosec // there is at least one
+	return idStatements[power], 1 << power
+}
+
+var idStatements = func() (statements [8]string) {
+	list := "$1"
+	for power := range statements {
+		statements[power] = "SELECT " + userColumns + " FROM users WHERE id IN (" + list + ")"
+		for i := 1<<power + 1; i <= 2<<power; i++ {
+			list += ", $" + number(i)
+		}
+	}
+	return statements
+}()

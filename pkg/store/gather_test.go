@@ -98,3 +98,37 @@ func TestReadEndsWithItsContext(t *testing.T) {
 		t.Errorf("a read after that: %v", err)
 	}
 }
+
+// TestReadsArePlannedOnce holds that PostgreSQL keeps the plans of reads of one user and of several.
+func TestReadsArePlannedOnce(t *testing.T) {
+	t.Parallel()
+	s := openOne(t, pgtest.Database(t))
+	for round := range 100 {
+		var all sync.WaitGroup
+		for range round % 12 {
+			all.Go(func() {
+				if _, err := s.Get(t.Context(), user.Ref{ID: user.NewID()}); user.KindOf(err) != user.NotFound {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	rows, err := s.DB().QueryContext(t.Context(), "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%id IN%'")
+	must(t, err)
+	defer func() { _ = rows.Close() }()
+	read := 0
+	for rows.Next() {
+		var statement string
+		var generic, custom int
+		must(t, rows.Scan(&statement, &generic, &custom))
+		read += generic + custom
+		if custom > 5 { // PostgreSQL tries that many before it compares
+			t.Errorf("planned %d times, and %d times not: %s", custom, generic, statement)
+		}
+	}
+	must(t, rows.Err())
+	if read < 100 {
+		t.Errorf("%d reads are known to PostgreSQL", read)
+	}
+}
