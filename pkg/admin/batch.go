@@ -23,8 +23,9 @@ func (s *Service) ApplyAll(ctx context.Context, commands []user.Command) ([]user
 		b       *batch
 	)
 	invalid := validate(commands)
-	err := s.store.Bulk(ctx, len(commands), func(bulk *store.Bulk) (err error) {
-		b = &batch{service: s, bulk: bulk, commands: commands, invalid: invalid}
+	err := s.store.Bulk(ctx, len(commands), wantedFor(commands, invalid), func(bulk *store.Bulk, known store.Known) (err error) {
+		b = &batch{service: s, bulk: bulk, commands: commands, invalid: invalid, claims: known.Claims,
+			answers: map[[32]byte]*store.Replay{}, world: newWorld(known)}
 		results, err = b.run(ctx)
 		return err
 	})
@@ -60,9 +61,6 @@ type batch struct {
 }
 
 func (b *batch) run(ctx context.Context) ([]user.Result, error) {
-	if err := b.load(ctx); err != nil {
-		return nil, err
-	}
 	results := make([]user.Result, len(b.commands))
 	for i := range b.commands {
 		outcome, change, err := b.judge(i)
@@ -76,31 +74,7 @@ func (b *batch) run(ctx context.Context) ([]user.Result, error) {
 		}
 		results[i] = user.Result{Outcome: outcome, Err: err}
 	}
-	if err := b.flush(ctx); err != nil {
-		return nil, err
-	}
-	return results, b.bulk.Record(ctx, b.records)
-}
-
-// load reads and locks all that the commands are about.
-func (b *batch) load(ctx context.Context) error {
-	var (
-		claims = make([]*user.Claim, len(b.commands))
-		wanted wanted
-		err    error
-	)
-	for i, command := range b.commands {
-		claims[i] = command.Claim
-		if b.invalid[i] == nil { // a value that breaks a rule may not even be fit for a query
-			wanted.add(command)
-		}
-	}
-	b.answers = map[[32]byte]*store.Replay{}
-	if b.claims, err = b.bulk.Claim(ctx, claims); err != nil {
-		return err
-	}
-	b.world, err = wanted.load(ctx, b.bulk)
-	return err
+	return results, b.bulk.Finish(ctx, b.pending.group(), b.records)
 }
 
 // judge decides about a command, given what those before it made. Its change, when there

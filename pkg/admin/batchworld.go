@@ -1,9 +1,7 @@
 package admin
 
 import (
-	"context"
 	"maps"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -14,16 +12,31 @@ import (
 // world is what is true for the next command of a batch.
 type world struct {
 	users map[uuid.UUID]*user.User        // those that commands are about; nil once deleted
-	held  [4]map[string]uuid.UUID         // who has which unique key, by the index of store.Keys
+	held  store.Held                      // who has which unique key
 	seals map[uuid.UUID]map[string]string // sealed values by user and provider
 }
 
+func newWorld(known store.Known) world {
+	w := world{users: make(map[uuid.UUID]*user.User, len(known.Users)), held: known.Held, seals: known.Seals}
+	for _, u := range known.Users {
+		w.users[u.ID] = u
+		w.hold(u)
+	}
+	return w
+}
+
 // wanted collects what a batch has to know.
-type wanted struct {
-	ids   []uuid.UUID
-	tags  []string
-	keys  store.Keys
-	seals bool // some command writes a secret, which may be the one already stored
+type wanted store.Wanted
+
+func wantedFor(commands []user.Command, invalid []error) store.Wanted {
+	w := wanted{Claims: make([]*user.Claim, len(commands))}
+	for i, command := range commands {
+		w.Claims[i] = command.Claim
+		if invalid[i] == nil { // a value that breaks a rule may not even be fit for a query
+			w.add(command)
+		}
+	}
+	return store.Wanted(w)
 }
 
 func (w *wanted) add(command user.Command) {
@@ -31,17 +44,17 @@ func (w *wanted) add(command user.Command) {
 	case user.Create:
 		w.patch(asked.Patch)
 		if asked.ID.Set {
-			w.keys[store.KeyID] = append(w.keys[store.KeyID], asked.ID.Value.String())
+			w.Keys[store.KeyID] = append(w.Keys[store.KeyID], asked.ID.Value.String())
 		}
 		return
 	case user.Update:
 		w.patch(asked.Patch)
-		w.seals = w.seals || len(asked.Credentials.Set) > 0
+		w.Seals = w.Seals || len(asked.Credentials.Set) > 0
 	}
 	if command.User.ID != uuid.Nil {
-		w.ids = append(w.ids, command.User.ID)
+		w.IDs = append(w.IDs, command.User.ID)
 	} else {
-		w.tags = append(w.tags, command.User.Tag)
+		w.Tags = append(w.Tags, command.User.Tag)
 	}
 }
 
@@ -51,30 +64,9 @@ func (w *wanted) patch(p user.Patch) {
 	would[store.KeyTag].Set = p.Tag.Set
 	for index, key := range would {
 		if key.Set {
-			w.keys[index] = append(w.keys[index], key.Value)
+			w.Keys[index] = append(w.Keys[index], key.Value)
 		}
 	}
-}
-
-func (w *wanted) load(ctx context.Context, bulk *store.Bulk) (world, error) {
-	locked, err := bulk.Lock(ctx, w.ids, w.tags)
-	if err != nil {
-		return world{}, err
-	}
-	known := world{users: make(map[uuid.UUID]*user.User, len(locked))}
-	if known.held, err = bulk.Holders(ctx, w.keys); err != nil {
-		return world{}, err
-	}
-	for _, u := range locked {
-		known.users[u.ID] = u
-		known.hold(u)
-	}
-	if w.seals {
-		known.seals, err = bulk.Seals(ctx, slices.Collect(maps.Keys(known.users)))
-	} else {
-		known.seals = map[uuid.UUID]map[string]string{}
-	}
-	return known, err
 }
 
 // find returns the user that a command names, nil when there is none.

@@ -11,8 +11,8 @@ import (
 )
 
 // gatherer carries out together the commands that come while others are under way: one
-// transaction for many takes a third of the database's time, and one wait for its disk. A
-// lone command waits for nothing.
+// transaction for many takes a third of the database's time, and one wait for its disk. Few
+// commands at a time wait for nothing.
 //
 // Alone, a command runs in its own context. In a group, each is judged on its own, as a
 // batch's are; when one stands in the way of the others, all that were with it are carried
@@ -40,7 +40,7 @@ type job struct {
 
 const (
 	lanes     = 4
-	fewest    = 4                // of a group: its transaction has six round trips, and a command's one or two
+	fewest    = 4                // of a group: fewer are faster side by side
 	groupTime = 30 * time.Second // for what is to take milliseconds
 )
 

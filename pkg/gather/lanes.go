@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // Lanes bounds what is under way at once. Its methods may be called concurrently, its
@@ -13,33 +14,37 @@ type Lanes[J any] struct {
 	Most  int            // jobs of one group
 	Group func(jobs []J) // carries out those that waited
 
-	mu      sync.Mutex
-	taken   int
-	waiting []J
+	mu            sync.Mutex
+	alone, groups int // lanes taken
+	waiting       []J
+	timed         bool // overdue is about to look
 }
+
+// patience is how long jobs wait for a group that is under way before they take a lane of
+// their own beside it. It is long for a healthy database, and short for a client.
+const patience = 10 * time.Millisecond
 
 // Enter takes a lane for a job, for its caller to carry out and then [Lanes.Leave]; or has
 // it wait, and returns false: then Group will be given it.
 func (l *Lanes[J]) Enter(job J) (entered bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.taken < l.Count {
-		l.taken++
+	if l.groups == 0 && l.alone < l.Count {
+		l.alone++
 		return true
 	}
 	l.waiting = append(l.waiting, job)
+	l.open(len(l.waiting) >= l.full())
+	l.watch()
 	return false
 }
 
-// Leave gives a lane up to those who wait. It returns at once.
+// Leave gives a lane up. It returns at once.
 func (l *Lanes[J]) Leave() {
-	if jobs := l.next(); jobs != nil {
-		go func() {
-			for ; jobs != nil; jobs = l.next() {
-				l.Group(jobs)
-			}
-		}()
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.alone--
+	l.open(false)
 }
 
 // Waiting is how many jobs wait at present.
@@ -49,18 +54,59 @@ func (l *Lanes[J]) Waiting() int {
 	return len(l.waiting)
 }
 
-// next takes those that have waited longest, or frees the lane.
-func (l *Lanes[J]) next() []J {
+// full is how many jobs go without waiting for a group that is under way: there is little
+// left that they could share.
+func (l *Lanes[J]) full() int { return max(1, l.Most/2) }
+
+// open has those that wait go, if there is a lane for them: while another group is under
+// way, only if they must.
+func (l *Lanes[J]) open(must bool) {
+	if len(l.waiting) > 0 && l.alone+l.groups < l.Count && (must || l.groups == 0) {
+		l.groups++
+		go l.lane(l.next())
+	}
+}
+
+func (l *Lanes[J]) lane(jobs []J) {
+	for jobs != nil {
+		l.Group(jobs)
+		jobs = l.ended()
+	}
+}
+
+// ended takes the next group along, or frees the lane.
+func (l *Lanes[J]) ended() []J {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waiting) == 0 {
-		l.taken--
-		return nil
+	if n := len(l.waiting); n > 0 && (l.groups == 1 || n >= l.full()) {
+		return l.next()
 	}
+	l.groups--
+	return nil
+}
+
+// next takes those that have waited longest.
+func (l *Lanes[J]) next() []J {
 	n := min(len(l.waiting), l.Most)
 	jobs := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
 	return jobs
+}
+
+func (l *Lanes[J]) watch() {
+	if !l.timed && len(l.waiting) > 0 {
+		l.timed = true
+		time.AfterFunc(patience, l.overdue)
+	}
+}
+
+// overdue opens a lane for those that still wait, and looks again later if there is none.
+func (l *Lanes[J]) overdue() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timed = false
+	l.open(true)
+	l.watch()
 }
 
 // Guarded runs f, and makes an error of its panic with the stack in it.

@@ -79,7 +79,56 @@ func TestEveryJobIsCarriedOutOnce(t *testing.T) {
 func (l *Lanes[J]) free() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.Count - l.taken
+	return l.Count - l.alone - l.groups
+}
+
+// TestJobsWaitForTheGroupUnderWay holds that those that come while a group is carried out
+// go together after it, although lanes are free, unless they are many.
+func TestJobsWaitForTheGroupUnderWay(t *testing.T) {
+	t.Parallel()
+	began, goOn := make(chan int), make(chan struct{})
+	l := &Lanes[*job]{Count: 3, Most: 8, Group: func(given []*job) {
+		began <- len(given)
+		<-goOn
+	}}
+	for range 3 {
+		if !l.Enter(nil) {
+			t.Fatal("a free lane is not to be had")
+		}
+	}
+	wait := func(n int) {
+		for range n {
+			if l.Enter(new(job)) {
+				t.Error("a job went beside a group that it could go with")
+			}
+		}
+	}
+	wait(2)
+	for range 3 {
+		l.Leave()
+	}
+	if n := <-began; n != 2 {
+		t.Errorf("%d went together, want the 2 that waited", n)
+	}
+	wait(l.full())
+	if n := <-began; n != l.full() {
+		t.Errorf("%d went beside the group, want the %d that are enough", n, l.full())
+	}
+	wait(1)
+	if n := <-began; n != 1 { // the others are stuck: it is out of patience
+		t.Errorf("%d went when patience was over, want 1", n)
+	}
+	wait(1)
+	goOn <- struct{}{}
+	if n := <-began; n != 1 { // there was no fourth lane
+		t.Errorf("%d went with the first lane that ended, want 1", n)
+	}
+	for range 3 {
+		goOn <- struct{}{}
+	}
+	for l.free() < 3 {
+		runtime.Gosched()
+	}
 }
 
 func TestGuardedMakesAnErrorOfAPanic(t *testing.T) {

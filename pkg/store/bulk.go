@@ -2,16 +2,17 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"aiadmin/pkg/user"
 )
 
-// Bulk is a transaction that carries out many changes with a few statements.
+// Bulk is a transaction that carries out many changes with a few statements, and two round
+// trips: one to learn and to lock what it is about, one to write what came of it. Creations
+// alone are first tried with the second of them only, as if nothing stood in their way.
 //
 // Few large bulks run at once, so that those waiting hold no connection. Each locks all rows it
 // needs before it writes any, in the order of their ids. What it cannot foresee is another's
@@ -19,9 +20,26 @@ import (
 // is rolled back and done again from what is true then, and with no other bulk beside it,
 // in this process or another.
 type Bulk struct {
-	store *Store
-	tx    *transaction
-	alone bool
+	conn   *pgx.Conn
+	manner manner
+	next   round
+}
+
+// manner is how an attempt goes about it.
+type manner int
+
+const (
+	optimistic manner = iota // it asks for nothing beforehand: what is taken makes it fail
+	shared
+	alone
+)
+
+// firstManner is that of a bulk's first attempt; each further one takes the next.
+func firstManner(wanted Wanted) manner {
+	if len(wanted.IDs)+len(wanted.Tags) > 0 {
+		return shared
+	}
+	return optimistic
 }
 
 // SmallBulk is the most changes of a bulk that is over soon. It waits a second for a lock,
@@ -36,14 +54,16 @@ const (
 	bulkLock     = 0x6169_6164_6d69_6e02 // shared by bulks, unless one has to be alone
 	bulkPatience = 30 * time.Second      // how long one waits for its turn, and then for a lock
 	bulkAttempts = 5
+	rollbackTime = 5 * time.Second
 )
 
 var errBulkBusy = user.Errorf(user.Unavailable, "other batches are being carried out: try again shortly")
 
-// Bulk runs f, which carries out so many changes, in a transaction, and again when it lost
-// a race with another change. On an error nothing is changed, unless the connection broke
-// at the end. Small bulks have no turn to wait for: who makes them bounds them.
-func (s *Store) Bulk(ctx context.Context, changes int, f func(*Bulk) error) error {
+// Bulk runs f, which carries out so many changes and ends with [Bulk.Finish], in a
+// transaction, and again when it lost a race with another change. On an error nothing is
+// changed, unless the connection broke at the end. Small bulks have no turn to wait for: who
+// makes them bounds them.
+func (s *Store) Bulk(ctx context.Context, changes int, wanted Wanted, f func(*Bulk, Known) error) error {
 	if changes > SmallBulk {
 		if err := s.takeTurn(ctx); err != nil {
 			return err
@@ -55,10 +75,12 @@ func (s *Store) Bulk(ctx context.Context, changes int, f func(*Bulk) error) erro
 		patience = smallPatience
 	}
 	var err error
-	for attempt := range bulkAttempts {
-		if err = s.bulk(ctx, attempt > 0, patience, f); !lostRace(err) {
+	how := firstManner(wanted)
+	for range bulkAttempts {
+		if err = s.bulk(ctx, how, patience, wanted, f); !lostRace(err) {
 			return translate(err)
 		}
+		how = min(how+1, alone)
 	}
 	return errBulkBusy.Because(Loggable(err))
 }
@@ -88,25 +110,31 @@ func Undone(err error) bool {
 
 const lockTimeout = "55P03"
 
-func (s *Store) bulk(ctx context.Context, alone bool, patience time.Duration, f func(*Bulk) error) error {
-	tx, err := s.begin(ctx)
-	if err != nil {
+func (s *Store) bulk(ctx context.Context, how manner, patience time.Duration, wanted Wanted, f func(*Bulk, Known) error) error {
+	return s.pool.direct(ctx, func(conn *pgx.Conn) error {
+		b := &Bulk{conn: conn, manner: how}
+		defer b.rollback()
+		known, err := b.begin(ctx, patience, wanted)
+		if err == nil {
+			err = f(b, known)
+		}
+		if how == optimistic && state(err) == divisionByZero {
+			err = errInterfered
+		}
 		return err
+	})
+}
+
+// rollback undoes what is not committed. A connection that cannot even do that is of no more use.
+func (b *Bulk) rollback() {
+	if b.conn.PgConn().TxStatus() == 'I' {
+		return
 	}
-	defer func() { _ = tx.Rollback() }()
-	// Planned for every call anew, the record's statement alone would take longer to plan than to run.
-	begin := "SELECT set_config('lock_timeout', $1, true), set_config('plan_cache_mode', 'force_generic_plan', true), pg_advisory_xact_lock"
-	if !alone {
-		begin += "_shared"
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTime)
+	defer cancel()
+	if _, err := b.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		_ = b.conn.Close(ctx)
 	}
-	begin += "($2::bigint)"
-	if _, err := tx.ExecContext(ctx, begin, prepared(number(int(patience.Milliseconds())), int64(bulkLock))...); err != nil {
-		return err
-	}
-	if err := f(&Bulk{s, tx, alone}); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 // errInterfered ends an attempt that met a delivery which may be another bulk's.
@@ -119,86 +147,9 @@ func lostRace(err error) bool {
 	return errors.Is(err, errInterfered) || code == uniqueViolation || code == deadlock || code == serialization
 }
 
-// ClaimState is what is known of a claim once a bulk has asked for it.
-type ClaimState struct {
-	Busy   bool    // another delivery, which is no bulk's, is being carried out at this moment
-	Replay *Replay // the recorded answer; nil when the claim is free
+// run sends what the next round trip has so far.
+func (b *Bulk) run(ctx context.Context) error {
+	r := b.next
+	b.next = round{}
+	return r.run(ctx, b.conn)
 }
-
-// Claim reserves claims for the rest of the transaction. A nil entry stands for none.
-func (b *Bulk) Claim(ctx context.Context, claims []*user.Claim) ([]ClaimState, error) {
-	result := make([]ClaimState, len(claims))
-	keys, locks := make([][]byte, 0, len(claims)), make([]int64, len(claims))
-	places := map[string][]int{}
-	for i, claim := range claims {
-		if claim == nil {
-			continue
-		}
-		key := claim.Key()
-		keys, locks[i] = append(keys, key[:]), claimLock(key)
-		places[string(key[:])] = append(places[string(key[:])], i)
-	}
-	if len(keys) == 0 {
-		return result, nil
-	}
-	got, err := queryValues[bool](ctx, b.tx,
-		"SELECT pg_try_advisory_xact_lock(lock) FROM unnest($1::bigint[]) WITH ORDINALITY AS l(lock, n) ORDER BY n", prepared(locks))
-	if err != nil {
-		return nil, err
-	}
-	for i := range got {
-		if result[i].Busy = claims[i] != nil && !got[i]; result[i].Busy && !b.alone {
-			return nil, errInterfered
-		}
-	}
-	// Only a later statement sees what those committed that held the locks before.
-	replays, err := replays(ctx, b.tx, "= ANY ($1)", keys)
-	for key, replay := range replays {
-		for _, i := range places[key] {
-			result[i].Replay = replay
-		}
-	}
-	return result, err
-}
-
-func claimLock(key [32]byte) int64 {
-	return int64(binary.BigEndian.Uint64(key[:8])) //nolint:gosec // any 64 bits do
-}
-
-// Lock returns the users that ids and tags name, and keeps others from changing them
-// until the end of the transaction.
-func (b *Bulk) Lock(ctx context.Context, ids []uuid.UUID, tags []string) ([]*user.User, error) {
-	if len(ids)+len(tags) == 0 {
-		return nil, nil
-	}
-	return queryUsers(ctx, b.tx, "SELECT "+userColumns+
-		" FROM users WHERE id = ANY ($1::uuid[]) OR tag = ANY ($2::text[]) ORDER BY id FOR UPDATE", prepared(ids, tags))
-}
-
-// Seals returns the sealed values of users, by user and provider.
-func (b *Bulk) Seals(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]map[string]string, error) {
-	found := map[uuid.UUID]map[string]string{}
-	if len(ids) == 0 {
-		return found, nil
-	}
-	rows, err := b.tx.QueryContext(ctx, "SELECT user_id, provider, sealed FROM credentials WHERE user_id = ANY ($1::uuid[])", prepared(ids)...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id uuid.UUID
-		var provider, sealed string
-		if err := rows.Scan(&id, &provider, &sealed); err != nil {
-			return nil, err
-		}
-		if found[id] == nil {
-			found[id] = map[string]string{}
-		}
-		found[id][provider] = sealed
-	}
-	return found, rows.Err()
-}
-
-// errCounted guards a statement whose effect must be known exactly.
-var errCounted = errors.New("a bulk statement changed another number of rows than it was given")

@@ -1,9 +1,8 @@
 package store
 
 import (
-	"context"
-
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"aiadmin/pkg/user"
 )
@@ -52,31 +51,30 @@ const selectHolders = `
 	UNION ALL SELECT 2, email_key, id FROM users WHERE email_key = ANY ($3::text[]) AND email_key IS NOT NULL
 	UNION ALL SELECT 3, external_id, id FROM users WHERE external_id = ANY ($4::text[]) AND external_id IS NOT NULL`
 
-// Holders tells which of the keys are taken, and by whom.
-func (b *Bulk) Holders(ctx context.Context, keys Keys) ([4]map[string]uuid.UUID, error) {
-	var held [4]map[string]uuid.UUID
-	args, asked := prepared(), 0
-	for i := range keys {
-		held[i] = map[string]uuid.UUID{}
-		asked += len(keys[i])
-		args = append(args, append([]string{}, keys[i]...)) // nil would be NULL
+// Held is who has which key, by the indexes of [Keys].
+type Held [4]map[string]uuid.UUID
+
+func noneHeld() (none Held) {
+	for i := range none {
+		none[i] = map[string]uuid.UUID{}
+	}
+	return none
+}
+
+// holders asks which of the keys are taken, and by whom.
+func (r *round) holders(keys Keys, held Held) {
+	var args []any
+	asked := 0
+	for _, these := range keys {
+		asked += len(these)
+		args = append(args, append([]string{}, these...)) // nil would be NULL
 	}
 	if asked == 0 {
-		return held, nil
+		return
 	}
-	rows, err := b.tx.QueryContext(ctx, selectHolders, args...)
-	if err != nil {
-		return held, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var index int
-		var key string
-		var holder uuid.UUID
-		if err := rows.Scan(&index, &key, &holder); err != nil {
-			return held, err
-		}
-		held[index][key] = holder
-	}
-	return held, rows.Err()
+	r.each(selectHolders, args, func(rows pgx.Rows) error {
+		v := rows.RawValues()
+		held[word(v[0])][string(v[1])] = uuid.UUID(v[2])
+		return nil
+	})
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -32,15 +31,15 @@ const record = `WITH event AS (INSERT INTO events (xid, id, user_id, version, ty
 	INSERT INTO claims (key, digest, user_id, event_id, expires_at)
 		SELECT * FROM unnest($11::bytea[], $12::bytea[], $13::uuid[], $14::uuid[], $15::timestamptz[])`
 
-// Record appends the events of the bulk to the log and takes its claims. It comes last, so
+// record appends the events of the bulk to the log and takes its claims. It comes last, so
 // that all row locks are held when the log gives the events their places.
-func (b *Bulk) Record(ctx context.Context, records []Record) error {
+func (r *round) record(records []Record) {
 	happened := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return r.Event == nil })
 	claimed := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return r.Claim == nil })
 	if len(happened)+len(claimed) == 0 {
-		return nil
+		return
 	}
-	return b.exec(ctx, len(claimed), record,
+	r.exec(record,
 		column(happened, func(r Record) pgtype.UUID { return uuidOf(r.Event.ID) }),
 		column(happened, func(r Record) pgtype.UUID { return uuidOf(r.Event.UserID) }),
 		column(happened, func(r Record) int64 { return r.Event.Version }),

@@ -23,50 +23,46 @@ type Seal struct {
 	Provider, Sealed string
 }
 
-// Write writes users, without their events.
+// Write writes users, without their events, for changes that could not be written along with it.
 func (b *Bulk) Write(ctx context.Context, g Group) error {
+	b.next.write(g)
+	return b.run(ctx)
+}
+
+// Finish writes users and records, and commits.
+func (b *Bulk) Finish(ctx context.Context, g Group, records []Record) error {
+	b.next.write(g)
+	b.next.record(records)
+	b.next.exec("COMMIT")
+	return b.run(ctx)
+}
+
+func (r *round) write(g Group) {
 	if len(g.Delete) > 0 {
-		const forget = `WITH gone AS (DELETE FROM credentials WHERE user_id = ANY ($1::uuid[])) DELETE FROM users WHERE id = ANY ($1::uuid[])`
-		if err := b.exec(ctx, len(g.Delete), forget, g.Delete); err != nil {
-			return err
-		}
+		r.exec("WITH gone AS (DELETE FROM credentials WHERE user_id = ANY ($1::uuid[])), "+
+			"changed AS (DELETE FROM users WHERE id = ANY ($1::uuid[]) RETURNING id)"+allChanged, g.Delete)
 	}
 	if len(g.Update) > 0 {
-		if err := b.exec(ctx, len(g.Update), updateUsers, userArrays(g.Update)...); err != nil {
-			return err
-		}
+		r.exec("WITH changed AS ("+updateUsers+" RETURNING users.id)"+allChanged, userArrays(g.Update)...)
 	}
 	if len(g.Insert) > 0 {
-		if err := b.exec(ctx, len(g.Insert), insertUsers, userArrays(g.Insert)...); err != nil {
-			return err
-		}
+		r.exec(insertUsers, userArrays(g.Insert)...)
 	}
-	return b.seal(ctx, g.Seal)
+	if len(g.Seal) > 0 {
+		r.seal(g.Seal)
+	}
 }
 
-// exec runs a statement that must change just so many rows.
-func (b *Bulk) exec(ctx context.Context, wanted int, text string, args ...any) error {
-	result, err := b.tx.ExecContext(ctx, text, prepared(args...)...)
-	if err != nil {
-		return err
-	}
-	if n, err := result.RowsAffected(); err != nil || int(n) != wanted {
-		return errCounted
-	}
-	return nil
-}
+// allChanged fails, by a division by zero, unless just as many rows were changed as there
+// are ids: by the time that a count came here, the transaction would be over.
+const allChanged = " SELECT 1 / (count(*) = cardinality($1::uuid[]))::int FROM changed"
 
-func (b *Bulk) seal(ctx context.Context, seals []Seal) error {
-	if len(seals) == 0 {
-		return nil
-	}
-	const store = `WITH given AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[]) AS g(user_id, provider, sealed)),
+func (r *round) seal(seals []Seal) {
+	r.exec(`WITH given AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[]) AS g(user_id, provider, sealed)),
 		dropped AS (DELETE FROM credentials c USING given g WHERE c.user_id = g.user_id AND c.provider = g.provider AND g.sealed = '')
 		INSERT INTO credentials (user_id, provider, sealed) SELECT user_id, provider, sealed FROM given WHERE sealed <> ''
-		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed`
-	_, err := b.tx.ExecContext(ctx, store, prepared(
+		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed`,
 		column(seals, func(s Seal) pgtype.UUID { return uuidOf(s.User) }),
 		column(seals, func(s Seal) string { return s.Provider }),
-		column(seals, func(s Seal) string { return s.Sealed }))...)
-	return err
+		column(seals, func(s Seal) string { return s.Sealed }))
 }

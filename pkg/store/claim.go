@@ -31,32 +31,22 @@ func (s *Store) Replay(ctx context.Context, claim *user.Claim) (*Replay, error) 
 
 func (s *Store) replay(ctx context.Context, on querier, claim *user.Claim) (*Replay, error) {
 	key := claim.Key()
-	found, err := replays(ctx, on, "= $1", key[:])
-	return found[string(key[:])], err
-}
-
-// replays returns the recorded answers whose claims' keys meet a condition, by key.
-func replays(ctx context.Context, on querier, condition string, arg any) (map[string]*Replay, error) {
-	rows, err := on.QueryContext(ctx, selectClaims+condition, prepared(arg)...)
+	rows, err := on.QueryContext(ctx, selectClaims+"= $1", prepared(key[:])...)
 	if err != nil {
 		return nil, translate(err)
 	}
 	defer func() { _ = rows.Close() }()
-	var found map[string]*Replay
-	for rows.Next() {
-		key, replay, err := scanReplay(rows)
-		if err != nil {
-			return nil, translate(err)
-		}
-		if found == nil {
-			found = map[string]*Replay{}
-		}
-		found[key] = replay
+	if !rows.Next() {
+		return nil, translate(rows.Err())
 	}
-	return found, translate(rows.Err())
+	_, found, err := scanReplay(rows)
+	return found, translate(err)
 }
 
-func scanReplay(rows *sql.Rows) (string, *Replay, error) {
+// scanner is a row of either driver.
+type scanner interface{ Scan(to ...any) error }
+
+func scanReplay(row scanner) (string, *Replay, error) {
 	var (
 		key         []byte
 		replay      Replay
@@ -67,7 +57,7 @@ func scanReplay(rows *sql.Rows) (string, *Replay, error) {
 		version     sql.NullInt64
 		at          sql.NullTime
 	)
-	if err := rows.Scan(&key, &replay.Digest, &eventID, &kind, &userID, &version, &at, &actor, &cause, &data); err != nil {
+	if err := row.Scan(&key, &replay.Digest, &eventID, &kind, &userID, &version, &at, &actor, &cause, &data); err != nil {
 		return "", nil, err
 	}
 	if eventID != nil && userID != nil {

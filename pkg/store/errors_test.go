@@ -98,7 +98,9 @@ func TestDatabaseAway(t *testing.T) {
 		"locked": func() error {
 			return s.Locked(t.Context(), user.Ref{ID: u.ID}, func(*store.Locked) error { return nil })
 		},
-		"bulk":    func() error { return s.Bulk(t.Context(), 1, func(*store.Bulk) error { return nil }) },
+		"bulk": func() error {
+			return s.Bulk(t.Context(), 1, store.Wanted{}, func(*store.Bulk, store.Known) error { return nil })
+		},
 		"ping":    func() error { return s.Ping(t.Context()) },
 		"migrate": func() error { _, err := s.Migrate(t.Context()); return err },
 	} {

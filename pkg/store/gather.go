@@ -37,7 +37,7 @@ type lookup struct {
 }
 
 const (
-	lanes         = 2 // more of them share less: with four, 16 clients got two thirds of it
+	lanes         = 2 // more of them share less
 	lookupsAtOnce = 64
 	lookupTime    = 30 * time.Second // for a statement that is to take a millisecond
 )
