@@ -466,6 +466,44 @@ func TestBatchIsOneTransaction(t *testing.T) {
 	}
 }
 
+// TestOthersGoOnBesideAHeldUser holds a user's row while it and many others are changed:
+// only what is about that user waits.
+func TestOthersGoOnBesideAHeldUser(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, _ := atNoon(t, url)
+	ref := user.Ref{ID: uuid.UUID{15: 1}}
+	applyAll(t, s, create(t, "held", `{"id":"00000000-0000-0000-0000-000000000001","tag":"held","name":"N"}`))
+	_, otherDB := atNoon(t, url)
+	var held, others sync.WaitGroup
+	err := otherDB.Locked(t.Context(), ref, func(*store.Locked) error {
+		for n := range 200 {
+			others.Go(func() {
+				if _, err := s.Apply(t.Context(), create(t, fmt.Sprint("c", n), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, n))); err != nil {
+					t.Errorf("a creation beside it: %v", err)
+				}
+			})
+			if n%100 != 50 {
+				continue
+			}
+			held.Go(func() { // alone, or in a group
+				if _, err := s.Apply(t.Context(), update(t, fmt.Sprint("u", n), ref, fmt.Sprintf(`{"metadata":{"u%d":"x"}}`, n))); err != nil {
+					t.Errorf("an update of the held user: %v", err)
+				}
+			})
+		}
+		others.Wait() // for good, if they had to wait for the held user
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	held.Wait()
+	if u, err := s.Get(t.Context(), ref.ID); err != nil || u.Version != 3 {
+		t.Errorf("the held user: %+v, %v", u, err)
+	}
+}
+
 // cut ends the connection that waits for a row's lock.
 func cut(t *testing.T, db *store.Store) {
 	t.Helper()

@@ -42,11 +42,11 @@ func firstManner(wanted Wanted) manner {
 	return optimistic
 }
 
-// SmallBulk is the most changes of a bulk that is over soon. It waits a second for a lock,
+// SmallBulk is the most changes of a bulk that is over soon. It does not wait long for a lock,
 // since its changes can be made apart instead.
 const (
 	SmallBulk     = 64
-	smallPatience = time.Second
+	smallPatience = 200 * time.Millisecond
 )
 
 const (
