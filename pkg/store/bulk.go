@@ -78,11 +78,14 @@ func (s *Store) Bulk(ctx context.Context, changes int, wanted Wanted, f func(*Bu
 	how := firstManner(wanted)
 	for range bulkAttempts {
 		if err = s.bulk(ctx, how, patience, wanted, f); !lostRace(err) {
-			return translate(err)
+			break
 		}
 		how = min(how+1, alone)
 	}
-	return errBulkBusy.Because(Loggable(err))
+	if lostRace(err) || state(err) == lockTimeout {
+		return errBulkBusy.Because(undone{Loggable(err)})
+	}
+	return translate(err)
 }
 
 func (s *Store) takeTurn(ctx context.Context) error {
@@ -98,17 +101,20 @@ func (s *Store) takeTurn(ctx context.Context) error {
 	}
 }
 
+const lockTimeout = "55P03"
+
+// undone is why a bulk that others stood in the way of came to nothing.
+type undone struct{ error }
+
 // Undone says whether an error of [Store.Bulk] tells for certain that nothing was changed,
 // for a reason that may lie with one of the changes and not with the others.
 func Undone(err error) bool {
-	if errors.Is(err, errBulkBusy) || state(err) == lockTimeout {
+	if _, certain := errors.AsType[undone](err); certain {
 		return true
 	}
 	kind := user.KindOf(err)
 	return err != nil && kind != user.Unavailable && kind != user.Timeout && !errors.Is(err, context.Canceled)
 }
-
-const lockTimeout = "55P03"
 
 func (s *Store) bulk(ctx context.Context, how manner, patience time.Duration, wanted Wanted, f func(*Bulk, Known) error) error {
 	return s.pool.direct(ctx, func(conn *pgx.Conn) error {
