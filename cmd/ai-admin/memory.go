@@ -13,6 +13,7 @@ import (
 const (
 	garbagePercent = 300
 	memoryLimit    = 60 << 20
+	comfortable    = 38 << 20
 )
 
 // tuneCollector sets both and has the limit follow what is in use, until stop is called.
@@ -33,27 +34,62 @@ const useLookedAt = 200 * time.Millisecond
 
 // followUse raises the limit while more is in use than collecting can give back, such as
 // the buffers of thousands of connections: under a limit that it cannot keep, Go does
-// little but collect.
+// little but collect. Once nothing more is asked for, it gives back what was kept for more.
 func followUse(done <-chan struct{}) {
 	tick := time.NewTicker(useLookedAt)
 	defer tick.Stop()
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	var rest rest
 	for {
 		select {
 		case <-done:
 			return
 		case <-tick.C:
-			metrics.Read(live)
-			debug.SetMemoryLimit(limitFor(int64(live[0].Value.Uint64()))) //nolint:gosec // no heap has so many bytes
+			now := memoryNow()
+			debug.SetMemoryLimit(limitFor(now.live))
+			if rest.begins(now) {
+				debug.FreeOSMemory()
+				rest.since = memoryNow().collections
+			}
 		}
 	}
 }
 
-// limitFor is the limit when so much is in use: with half of it taken, four times that,
-// where garbagePercent ends garbage's growth by itself.
+// limitFor is the limit when so much is in use: past comfortable, six times what is
+// added, so that with much in use garbagePercent ends garbage's growth by itself.
 func limitFor(live int64) int64 {
-	if live < memoryLimit/2 {
-		return memoryLimit
+	return memoryLimit + 6*max(0, live-comfortable)
+}
+
+// memory is what Go has of it, in bytes.
+type memory struct {
+	live        int64 // in use after the last collection
+	kept        int64 // had from the system
+	collections int64 // so far
+}
+
+func memoryNow() memory {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(samples)
+	value := func(i int) int64 { return int64(samples[i].Value.Uint64()) } //nolint:gosec // none is that large
+	return memory{live: value(0), kept: value(1) - value(2), collections: value(3)}
+}
+
+// rest tells when much memory is kept although no collection was needed for a while:
+// there will be none that gives it back.
+type rest struct {
+	since int64 // the collection after which it was quiet
+	looks int   // since then
+}
+
+// quietLooks are two seconds.
+const quietLooks = 10
+
+// begins is true once when a rest does.
+func (r *rest) begins(now memory) bool {
+	if now.collections != r.since {
+		*r = rest{since: now.collections}
 	}
-	return 4 * live
+	r.looks++
+	return r.looks == quietLooks && now.kept > memoryLimit
 }

@@ -26,6 +26,9 @@ const (
 
 // captured makes one request and returns its answer and the statements behind it.
 func (b *bench) captured(ctx context.Context, o operation) (a answer, found []statement, n, m int64, err error) {
+	if err := b.quiet(ctx); err != nil {
+		return a, nil, 0, 0, err
+	}
 	// Connections prepare a statement when they first run it: the first requests meet that.
 	for range 2 {
 		if _, _, _, err := b.once(ctx, o); err != nil {
@@ -45,6 +48,18 @@ func (b *bench) captured(ctx context.Context, o operation) (a answer, found []st
 	return a, slices.DeleteFunc(found, func(s statement) bool {
 		return !slices.ContainsFunc(first, func(t statement) bool { return t.text == s.text })
 	}), n, m, err
+}
+
+// quiet returns when the service has cleared up after the last operation: after deletions it
+// erases their users' data from the log.
+func (b *bench) quiet(ctx context.Context) error {
+	for {
+		var busy bool
+		if err := b.db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM erasures)").Scan(&busy); err != nil || !busy {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // logged makes one request and returns its answer and what was run meanwhile for it.

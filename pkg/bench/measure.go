@@ -143,6 +143,9 @@ func median(values []float64) float64 {
 	return (values[half-1] + values[half]) / 2
 }
 
+// batchesAtOnce is how many batches a server takes in within a short time.
+const batchesAtOnce = 100
+
 // drive loads a server with an operation, and returns also the processor time that it
 // used per request, in microseconds.
 func (b *bench) drive(ctx context.Context, o operation, s *service, connections int) (outcome, float64, error) {
@@ -155,6 +158,9 @@ func (b *bench) drive(ctx context.Context, o operation, s *service, connections 
 	}
 	l := load{address: s.address, connections: connections, request: b.request(o), subjects: o.subjects,
 		numbers: b.aimed(o, first), warm: 300 * time.Millisecond, time: b.options.Slot, status: o.status}
+	if o.subjects > 1 && connections > batchesAtOnce { // they have to be read first, all of them
+		l.warm, l.time = 4*time.Second, 3*l.time
+	}
 	if o.most > 0 && s == b.service {
 		l.most, l.warm = o.most, 0
 	}
