@@ -25,7 +25,7 @@ func (s *Service) ApplyAll(ctx context.Context, commands []user.Command) ([]user
 	invalid := validate(commands)
 	err := s.store.Bulk(ctx, len(commands), wantedFor(commands, invalid), func(bulk *store.Bulk, known store.Known) (err error) {
 		b = &batch{service: s, bulk: bulk, commands: commands, invalid: invalid, claims: known.Claims,
-			answers: map[[32]byte]*store.Replay{}, world: newWorld(known)}
+			answers: map[[32]byte]*store.Replay{}, assumed: known.Assumed, world: newWorld(known)}
 		results, err = b.run(ctx)
 		return err
 	})
@@ -53,6 +53,7 @@ type batch struct {
 	commands []user.Command
 	invalid  []error            // by command: what its change says of itself
 	claims   []store.ClaimState // by command
+	assumed  bool               // that they are all free
 	answers  map[[32]byte]*store.Replay
 	world    world
 	pending  pending
@@ -64,6 +65,9 @@ func (b *batch) run(ctx context.Context) ([]user.Result, error) {
 	results := make([]user.Result, len(b.commands))
 	for i := range b.commands {
 		outcome, change, err := b.judge(i)
+		if err != nil && b.assumed && b.commands[i].Claim != nil {
+			return nil, store.ErrAssumed // it may be a repetition, whose answer is there already
+		}
 		if change != nil {
 			if err := b.take(ctx, change); err != nil {
 				return nil, err

@@ -136,10 +136,11 @@ func TestBatchBuildsOnItself(t *testing.T) {
 }
 
 // TestBatchEqualsSingles runs random commands over few users, once one by one and once in
-// batches, and wants the same answers, the same history and the same users.
+// batches, and wants the same answers, the same history and the same users. From some seeds come
+// batches of creations alone, with some of deletions in between.
 func TestBatchEqualsSingles(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(6) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's sequence, to be repeated
@@ -148,7 +149,11 @@ func TestBatchEqualsSingles(t *testing.T) {
 			for batch := range 12 {
 				commands := make([]user.Command, 1+random.IntN(40))
 				for i := range commands {
-					commands[i] = randomCommand(t, random, batch*3+i)
+					kind := random.IntN(8)
+					if seed >= 6 {
+						kind = []int{0, 0, 0, 7}[batch%4]
+					}
+					commands[i] = randomCommand(t, random, batch*3+i, kind)
 				}
 				var want []string
 				for _, command := range commands {
@@ -167,7 +172,7 @@ func TestBatchEqualsSingles(t *testing.T) {
 
 var someUsers = [4]uuid.UUID{{15: 1}, {15: 2}, {15: 3}, {15: 20}}
 
-func randomCommand(t *testing.T, random *rand.Rand, n int) user.Command {
+func randomCommand(t *testing.T, random *rand.Rand, n, kind int) user.Command {
 	pick := func(options ...string) string { return options[random.IntN(len(options))] }
 	id := someUsers[random.IntN(len(someUsers))]
 	ref := user.Ref{ID: id}
@@ -177,7 +182,7 @@ func randomCommand(t *testing.T, random *rand.Rand, n int) user.Command {
 	cause := fmt.Sprint(n) // those at the end of one batch come again at the start of the next
 	secret := pick("null", `"sk-0123456789"`, `"sk-abcdefghij"`)
 	var command user.Command
-	switch random.IntN(8) {
+	switch kind {
 	case 0, 1, 2:
 		command = create(t, cause, fmt.Sprintf(`{"id":%q,"tag":%q,"name":"N","email":%s,"externalId":%s,"models":%s,"credentials":{"openai":%s}}`,
 			id, pick("a", "b", "c", "d"), pick("null", `"x@example.com"`, `"Y@example.com"`), pick("null", `"1"`, `""`),

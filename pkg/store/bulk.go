@@ -146,11 +146,12 @@ func (b *Bulk) rollback() {
 // errInterfered ends an attempt that met a delivery which may be another bulk's.
 var errInterfered = errors.New("another delivery of the same request is being carried out")
 
-// lostRace says whether a bulk failed for what another transaction did at the same time.
+// lostRace says whether a bulk failed for what another transaction did at the same time, or
+// for what an optimistic one did not look at.
 func lostRace(err error) bool {
 	const uniqueViolation, deadlock, serialization = "23505", "40P01", "40001"
 	code := state(err)
-	return errors.Is(err, errInterfered) || code == uniqueViolation || code == deadlock || code == serialization
+	return errors.Is(err, errInterfered) || errors.Is(err, ErrAssumed) || code == uniqueViolation || code == deadlock || code == serialization
 }
 
 // run sends what the next round trip has so far.

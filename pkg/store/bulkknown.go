@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"time"
 
@@ -27,7 +28,14 @@ type Known struct {
 	Users  []*user.User // those that there are
 	Held   Held
 	Seals  map[uuid.UUID]map[string]string // sealed values by user and provider
+	// Assumed says that nothing was looked for, and what there is makes the writing fail. Who
+	// refuses a command, which writes nothing, for a reason that its claim could overrule returns
+	// [ErrAssumed], and will be asked again when all is known.
+	Assumed bool
 }
+
+// ErrAssumed ends an attempt that would have to know what it only assumed.
+var ErrAssumed = errors.New("nothing is known of the claim of a command that is refused")
 
 // ClaimState is what is known of a claim once a bulk has asked for it.
 type ClaimState struct {
@@ -43,6 +51,7 @@ func (b *Bulk) begin(ctx context.Context, patience time.Duration, wanted Wanted)
 	asked := claimsOf(wanted.Claims)
 	if b.manner == optimistic {
 		b.next.reserve(asked)
+		known.Assumed = true
 		return known, nil
 	}
 	b.next.claim(asked, known.Claims)
