@@ -2,13 +2,9 @@ package eventapi
 
 import (
 	"net/http"
-	"time"
 
 	"aiadmin/pkg/user"
 )
-
-// bodyPatience is how long the body of a batch may take to arrive: it takes up room meanwhile.
-const bodyPatience = 30 * time.Second
 
 func (h *handler) serveBatch(w http.ResponseWriter, r *http.Request) error {
 	answer, err := h.batchAnswer(w, r)
@@ -20,49 +16,21 @@ func (h *handler) serveBatch(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// batchAnswer waits for room before it reads the body, so that those waiting need no
-// memory: a batch at work takes a dozen times its size.
 func (h *handler) batchAnswer(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxBatch {
-		return nil, tooLarge(maxBatch)
-	}
-	size := roomFor(r.ContentLength)
-	if err := h.room.Acquire(r.Context(), size); err != nil {
-		return nil, err
-	}
-	defer h.room.Release(size)
-	body, err := readInTime(w, r)
+	raw, leave, err := h.batches.Read(w, r)
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	if err := h.parsing.Acquire(r.Context(), 1); err != nil {
 		return nil, err
 	}
 	defer h.parsing.Release(1)
-	results, err := h.applyBatch(r, body)
+	results, err := h.applyBatch(r, raw)
 	if err != nil {
 		return nil, err
 	}
 	return h.appendResults(make([]byte, 0, len(results)<<10), r, results), nil
-}
-
-// readInTime reads a batch's body. The deadline must not outlive the reading: net/http
-// watches the connection on, and would end the request when it passes.
-func readInTime(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	end, _ := r.Context().Deadline() // zero, which is never, without one
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyPatience)) // not all writers of tests have one
-	defer func() { _ = control.SetReadDeadline(end) }()
-	return readBody(w, r, maxBatch)
-}
-
-// roomFor is what a body of that length is counted as: all there is when it is unknown,
-// and enough for a small one to bound their number.
-func roomFor(length int64) int64 {
-	if length < 0 {
-		return maxBatch
-	}
-	return max(length, maxBatch/64)
 }
 
 func (h *handler) applyBatch(r *http.Request, body []byte) ([]result, error) {

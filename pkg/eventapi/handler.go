@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"aiadmin/pkg/body"
 	"aiadmin/pkg/cloudevent"
 	"aiadmin/pkg/user"
 )
@@ -32,9 +33,9 @@ type Options struct {
 }
 
 type handler struct {
-	options Options
-	room    *semaphore.Weighted // for the bodies of batches, in bytes
-	parsing *semaphore.Weighted // the batches that are more than their bodies
+	options         Options
+	events, batches *body.Room
+	parsing         *semaphore.Weighted // the batches that are more than their bodies
 }
 
 // parsedAtOnce bounds the batches that are held as commands, some 13 MB for a thousand: as
@@ -44,7 +45,8 @@ const parsedAtOnce = 2
 
 // New makes the handler of POSTed events. Who may send is checked before it.
 func New(options Options) http.Handler {
-	return &handler{options, semaphore.NewWeighted(maxBatch), semaphore.NewWeighted(parsedAtOnce)}
+	events, batches := rooms()
+	return &handler{options, events, batches, semaphore.NewWeighted(parsedAtOnce)}
 }
 
 // ServeHTTP implements [http.Handler].
@@ -62,11 +64,12 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if mode == batched {
 		return h.serveBatch(w, r)
 	}
-	body, err := readBody(w, r, maxEvent)
+	raw, leave, err := h.events.Read(w, r)
 	if err != nil {
 		return err
 	}
-	received, err := read(mode, r.Header, body)
+	defer leave()
+	received, err := read(mode, r.Header, raw)
 	if err != nil {
 		return err
 	}

@@ -2,46 +2,29 @@ package httpapi
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
-	"os"
 	"strings"
 
 	"aiadmin/pkg/user"
 )
 
-// maxBody bounds a body, in bytes.
-const maxBody = 1 << 20
+// Bodies of changes, in bytes: those of users are small, and hundreds of large ones at once
+// would need more memory than a container has.
+const (
+	maxBody   = 1 << 20
+	smallBody = 32 << 10
+	largeRoom = 8 << 20
+)
 
-// readBody returns the body of a request whose media type is one of those wanted.
-func readBody(w http.ResponseWriter, r *http.Request, wanted ...string) ([]byte, error) {
+// readBody returns the body of a request whose media type is one of those wanted, and what
+// to call once it is of no more use.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, wanted ...string) ([]byte, func(), error) {
 	if err := checkMediaType(w, r, wanted); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if r.ContentLength > maxBody {
-		return nil, tooLarge()
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, over := errors.AsType[*http.MaxBytesError](err); over {
-		return nil, tooLarge()
-	}
-	switch {
-	case err == nil:
-		return body, nil
-	case r.Context().Err() != nil:
-		return nil, r.Context().Err()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, user.Errorf(user.Timeout, "the body did not arrive in time").Because(err)
-	default:
-		return nil, user.Errorf(user.Malformed, "the body could not be read to its end").Because(err)
-	}
-}
-
-func tooLarge() error {
-	return user.Errorf(user.TooLarge, "the body is over %d bytes", maxBody)
+	return a.bodies.Read(w, r)
 }
 
 func checkMediaType(w http.ResponseWriter, r *http.Request, wanted []string) error {

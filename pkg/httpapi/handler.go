@@ -11,6 +11,7 @@ import (
 	"github.com/rs/cors"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/body"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/user"
 )
@@ -66,6 +67,7 @@ type API struct {
 	options Options
 	cors    atomic.Pointer[cors.Cors]
 	gate    gate
+	bodies  *body.Room
 	pages   chan struct{}          // see pagesAtOnce
 	failing atomic.Pointer[string] // the check that the last probe was told of
 }
@@ -76,7 +78,8 @@ func New(options Options, rules CORS) *API {
 	if options.Timeout == 0 {
 		options.Timeout = 300 * time.Second
 	}
-	a := &API{options: options, gate: newGate(options.MaxConcurrent), pages: make(chan struct{}, pagesAtOnce)}
+	a := &API{options: options, gate: newGate(options.MaxConcurrent), pages: make(chan struct{}, pagesAtOnce),
+		bodies: body.NewRoom(body.Limits{Most: maxBody, Free: smallBody, Room: largeRoom})}
 	a.UseCORS(rules)
 	var h http.Handler = a.mux()
 	if options.FissionCompat {

@@ -26,10 +26,11 @@ func userID(r *http.Request) (uuid.UUID, error) {
 }
 
 func (a *API) create(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, "application/json")
+	body, leave, err := a.readBody(w, r, "application/json")
 	if err != nil {
 		return err
 	}
+	defer leave()
 	change, err := user.ParseCreate(body)
 	if err != nil {
 		return err
@@ -64,10 +65,11 @@ func (a *API) update(w http.ResponseWriter, r *http.Request, mediaType string) e
 	if err != nil {
 		return err
 	}
-	body, err := readBody(w, r, mediaType)
+	body, leave, err := a.readBody(w, r, mediaType)
 	if err != nil {
 		return err
 	}
+	defer leave()
 	change, err := user.ParseUpdate(body)
 	if err != nil {
 		return err
