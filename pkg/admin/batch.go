@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
@@ -15,6 +16,17 @@ import (
 // locked, every change is computed from what those before it made, and what came of them
 // is written at once. See [store.Bulk] for what happens when others interfere.
 func (s *Service) ApplyAll(ctx context.Context, commands []user.Command) ([]user.Result, error) {
+	return s.applyAll(ctx, batchPatience, commands)
+}
+
+// How long a batch waits for its turn and for what others hold. A group does not wait long:
+// its commands can be carried out apart instead.
+const (
+	batchPatience = 30 * time.Second
+	groupPatience = 200 * time.Millisecond
+)
+
+func (s *Service) applyAll(ctx context.Context, patience time.Duration, commands []user.Command) ([]user.Result, error) {
 	if len(commands) == 0 {
 		return nil, nil
 	}
@@ -23,7 +35,7 @@ func (s *Service) ApplyAll(ctx context.Context, commands []user.Command) ([]user
 		b       *batch
 	)
 	invalid := validate(commands)
-	err := s.store.Bulk(ctx, len(commands), wantedFor(commands, invalid), func(bulk *store.Bulk, known store.Known) (err error) {
+	err := s.store.Bulk(ctx, len(commands), patience, wantedFor(commands, invalid), func(bulk *store.Bulk, known store.Known) (err error) {
 		b = &batch{service: s, bulk: bulk, commands: commands, invalid: invalid, claims: known.Claims,
 			answers: map[[32]byte]*store.Replay{}, assumed: known.Assumed, world: newWorld(known)}
 		results, err = b.run(ctx)

@@ -482,13 +482,13 @@ func TestOthersGoOnBesideAHeldUser(t *testing.T) {
 	_, otherDB := atNoon(t, url)
 	var held, others sync.WaitGroup
 	err := otherDB.Locked(t.Context(), ref, func(*store.Locked) error {
-		for n := range 200 {
+		for n := range 240 {
 			others.Go(func() {
 				if _, err := s.Apply(t.Context(), create(t, fmt.Sprint("c", n), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, n))); err != nil {
 					t.Errorf("a creation beside it: %v", err)
 				}
 			})
-			if n%100 != 50 {
+			if n%40 != 15 { // six: fewer than there are connections, and more than lanes
 				continue
 			}
 			held.Go(func() { // alone, or in a group
@@ -504,9 +504,33 @@ func TestOthersGoOnBesideAHeldUser(t *testing.T) {
 		t.Error(err)
 	}
 	held.Wait()
-	if u, err := s.Get(t.Context(), ref.ID); err != nil || u.Version != 3 {
+	if u, err := s.Get(t.Context(), ref.ID); err != nil || u.Version != 7 {
 		t.Errorf("the held user: %+v, %v", u, err)
 	}
+}
+
+// TestABatchWaitsForAHeldUser, however small it is: it cannot be taken apart.
+func TestABatchWaitsForAHeldUser(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, _ := atNoon(t, url)
+	applyAll(t, s, create(t, "1", `{"tag":"held","name":"N"}`))
+	_, otherDB := atNoon(t, url)
+	var batch sync.WaitGroup
+	err := otherDB.Locked(t.Context(), user.Ref{Tag: "held"}, func(*store.Locked) error {
+		batch.Go(func() {
+			results, err := s.ApplyAll(t.Context(), []user.Command{update(t, "2", user.Ref{Tag: "held"}, `{"name":"M"}`), create(t, "3", `{"tag":"b","name":"B"}`)})
+			if err != nil || results[0].Err != nil || results[1].Err != nil {
+				t.Errorf("%v: %v", results, err)
+			}
+		})
+		time.Sleep(400 * time.Millisecond) // twice as long as a group would wait
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	batch.Wait()
 }
 
 // cut ends the connection that waits for a row's lock.

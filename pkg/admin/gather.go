@@ -46,8 +46,8 @@ const (
 
 func (g *gatherer) apply(ctx context.Context, command user.Command) (user.Outcome, error) {
 	j := &job{ctx: ctx, command: command, done: make(chan struct{})}
-	if g.lanes.Enter(j) {
-		defer g.lanes.Leave()
+	if leave := g.lanes.Enter(j); leave != nil {
+		defer leave()
 		return g.alone(ctx, command)
 	}
 	select {
@@ -99,7 +99,8 @@ func (g *gatherer) group(jobs []*job) bool {
 	return true
 }
 
-// apart carries out each by itself, at once, as if there had been lanes for all.
+// apart carries out each by itself, at once, as if there had been lanes for all, and returns
+// when all but those that are stuck are done.
 func (g *gatherer) apart(jobs []*job) {
 	var running sync.WaitGroup
 	for _, j := range jobs {
@@ -111,5 +112,10 @@ func (g *gatherer) apart(jobs []*job) {
 			})
 		})
 	}
-	running.Wait()
+	done := make(chan struct{})
+	go func() { running.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(gather.Stuck):
+	}
 }

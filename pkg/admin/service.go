@@ -53,7 +53,9 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 	service := &Service{store: s, options: options}
 	service.UseKeys(keys)
 	service.Keep(kept)
-	service.changes.begin(service.applyAlone, service.ApplyAll)
+	service.changes.begin(service.applyAlone, func(ctx context.Context, commands []user.Command) ([]user.Result, error) {
+		return service.applyAll(ctx, groupPatience, commands)
+	})
 	return service
 }
 

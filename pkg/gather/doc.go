@@ -11,7 +11,7 @@
 // under way, those that come wait for it and then go together, in the order in which they
 // came: one group after the other shares most. A further lane is taken for a group beside it
 // only when half of the most that can go together wait, or when jobs have waited too long,
-// because what is under way is stuck.
+// because what is under way is slow. A job alone that is stuck no longer counts.
 //
 // Group runs in a goroutine of its own and must answer every job that it is given; jobs that
 // were given up meanwhile are for it to skip. It must not panic, which would end the process:

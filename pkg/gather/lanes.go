@@ -3,6 +3,7 @@ package gather
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,23 +25,28 @@ type Lanes[J any] struct {
 // their own beside it. It is long for a healthy database, and short for a client.
 const patience = 10 * time.Millisecond
 
-// Enter takes a lane for a job, for its caller to carry out and then [Lanes.Leave]; or has
-// it wait, and returns false: then Group will be given it.
-func (l *Lanes[J]) Enter(job J) (entered bool) {
+// Stuck is how long something is carried out before it no longer counts as under way: what
+// it waits for (a row that somebody holds) may be nothing to the others.
+const Stuck = 250 * time.Millisecond
+
+// Enter takes a lane for a job, for its caller to carry out and then leave; or has it wait,
+// and leave is nil: then Group will be given it. A job that is [Stuck] leaves by itself.
+func (l *Lanes[J]) Enter(job J) (leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.groups == 0 && l.alone < l.Count {
 		l.alone++
-		return true
+		once := sync.OnceFunc(l.leave)
+		timer := time.AfterFunc(Stuck, once)
+		return func() { timer.Stop(); once() }
 	}
 	l.waiting = append(l.waiting, job)
 	l.open(len(l.waiting) >= l.full())
 	l.watch()
-	return false
+	return nil
 }
 
-// Leave gives a lane up. It returns at once.
-func (l *Lanes[J]) Leave() {
+func (l *Lanes[J]) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.alone--
@@ -85,11 +91,11 @@ func (l *Lanes[J]) ended() []J {
 	return nil
 }
 
-// next takes those that have waited longest.
+// next takes those that have waited longest. Nothing of them stays behind: they bring secrets.
 func (l *Lanes[J]) next() []J {
 	n := min(len(l.waiting), l.Most)
-	jobs := l.waiting[:n:n]
-	l.waiting = l.waiting[n:]
+	jobs := slices.Clone(l.waiting[:n])
+	l.waiting = slices.Delete(l.waiting, 0, n)
 	return jobs
 }
 

@@ -38,16 +38,17 @@ func TestEveryJobIsCarriedOutOnce(t *testing.T) {
 			close(j.done)
 		}
 	}}
+	var held []func()
 	for range count {
-		l.Enter(nil)
+		held = append(held, l.Enter(nil))
 	}
 	var running sync.WaitGroup
 	for range jobs {
 		running.Go(func() {
 			j := &job{done: make(chan struct{})}
-			if l.Enter(j) {
+			if leave := l.Enter(j); leave != nil {
 				carry(j)
-				l.Leave()
+				leave()
 			} else {
 				<-j.done
 			}
@@ -59,8 +60,8 @@ func TestEveryJobIsCarriedOutOnce(t *testing.T) {
 	for l.Waiting() < jobs/10 { // these go together for certain, the others race them
 		runtime.Gosched()
 	}
-	for range count {
-		l.Leave()
+	for _, leave := range held {
+		leave()
 	}
 	running.Wait()
 	if shared.Load() < jobs/10 || l.Waiting() != 0 {
@@ -70,7 +71,7 @@ func TestEveryJobIsCarriedOutOnce(t *testing.T) {
 		for l.free() == 0 {
 			runtime.Gosched()
 		}
-		if !l.Enter(nil) {
+		if l.Enter(nil) == nil {
 			t.Error("a free lane is not to be had")
 		}
 	}
@@ -91,21 +92,20 @@ func TestJobsWaitForTheGroupUnderWay(t *testing.T) {
 		began <- len(given)
 		<-goOn
 	}}
+	var held []func()
 	for range 3 {
-		if !l.Enter(nil) {
-			t.Fatal("a free lane is not to be had")
-		}
+		held = append(held, l.Enter(nil))
 	}
 	wait := func(n int) {
 		for range n {
-			if l.Enter(new(job)) {
+			if l.Enter(new(job)) != nil {
 				t.Error("a job went beside a group that it could go with")
 			}
 		}
 	}
 	wait(2)
-	for range 3 {
-		l.Leave()
+	for _, leave := range held {
+		leave()
 	}
 	if n := <-began; n != 2 {
 		t.Errorf("%d went together, want the 2 that waited", n)
@@ -128,6 +128,49 @@ func TestJobsWaitForTheGroupUnderWay(t *testing.T) {
 	}
 	for l.free() < 3 {
 		runtime.Gosched()
+	}
+}
+
+// TestAStuckJobGivesItsLaneUp holds that those who carry out what takes for ever do not
+// keep the others waiting, and that leaving later changes nothing more.
+func TestAStuckJobGivesItsLaneUp(t *testing.T) {
+	t.Parallel()
+	done := make(chan int)
+	l := &Lanes[*job]{Count: 2, Most: 8, Group: func(given []*job) { done <- len(given) }}
+	stuck := []func(){l.Enter(nil), l.Enter(nil)}
+	if l.Enter(new(job)) != nil {
+		t.Fatal("there was a third lane")
+	}
+	if n := <-done; n != 1 { // for good, if it had to wait for them
+		t.Errorf("%d went", n)
+	}
+	for l.free() < 2 {
+		runtime.Gosched()
+	}
+	for _, leave := range stuck {
+		leave()
+	}
+	if l.free() != 2 {
+		t.Errorf("%d of 2 lanes are free", l.free())
+	}
+}
+
+// TestNothingStaysOfJobsThatAreDone: they may hold secrets.
+func TestNothingStaysOfJobsThatAreDone(t *testing.T) {
+	t.Parallel()
+	l := &Lanes[*job]{Count: 1, Most: 8, Group: func([]*job) {}}
+	leave := l.Enter(nil)
+	for range 20 {
+		l.Enter(new(job))
+	}
+	leave()
+	for l.free() == 0 || l.Waiting() > 0 {
+		runtime.Gosched()
+	}
+	for _, kept := range l.waiting[:cap(l.waiting)] {
+		if kept != nil {
+			t.Fatal("a job that is done is still known")
+		}
 	}
 }
 

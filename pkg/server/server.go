@@ -36,6 +36,15 @@ const (
 	drainPoll     = 10 * time.Millisecond
 )
 
+// All streams of an HTTP/2 connection fit into its window (RFC 9113, section 5.2): one whose
+// body waits to be read must not keep the others from being received. Go allows just under
+// 4 MiB for a connection, and clients count on 64 KiB for a stream until they are told; those
+// that have more to say at once open a further connection.
+const (
+	maxStreams   = 64
+	streamWindow = 64<<10 - 1
+)
+
 // New makes a Server.
 func New(options Options) *Server {
 	if options.DrainDelay == 0 {
@@ -47,7 +56,8 @@ func New(options Options) *Server {
 	s := &Server{options: options}
 	s.http = &http.Server{Handler: s.counted(options.Handler), Protocols: new(http.Protocols),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 1000},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamWindow,
+			MaxReceiveBufferPerConnection: maxStreams * streamWindow},
 		ErrorLog: slog.NewLogLogger(options.Log.Handler(), slog.LevelDebug)}
 	s.http.Protocols.SetHTTP1(true)
 	s.http.Protocols.SetUnencryptedHTTP2(true)

@@ -1,11 +1,13 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +36,12 @@ func start(t *testing.T, options server.Options) *running {
 		_, _ = io.WriteString(w, "done")
 	})
 	mux.HandleFunc("/quick", func(w http.ResponseWriter, q *http.Request) { _, _ = io.WriteString(w, q.Proto) })
+	places := make(chan struct{}, 4)
+	mux.HandleFunc("/read", func(_ http.ResponseWriter, q *http.Request) {
+		places <- struct{}{}
+		_, _ = io.Copy(io.Discard, q.Body)
+		<-places
+	})
 	options.Handler, options.Log = mux, slog.New(slog.DiscardHandler)
 	r.Server = server.New(options)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,6 +111,38 @@ func TestStopFailsNoRequest(t *testing.T) {
 			t.Errorf("%s: still listening after the end", proto)
 		}
 		client.CloseIdleConnections()
+	}
+}
+
+// TestBodiesThatWaitHoldUpNobody sends bodies that are read a few at a time: on a connection
+// that they share, those that wait must leave the others room to arrive.
+func TestBodiesThatWaitHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	r := start(t, server.Options{DrainDelay: time.Millisecond})
+	for name, client := range clients(t) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				q, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/read", bytes.NewReader(make([]byte, 256<<10)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				answer, err := client.Do(q)
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					return
+				}
+				_ = answer.Body.Close()
+			})
+		}
+		all.Wait()
+	}
+	r.stop()
+	if err := <-r.ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -42,17 +42,12 @@ func firstManner(wanted Wanted) manner {
 	return optimistic
 }
 
-// SmallBulk is the most changes of a bulk that is over soon. It does not wait long for a lock,
-// since its changes can be made apart instead.
-const (
-	SmallBulk     = 64
-	smallPatience = 200 * time.Millisecond
-)
+// SmallBulk is the most changes of a bulk that is over soon, and has no turn to wait for.
+const SmallBulk = 64
 
 const (
 	bulksAtOnce  = 2                     // of one process: each may hold a thousand of PostgreSQL's 6,400 locks
 	bulkLock     = 0x6169_6164_6d69_6e02 // shared by bulks, unless one has to be alone
-	bulkPatience = 30 * time.Second      // how long one waits for its turn, and then for a lock
 	bulkAttempts = 5
 	rollbackTime = 5 * time.Second
 )
@@ -60,19 +55,15 @@ const (
 var errBulkBusy = user.Errorf(user.Unavailable, "other batches are being carried out: try again shortly")
 
 // Bulk runs f, which carries out so many changes and ends with [Bulk.Finish], in a
-// transaction, and again when it lost a race with another change. On an error nothing is
-// changed, unless the connection broke at the end. Small bulks have no turn to wait for: who
-// makes them bounds them.
-func (s *Store) Bulk(ctx context.Context, changes int, wanted Wanted, f func(*Bulk, Known) error) error {
-	if changes > SmallBulk {
-		if err := s.takeTurn(ctx); err != nil {
+// transaction, and again when it lost a race with another change. It waits as long as its
+// patience for its turn, and for each lock. On an error nothing is changed, unless the
+// connection broke at the end.
+func (s *Store) Bulk(ctx context.Context, changes int, patience time.Duration, wanted Wanted, f func(*Bulk, Known) error) error {
+	if changes > SmallBulk { // who makes small ones bounds them
+		if err := s.takeTurn(ctx, patience); err != nil {
 			return err
 		}
 		defer func() { <-s.turn }()
-	}
-	patience := bulkPatience
-	if changes <= SmallBulk {
-		patience = smallPatience
 	}
 	var err error
 	how := firstManner(wanted)
@@ -88,13 +79,13 @@ func (s *Store) Bulk(ctx context.Context, changes int, wanted Wanted, f func(*Bu
 	return translate(err)
 }
 
-func (s *Store) takeTurn(ctx context.Context) error {
-	patience := time.NewTimer(bulkPatience)
-	defer patience.Stop()
+func (s *Store) takeTurn(ctx context.Context, patience time.Duration) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	select {
 	case s.turn <- struct{}{}:
 		return nil
-	case <-patience.C:
+	case <-timer.C:
 		return errBulkBusy
 	case <-ctx.Done():
 		return translate(ctx.Err())

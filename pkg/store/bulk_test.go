@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -23,7 +24,7 @@ func TestBulkChangesAllOrNothing(t *testing.T) {
 		"deletion": {Delete: []uuid.UUID{u.ID, user.NewID()}},
 		"update":   {Update: []*user.User{u, {ID: user.NewID(), Tag: "gone", Metadata: []byte("{}")}}},
 	} {
-		err := s.Bulk(t.Context(), 2, store.Wanted{IDs: []uuid.UUID{u.ID}}, func(b *store.Bulk, known store.Known) error {
+		err := s.Bulk(t.Context(), 2, time.Second, store.Wanted{IDs: []uuid.UUID{u.ID}}, func(b *store.Bulk, known store.Known) error {
 			if len(known.Users) != 1 {
 				t.Errorf("%s: %d users are known, want 1", name, len(known.Users))
 			}
@@ -63,7 +64,7 @@ func TestBulkGivesItsConnectionBack(t *testing.T) {
 	} {
 		func() {
 			defer func() { _ = recover() }()
-			_ = s.Bulk(t.Context(), 1, wanted, func(b *store.Bulk, _ store.Known) error { return end(t.Context(), b) })
+			_ = s.Bulk(t.Context(), 1, time.Second, wanted, func(b *store.Bulk, _ store.Known) error { return end(t.Context(), b) })
 		}()
 		if n := idleInTransaction(t, beside); n != 0 {
 			t.Errorf("after %s a connection waits within its transaction", name)

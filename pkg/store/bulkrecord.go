@@ -18,10 +18,10 @@ type Record struct {
 	Expires time.Time
 }
 
-// record appends events in their order, queues them to be sent, and takes claims.
+// record appends events in their order, queues them to be sent, and takes claims. In the feed,
+// an event comes behind the user's last: also behind the deletion of one that had the same id.
 const record = `WITH event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
-		SELECT CASE WHEN version = 1 THEN feed_xid() ELSE greatest(feed_xid(),
-				(SELECT e.xid FROM events e WHERE e.user_id = given.user_id ORDER BY e.seq DESC LIMIT 1)) END, id, user_id, version, type, at, actor, cause, data::json, changes::json
+		SELECT greatest(feed_xid(), (SELECT e.xid FROM events e WHERE e.user_id = given.user_id ORDER BY e.seq DESC LIMIT 1)), id, user_id, version, type, at, actor, cause, data::json, changes::json
 		FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::text[])
 			WITH ORDINALITY AS given(id, user_id, version, type, at, actor, cause, data, changes, n) ORDER BY n
 		RETURNING id, seq, user_id, type),

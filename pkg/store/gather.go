@@ -46,8 +46,8 @@ const (
 // not be changed.
 func (g *gatherer) get(ctx context.Context, id uuid.UUID) (*user.User, error) {
 	l := &lookup{id: id, done: make(chan struct{})}
-	if g.lanes.Enter(l) {
-		defer g.lanes.Leave()
+	if leave := g.lanes.Enter(l); leave != nil {
+		defer leave()
 		err := g.read(ctx, []*lookup{l})
 		return l.found, err
 	}
