@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 // batch's are; when one stands in the way of the others, all that were with it are carried
 // out by themselves. See package gather.
 type gatherer struct {
+	log      *slog.Logger
 	alone    func(context.Context, user.Command) (user.Outcome, error)
 	together func(context.Context, []user.Command) ([]user.Result, error)
 	lanes    gather.Lanes[*job]
@@ -86,6 +88,7 @@ func (g *gatherer) group(jobs []*job) bool {
 		return err
 	})
 	if store.Undone(err) {
+		g.log.Warn("changes that went together are made one by one", "changes", len(wanted), "error", err)
 		return false
 	}
 	for i, j := range wanted {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,7 +74,7 @@ func TestWaitingCommandsGoTogether(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("refused")
 	var groups atomic.Int64
-	g := &gatherer{together: func(_ context.Context, commands []user.Command) ([]user.Result, error) {
+	g := &gatherer{log: slog.New(slog.DiscardHandler), together: func(_ context.Context, commands []user.Command) ([]user.Result, error) {
 		groups.Add(1)
 		results := make([]user.Result, len(commands))
 		for i, c := range commands {
@@ -112,7 +113,7 @@ func TestAGroupThatFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := &gatherer{together: func(context.Context, []user.Command) ([]user.Result, error) { return nil, test.together() }}
+			g := &gatherer{log: slog.New(slog.DiscardHandler), together: func(context.Context, []user.Command) ([]user.Result, error) { return nil, test.together() }}
 			letGo := crowd(t, g, itself)
 			for cause, err := range applied(t, g, letGo, 10) {
 				if !errors.Is(err, test.want) {
@@ -126,7 +127,7 @@ func TestAGroupThatFails(t *testing.T) {
 // TestAPanicOfOneIsItsOwn: each is answered, and the process lives.
 func TestAPanicOfOneIsItsOwn(t *testing.T) {
 	t.Parallel()
-	g := &gatherer{together: func(context.Context, []user.Command) ([]user.Result, error) { return nil, errors.New("apart, then") }}
+	g := &gatherer{log: slog.New(slog.DiscardHandler), together: func(context.Context, []user.Command) ([]user.Result, error) { return nil, errors.New("apart, then") }}
 	letGo := crowd(t, g, func(ctx context.Context, c user.Command) (user.Outcome, error) {
 		if c.Cause == "5" {
 			panic("planted")
@@ -144,7 +145,7 @@ func TestAPanicOfOneIsItsOwn(t *testing.T) {
 func TestWhoGivesUpWaitingChangesNothing(t *testing.T) {
 	t.Parallel()
 	var carriedOut sync.Map
-	g := &gatherer{together: func(_ context.Context, commands []user.Command) ([]user.Result, error) {
+	g := &gatherer{log: slog.New(slog.DiscardHandler), together: func(_ context.Context, commands []user.Command) ([]user.Result, error) {
 		for _, c := range commands {
 			carriedOut.Store(c.Cause, true)
 		}

@@ -53,6 +53,7 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 	service := &Service{store: s, options: options}
 	service.UseKeys(keys)
 	service.Keep(kept)
+	service.changes.log = options.Log
 	service.changes.begin(service.applyAlone, func(ctx context.Context, commands []user.Command) ([]user.Result, error) {
 		return service.applyAll(ctx, groupPatience, commands)
 	})

@@ -20,12 +20,12 @@ func measureIdle(ctx context.Context, b *bench, r *report) error {
 }
 
 // measureLists looks at the memory while 500 connections list 500 users each, once the
-// service has given back what the batches before took.
+// service has given back what the operations before took.
 func measureLists(ctx context.Context, b *bench, r *report) error {
 	o := operation{name: "lists of 500", method: "GET", path: usersPath + "?limit=500", status: 200}
 	time.Sleep(givenBack)
 	now, _ := b.service.memory()
-	r.add("memory after batches from 500 connections, idle again", now, "MiB", "under 100", now < 100)
+	r.add("memory after all operations, idle again", now, "MiB", "under 100", now < 100)
 	b.service.resetPeak()
 	result, _, err := b.drive(ctx, o, b.service, 500)
 	_, peak := b.service.memory()

@@ -23,6 +23,9 @@ type Limits struct {
 	Room  int64 // for all larger ones together; at least Most
 }
 
+// OneChange are the limits of requests that each change one user: most are far below Free.
+var OneChange = Limits{Most: 1 << 20, Free: 32 << 10, Room: 8 << 20}
+
 // Room is where bodies are while they are worked on. Its methods may be called concurrently.
 type Room struct {
 	limits Limits
@@ -40,7 +43,7 @@ const patience = 30 * time.Second
 // [user.Timeout] and [user.Malformed], and the context's.
 func (room *Room) Read(w http.ResponseWriter, r *http.Request) (body []byte, leave func(), err error) {
 	if r.ContentLength > room.limits.Most {
-		return nil, nil, room.tooLarge()
+		return nil, nil, TooLarge(room.limits.Most)
 	}
 	var read bytes.Buffer
 	limited := http.MaxBytesReader(w, r.Body, room.limits.Most)
@@ -87,8 +90,9 @@ func readInTime(w http.ResponseWriter, r *http.Request, to *bytes.Buffer, rest i
 	return err
 }
 
-func (room *Room) tooLarge() error {
-	return user.Errorf(user.TooLarge, "the body is over %d bytes", room.limits.Most)
+// TooLarge refuses a body over so many bytes, for good: sent again, it would be as large.
+func TooLarge(most int64) error {
+	return user.Errorf(user.TooLarge, "the body is over %d bytes", most)
 }
 
 func (room *Room) fault(r *http.Request, err error) error {
@@ -97,7 +101,7 @@ func (room *Room) fault(r *http.Request, err error) error {
 	case err == nil:
 		return nil
 	case over:
-		return room.tooLarge()
+		return TooLarge(room.limits.Most)
 	case r.Context().Err() != nil:
 		return r.Context().Err()
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -45,8 +45,7 @@ const parsedAtOnce = 2
 
 // New makes the handler of POSTed events. Who may send is checked before it.
 func New(options Options) http.Handler {
-	events, batches := rooms()
-	return &handler{options, events, batches, semaphore.NewWeighted(parsedAtOnce)}
+	return &handler{options, body.NewRoom(body.OneChange), body.NewRoom(ofBatch), semaphore.NewWeighted(parsedAtOnce)}
 }
 
 // ServeHTTP implements [http.Handler].

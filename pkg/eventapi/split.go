@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"aiadmin/pkg/body"
 	"aiadmin/pkg/user"
 )
 
@@ -41,8 +42,8 @@ func split(body []byte) ([]jsontext.Value, error) {
 }
 
 func readElement(element jsontext.Value) (*received, error) {
-	if len(element) > maxEvent {
-		return &received{}, tooLarge(maxEvent)
+	if most := body.OneChange.Most; int64(len(element)) > most {
+		return &received{}, body.TooLarge(most)
 	}
 	return readStructured(element)
 }

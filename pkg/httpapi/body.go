@@ -10,14 +10,6 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Bodies of changes, in bytes: those of users are small, and hundreds of large ones at once
-// would need more memory than a container has.
-const (
-	maxBody   = 1 << 20
-	smallBody = 32 << 10
-	largeRoom = 8 << 20
-)
-
 // readBody returns the body of a request whose media type is one of those wanted, and what
 // to call once it is of no more use.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request, wanted ...string) ([]byte, func(), error) {

@@ -79,7 +79,7 @@ func New(options Options, rules CORS) *API {
 		options.Timeout = 300 * time.Second
 	}
 	a := &API{options: options, gate: newGate(options.MaxConcurrent), pages: make(chan struct{}, pagesAtOnce),
-		bodies: body.NewRoom(body.Limits{Most: maxBody, Free: smallBody, Room: largeRoom})}
+		bodies: body.NewRoom(body.OneChange)}
 	a.UseCORS(rules)
 	var h http.Handler = a.mux()
 	if options.FissionCompat {

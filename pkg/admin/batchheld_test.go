@@ -1,0 +1,179 @@
+package admin_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+)
+
+// TestBatchIsOneTransaction ends every connection of the service while a batch waits for
+// a lock: nothing of it may stay, and the same batch succeeds later.
+func TestBatchIsOneTransaction(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, db := atNoon(t, url)
+	held := create(t, "held", `{"id":"00000000-0000-0000-0000-000000000009","tag":"held","name":"N"}`)
+	applyAll(t, s, held)
+	_, otherDB := atNoon(t, url)
+	release, locked := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		err := otherDB.Locked(t.Context(), user.Ref{Tag: "held"}, func(*store.Locked) error {
+			close(locked)
+			<-release
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-locked
+	batch := []user.Command{create(t, "1", `{"tag":"a","name":"A"}`), update(t, "2", user.Ref{Tag: "held"}, `{"name":"M"}`)}
+	failed := make(chan error)
+	go func() {
+		_, err := s.ApplyAll(t.Context(), batch)
+		failed <- err
+	}()
+	cut(t, otherDB)
+	if err := <-failed; user.KindOf(err) != user.Unavailable {
+		t.Errorf("a batch whose connection was cut says %v", err)
+	}
+	close(release)
+	all.Wait()
+	if _, err := db.Get(t.Context(), user.Ref{Tag: "a"}); user.KindOf(err) != user.NotFound {
+		t.Errorf("a part of the batch was carried out: %v", err)
+	}
+	for i, got := range applyAll(t, s, batch...) {
+		if got[:8] != "ai.admin" {
+			t.Errorf("sent again, event %d is %s", i, got)
+		}
+	}
+}
+
+// TestOthersGoOnBesideAHeldUser holds a user's row while it and many others are changed:
+// only what is about that user waits.
+func TestOthersGoOnBesideAHeldUser(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, _ := atNoon(t, url)
+	ref := user.Ref{ID: uuid.UUID{15: 1}}
+	applyAll(t, s, create(t, "held", `{"id":"00000000-0000-0000-0000-000000000001","tag":"held","name":"N"}`))
+	_, otherDB := atNoon(t, url)
+	var held, others sync.WaitGroup
+	err := otherDB.Locked(t.Context(), ref, func(*store.Locked) error {
+		for n := range 240 {
+			others.Go(func() {
+				if _, err := s.Apply(t.Context(), create(t, fmt.Sprint("c", n), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, n))); err != nil {
+					t.Errorf("a creation beside it: %v", err)
+				}
+			})
+			if n%40 != 15 { // six: fewer than there are connections, and more than lanes
+				continue
+			}
+			held.Go(func() { // alone, or in a group
+				if _, err := s.Apply(t.Context(), update(t, fmt.Sprint("u", n), ref, fmt.Sprintf(`{"metadata":{"u%d":"x"}}`, n))); err != nil {
+					t.Errorf("an update of the held user: %v", err)
+				}
+			})
+		}
+		others.Wait() // for good, if they had to wait for the held user
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	held.Wait()
+	if u, err := s.Get(t.Context(), ref.ID); err != nil || u.Version != 7 {
+		t.Errorf("the held user: %+v, %v", u, err)
+	}
+}
+
+// TestABatchWaitsForAHeldUser, however small it is: it cannot be taken apart.
+func TestABatchWaitsForAHeldUser(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, _ := atNoon(t, url)
+	applyAll(t, s, create(t, "1", `{"tag":"held","name":"N"}`))
+	_, otherDB := atNoon(t, url)
+	var batch sync.WaitGroup
+	err := otherDB.Locked(t.Context(), user.Ref{Tag: "held"}, func(*store.Locked) error {
+		batch.Go(func() {
+			results, err := s.ApplyAll(t.Context(), []user.Command{update(t, "2", user.Ref{Tag: "held"}, `{"name":"M"}`), create(t, "3", `{"tag":"b","name":"B"}`)})
+			if err != nil || results[0].Err != nil || results[1].Err != nil {
+				t.Errorf("%v: %v", results, err)
+			}
+		})
+		time.Sleep(400 * time.Millisecond) // twice as long as a group would wait
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	batch.Wait()
+}
+
+// cut ends the connection that waits for a row's lock.
+func cut(t *testing.T, db *store.Store) {
+	t.Helper()
+	for ctx := t.Context(); ctx.Err() == nil; {
+		var ended int
+		err := db.DB().NewRaw(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'`).Scan(ctx, &ended)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ended > 0 {
+			return
+		}
+	}
+}
+
+// TestFeedOrderOfAUserMadeAgain deletes a user while a batch that makes it again, and has its
+// transaction id already, waits for another user's tag: the feed must tell of the deletion first.
+func TestFeedOrderOfAUserMadeAgain(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, db := atNoon(t, url)
+	const id = "00000000-0000-0000-0000-000000000001"
+	applyAll(t, s, create(t, "1", `{"id":"`+id+`","tag":"first","name":"N"}`))
+	holder, err := db.DB().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.ExecContext(t.Context(), `INSERT INTO users (id, created_at, updated_at, version, tag, role, status, name, name_key, credentials, metadata, facets)
+		VALUES (gen_random_uuid(), now(), now(), 1, 'held', 'member', 'active', 'n', 'n', '[]', '{}', '{}')`); err != nil {
+		t.Fatal(err)
+	}
+	var batch sync.WaitGroup
+	batch.Go(func() {
+		applyAll(t, s, create(t, "2", `{"tag":"held","name":"N"}`), create(t, "3", `{"id":"`+id+`","tag":"second","name":"N"}`))
+	})
+	for waits := 0; waits == 0; {
+		if err := db.DB().NewRaw(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(t.Context(), &waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Apply(t.Context(), remove("4", user.Ref{ID: uuid.UUID{15: 1}})); err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	batch.Wait()
+	var told []string
+	if err := db.DB().NewRaw(`SELECT type FROM events WHERE user_id = ? ORDER BY xid, seq`, id).Scan(t.Context(), &told); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ai.admin.user.created", "ai.admin.user.deleted", "ai.admin.user.created"}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("the feed (-want +got):\n%s", diff)
+	}
+}
