@@ -99,7 +99,9 @@ func TestDatabaseAway(t *testing.T) {
 			return s.Locked(t.Context(), user.Ref{ID: u.ID}, func(*store.Locked) error { return nil })
 		},
 		"bulk": func() error {
-			return s.Bulk(t.Context(), 1, time.Second, store.Wanted{}, func(*store.Bulk, store.Known) error { return nil })
+			return s.Bulk(t.Context(), 1, time.Second, store.Wanted{}, func(b *store.Bulk, _ store.Known) error {
+				return b.Finish(t.Context(), store.Group{}, nil)
+			})
 		},
 		"ping":    func() error { return s.Ping(t.Context()) },
 		"migrate": func() error { _, err := s.Migrate(t.Context()); return err },
