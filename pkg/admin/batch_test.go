@@ -22,10 +22,19 @@ import (
 
 var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
+// connections are those of a service in tests.
+const connections = 12
+
 // atNoon opens a service whose clock stands still.
 func atNoon(t testing.TB, url string) (*admin.Service, *store.Store) {
 	t.Helper()
-	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 8})
+	return impatient(t, url, 0)
+}
+
+// impatient is such a service whose changes wait only so long for a row.
+func impatient(t testing.TB, url string, patience time.Duration) (*admin.Service, *store.Store) {
+	t.Helper()
+	db, err := store.Open(store.Options{ConnString: url, MaxConnections: connections, Patience: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

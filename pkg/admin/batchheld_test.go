@@ -2,7 +2,9 @@ package admin_test
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,6 +98,61 @@ func TestOthersGoOnBesideAHeldUser(t *testing.T) {
 	}
 }
 
+// TestAHeldUserStopsNobodyElse has more changes wait for a held user than there are connections:
+// reads go on beside them, they are refused in the end, and others get their turn.
+func TestAHeldUserStopsNobodyElse(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, _ := impatient(t, url, 3*time.Second)
+	ref := user.Ref{ID: uuid.UUID{15: 1}}
+	applyAll(t, s, create(t, "held", `{"id":"00000000-0000-0000-0000-000000000001","tag":"held","name":"N"}`))
+	_, otherDB := atNoon(t, url)
+	err := otherDB.Locked(t.Context(), ref, func(*store.Locked) error {
+		var waiting sync.WaitGroup
+		var refused atomic.Int64
+		for n := range 20 {
+			waiting.Go(func() {
+				_, err := s.Apply(t.Context(), update(t, fmt.Sprint("u", n), ref, fmt.Sprintf(`{"name":"N%d"}`, n)))
+				if user.KindOf(err) == user.Unavailable {
+					refused.Add(1)
+				}
+			})
+		}
+		for lockWaits(t, otherDB) < connections-2 { // until no more can wait
+			runtime.Gosched()
+		}
+		for range 100 {
+			if _, err := s.Get(t.Context(), ref.ID); err != nil {
+				t.Errorf("a read beside them: %v", err)
+			}
+		}
+		if refused.Load() > 0 {
+			t.Error("the reads came only after changes had given up")
+		}
+		if _, err := s.Apply(t.Context(), create(t, "c", `{"tag":"other","name":"N"}`)); err != nil {
+			t.Errorf("a creation beside them: %v", err)
+		}
+		waiting.Wait()
+		if refused.Load() != 20 {
+			t.Errorf("%d of 20 changes of the held user were told to try again", refused.Load())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// lockWaits counts the sessions that wait for a lock.
+func lockWaits(t *testing.T, db *store.Store) (waiting int) {
+	t.Helper()
+	err := db.DB().NewRaw(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(t.Context(), &waiting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return waiting
+}
+
 // TestABatchWaitsForAHeldUser, however small it is: it cannot be taken apart.
 func TestABatchWaitsForAHeldUser(t *testing.T) {
 	t.Parallel()
@@ -156,10 +213,8 @@ func TestFeedOrderOfAUserMadeAgain(t *testing.T) {
 	batch.Go(func() {
 		applyAll(t, s, create(t, "2", `{"tag":"held","name":"N"}`), create(t, "3", `{"id":"`+id+`","tag":"second","name":"N"}`))
 	})
-	for waits := 0; waits == 0; {
-		if err := db.DB().NewRaw(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(t.Context(), &waits); err != nil {
-			t.Fatal(err)
-		}
+	for lockWaits(t, db) == 0 {
+		runtime.Gosched()
 	}
 	if _, err := s.Apply(t.Context(), remove("4", user.Ref{ID: uuid.UUID{15: 1}})); err != nil {
 		t.Fatal(err)

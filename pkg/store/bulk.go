@@ -48,7 +48,7 @@ const SmallBulk = 64
 const (
 	bulksAtOnce  = 2                     // of one process: each may hold a thousand of PostgreSQL's 6,400 locks
 	bulkLock     = 0x6169_6164_6d69_6e02 // shared by bulks, unless one has to be alone
-	bulkAttempts = 5
+	bulkAttempts = 5                     // at the least
 	rollbackTime = 5 * time.Second
 )
 
@@ -67,7 +67,8 @@ func (s *Store) Bulk(ctx context.Context, changes int, patience time.Duration, w
 	}
 	var err error
 	how := firstManner(wanted)
-	for range bulkAttempts {
+	begun := time.Now()
+	for n := 0; n < bulkAttempts || time.Since(begun) < patience; n++ { // each loss is somebody else's success
 		if err = s.bulk(ctx, how, patience, wanted, f); !lostRace(err) {
 			break
 		}
@@ -108,7 +109,7 @@ func Undone(err error) bool {
 }
 
 func (s *Store) bulk(ctx context.Context, how manner, patience time.Duration, wanted Wanted, f func(*Bulk, Known) error) error {
-	return s.pool.direct(ctx, func(conn *pgx.Conn) error {
+	return s.change.direct(ctx, func(conn *pgx.Conn) error {
 		b := &Bulk{conn: conn, manner: how}
 		defer b.rollback()
 		known, err := b.begin(ctx, patience, wanted)

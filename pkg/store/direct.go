@@ -36,6 +36,39 @@ func (p pool) direct(ctx context.Context, f func(*pgx.Conn) error) (err error) {
 	return err
 }
 
+// changing is the pool for changes. It leaves a few connections to reads, which go on while
+// changes wait for a row that somebody holds.
+type changing struct {
+	pool
+	places chan struct{}
+}
+
+// leftToReads is how many connections changes never take, unless there are no more.
+const leftToReads = 2
+
+func changingOf(p pool, connections int) changing {
+	return changing{p, make(chan struct{}, max(1, connections-leftToReads))}
+}
+
+func (c changing) direct(ctx context.Context, f func(*pgx.Conn) error) error {
+	if err := c.enter(ctx); err != nil {
+		return err
+	}
+	defer c.leave()
+	return c.pool.direct(ctx, f)
+}
+
+func (c changing) enter(ctx context.Context) error {
+	select {
+	case c.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c changing) leave() { <-c.places }
+
 func (p pool) lend(ctx context.Context, f func(*pgx.Conn) error) error {
 	conn, err := p.Conn(ctx)
 	if err != nil {

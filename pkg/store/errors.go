@@ -56,6 +56,9 @@ func translatePostgres(err *pgconn.PgError) error {
 	if duplicate, ok := duplicates[err.ConstraintName]; ok && err.Code == "23505" {
 		return duplicate
 	}
+	if err.Code == lockTimeout {
+		return errHeld.Because(databaseError{err})
+	}
 	if strings.HasPrefix(err.Code, "08") || retryable[err.Code] {
 		return unavailable(databaseError{err})
 	}
@@ -92,11 +95,14 @@ func (e databaseError) Error() string {
 
 // retryable are the SQLSTATEs of a server that cannot serve now: out of connections,
 // shutting down or starting up, refusing the credentials, read-only after a failover,
-// choosing this transaction as a deadlock's victim, or waiting too long for a lock.
+// or choosing this transaction as a deadlock's victim.
 var retryable = map[string]bool{
 	"53300": true, "57P01": true, "57P02": true, "57P03": true, "28000": true, "28P01": true,
-	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true, "55P03": true,
+	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true,
 }
+
+// errHeld ends a change that waited too long for a lock.
+var errHeld = user.Errorf(user.Unavailable, "somebody else has been changing the same for a while: try again shortly")
 
 const statementTimeout = "57014"
 

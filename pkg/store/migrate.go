@@ -2,11 +2,15 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
 	"sync"
 
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 	"github.com/uptrace/bun/migrate"
 )
 
@@ -49,15 +53,14 @@ func (s *Store) migrate(ctx context.Context) ([]string, error) {
 	if applied, err := s.applied(ctx); err == nil && applied >= latestMigration() {
 		return nil, nil
 	}
-	lock, err := s.Connect(ctx) // beside the pool, which may hold one connection alone
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = lock.Close(context.WithoutCancel(ctx)) }() // which gives the lock back
-	if _, err := lock.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+	// One connection, without the settings that requests want: it may wait, and read whole tables.
+	db := bun.NewDB(sql.OpenDB(stdlib.GetConnector(*s.config.Load())), pgdialect.New())
+	defer func() { _ = db.Close() }() // which gives the lock back
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(ctx, "SELECT pg_advisory_lock(?)", int64(migrationLock)); err != nil {
 		return nil, translate(err)
 	}
-	migrator := migrate.NewMigrator(s.db, migrations(), migrate.WithMarkAppliedOnSuccess(true))
+	migrator := migrate.NewMigrator(db, migrations(), migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}

@@ -69,6 +69,9 @@ func (s *Store) Reseal(ctx context.Context, old, fresh []SealedValue, keyID stri
 		return 0, translate(err)
 	}
 	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(ctx, waitForLocks); err != nil {
+		return 0, translate(err)
+	}
 	shown, err := lockCredentials(ctx, tx, old)
 	if err != nil {
 		return 0, err

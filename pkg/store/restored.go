@@ -32,7 +32,7 @@ func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
 		return false, translate(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(ctx, "LOCK TABLE events IN ACCESS EXCLUSIVE MODE"); err != nil {
+	if _, err := tx.ExecContext(ctx, waitForLocks+"; LOCK TABLE events IN ACCESS EXCLUSIVE MODE"); err != nil {
 		return false, translate(err)
 	}
 	restored, err := isForeign(ctx, tx)

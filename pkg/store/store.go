@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -18,17 +19,25 @@ import (
 type Store struct {
 	db     *bun.DB                        // builds listings and runs migrations
 	pool   pool                           // the same connections
+	change changing                       // the same but for a few
 	config atomic.Pointer[pgx.ConnConfig] // what new connections use
 	totals *totals
 	single gatherer
 	turn   chan struct{} // taken by each bulk
+
+	patience time.Duration // see [Options]
 }
 
 // Options of a Store.
 type Options struct {
 	ConnString     string // a URL or keywords and values, as libpq reads them
 	MaxConnections int    // of the pool; further requests wait for one
+	// Patience is how long a change waits for a row that somebody holds (a forgotten transaction):
+	// it must give its connection back before the others run out of them. 0 is 10 s.
+	Patience time.Duration
 }
+
+const defaultPatience = 10 * time.Second
 
 // generation is the key under which a connection remembers the configuration it was
 // made with, so that one made with old credentials can be told and retired.
@@ -36,7 +45,7 @@ const generation = "aiadmin.config"
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), turn: make(chan struct{}, bulksAtOnce)}
+	s := &Store{totals: newTotals(), turn: make(chan struct{}, bulksAtOnce), patience: cmp.Or(options.Patience, defaultPatience)}
 	if err := s.Reconnect(options.ConnString); err != nil {
 		return nil, err
 	}
@@ -47,6 +56,7 @@ func Open(options Options) (*Store, error) {
 	db.SetMaxIdleConns(options.MaxConnections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	s.db, s.pool = bun.NewDB(db, pgdialect.New()), pool{db}
+	s.change = changingOf(s.pool, options.MaxConnections)
 	s.single.begin(s.pool)
 	return s, nil
 }
@@ -79,11 +89,14 @@ func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 // to compile a plan never pays, and the planner, which hopes for a match at the table's
 // beginning, would at times do both. They are not startup parameters since a pooler
 // between here and the database refuses those.
-const settings = "SET enable_seqscan = off; SET jit = off"
+const settings = "SET enable_seqscan = off; SET jit = off; SET lock_timeout = "
+
+// waitForLocks lifts the limit for the rest of a transaction.
+const waitForLocks = "SET LOCAL lock_timeout = 0"
 
 func (s *Store) settle(ctx context.Context, conn *pgx.Conn) error {
 	conn.PgConn().CustomData()[generation] = conn.Config().ConnString()
-	_, err := conn.PgConn().Exec(ctx, settings).ReadAll()
+	_, err := conn.PgConn().Exec(ctx, settings+number64(uint64(s.patience.Milliseconds()))).ReadAll() //nolint:gosec // never negative
 	return err
 }
 

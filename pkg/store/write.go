@@ -38,12 +38,12 @@ const (
 
 // Insert makes a user. A taken id, tag, e-mail address or externalId is a [user.Error].
 func (s *Store) Insert(ctx context.Context, w Write) (Outcome, error) {
-	return s.mutate(ctx, s.pool, insertUser, w.shape(), w.args(), w.Claim)
+	return s.mutate(ctx, s.change, insertUser, w.shape(), w.args(), w.Claim)
 }
 
 // Update writes a user whose stored version must be the one before; otherwise it is Missed.
 func (s *Store) Update(ctx context.Context, w Write) (Outcome, error) {
-	return s.mutate(ctx, s.pool, updateUser, w.shape(), w.args(), w.Claim)
+	return s.mutate(ctx, s.change, updateUser, w.shape(), w.args(), w.Claim)
 }
 
 // Removal is a deletion. What its event tells of the user is filled in by the statement.
@@ -64,7 +64,7 @@ func (s *Store) Delete(ctx context.Context, r *Removal) (Outcome, error) {
 	args := prepared([16]byte(r.ID), [16]byte(r.Event.ID), r.Event.At, r.Event.Actor, r.Event.Cause, Partition(r.ID), versions)
 	args = append(args, claimArgs(r.Claim, r.Event.ID, r.Expires)...)
 	var got, done bool
-	err := each(ctx, s.pool, deleteUser(r.Claim != nil), args, func(v [][]byte) error {
+	err := each(ctx, s.change, deleteUser(r.Claim != nil), args, func(v [][]byte) error {
 		if got, done = boolean(v[0]), v[1] != nil; done {
 			r.Event.Version, r.Event.Data = integer(v[1]), append([]byte(nil), v[2]...)
 		}
@@ -79,7 +79,7 @@ func (s *Store) Delete(ctx context.Context, r *Removal) (Outcome, error) {
 // TakeClaim records a request that changed nothing, so that its repetition changes
 // nothing either.
 func (s *Store) TakeClaim(ctx context.Context, claim *user.Claim, expires time.Time) (Outcome, error) {
-	return s.mutate(ctx, s.pool, takeClaim, shape{}, append(prepared(), claimArgs(claim, uuid.Nil, expires)...), claim)
+	return s.mutate(ctx, s.change, takeClaim, shape{}, append(prepared(), claimArgs(claim, uuid.Nil, expires)...), claim)
 }
 
 // statement composes the text of a mutation of some shape; it is cheap, and the driver
