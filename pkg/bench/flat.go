@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -52,7 +53,7 @@ func (b *bench) listed(ctx context.Context, query string) (latency, error) {
 
 // measureDepth compares the page behind the ten thousandth user with the first.
 func (b *bench) measureDepth(ctx context.Context, r *report) error {
-	deep, err := b.deepCursor(ctx)
+	deep, err := b.deepPages(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func (b *bench) measureDepth(ctx context.Context, r *report) error {
 		for _, page := range []struct {
 			query string
 			to    *[]float64
-		}{{"", &first}, {"?cursor=" + deep, &behind}} {
+		}{{"", &first}, {strings.TrimPrefix(deep[0], usersPath), &behind}} {
 			l, err := b.listed(ctx, page.query)
 			if err != nil {
 				return err

@@ -19,6 +19,7 @@ type load struct {
 	address     string
 	connections int
 	request     template
+	others      []template                            // any of these instead
 	subjects    int                                   // users per request, 0 is 1
 	numbers     func(*rand.Rand) (n, m int64)         // of the next request
 	most        int64                                 // requests in all; 0: as many as fit into the time
@@ -120,6 +121,9 @@ func (w *worker) work(ctx context.Context, from, until time.Time) {
 	for ctx.Err() == nil {
 		if l.most > 0 && w.left.Add(-1) < 0 {
 			return
+		}
+		if len(l.others) > 0 {
+			w.request = l.others[w.random.IntN(len(l.others))]
 		}
 		n, m := l.numbers(w.random)
 		w.request.fill(n, m, max(1, l.subjects))

@@ -156,7 +156,7 @@ func (b *bench) drive(ctx context.Context, o operation, s *service, connections 
 			return outcome{}, 0, err
 		}
 	}
-	l := load{address: s.address, connections: connections, request: b.request(o), subjects: o.subjects,
+	l := load{address: s.address, connections: connections, request: b.request(o), others: b.others(o), subjects: o.subjects,
 		numbers: b.aimed(o, first), warm: 300 * time.Millisecond, time: b.options.Slot, status: o.status}
 	if o.subjects > 1 && connections > batchesAtOnce { // they have to be read first, all of them
 		l.warm, l.time = 4*time.Second, 3*l.time

@@ -19,6 +19,7 @@ type operation struct {
 	goal     float64 // the least ratio of the limit
 	method   string
 	path     string
+	paths    []string // any of these instead, so that no two requests ask for the same
 	header   map[string]string
 	body     string
 	status   int
@@ -46,7 +47,7 @@ const (
 )
 
 func (b *bench) operations(ctx context.Context) ([]operation, error) {
-	deep, err := b.deepCursor(ctx)
+	deep, err := b.deepPages(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (b *bench) operations(ctx context.Context) ([]operation, error) {
 		{name: "get", goal: .85, method: "GET", path: oneUser, status: 200},
 		{name: "list", goal: .75, method: "GET", path: usersPath, status: 200},
 		{name: "list-filtered", goal: .75, method: "GET", path: usersPath + "?role=viewer&status=suspended", status: 200},
-		{name: "list-deep", goal: .75, method: "GET", path: usersPath + "?cursor=" + deep, status: 200},
+		{name: "list-deep", goal: .75, method: "GET", path: deep[0], paths: deep, status: 200},
 		{name: "create", goal: .85, method: "POST", path: usersPath, header: asJSON, body: newBody, status: 201, about: newUser},
 		{name: "update", goal: .85, method: "PUT", path: oneUser, header: asJSON, body: `{"limits":{"tokensPerMinute":` + freshMark + `}}`, status: 200},
 		{name: "delete", goal: .85, method: "DELETE", path: oneUser, status: 204, about: goingUser, most: 24000},
@@ -74,6 +75,15 @@ func batchOf(size int) string {
 
 func (b *bench) request(o operation) template {
 	return raw(o.method, o.path, b.token, o.header, o.body)
+}
+
+// others are the requests of an operation that are not about users of a number each.
+func (b *bench) others(o operation) []template {
+	var all []template
+	for _, path := range o.paths {
+		all = append(all, raw(o.method, path, b.token, o.header, o.body))
+	}
+	return all
 }
 
 // count is how many users one request is about.
@@ -130,23 +140,37 @@ func (b *bench) once(ctx context.Context, o operation) (a answer, n, m int64, er
 	return answer{response.StatusCode, response.Header, bytes.Clone(body)}, n, m, err
 }
 
-// deepCursor walks to the cursor behind the ten thousandth user, or the last but one page.
-func (b *bench) deepCursor(ctx context.Context) (string, error) {
+// deepPages are the paths of up to a thousand pages of 50 behind the ten thousandth user, or the
+// last but one page: no two of them are the same.
+func (b *bench) deepPages(ctx context.Context) ([]string, error) {
 	cursor := ""
 	for range min(20, b.options.Users/500-1) {
-		path := usersPath + "?limit=500&count=none"
-		if cursor != "" {
-			path += "&cursor=" + cursor
+		var err error
+		if cursor, err = b.nextCursor(ctx, usersPath+"?limit=500&count=none", cursor); err != nil {
+			return nil, err
 		}
-		a, _, _, err := b.once(ctx, operation{name: "walk", method: "GET", path: path, status: 200})
-		if err != nil {
-			return "", err
-		}
-		var page struct{ Page struct{ Next string } }
-		if err := json.Unmarshal(a.Body, &page); err != nil {
-			return "", err
-		}
-		cursor = page.Page.Next
 	}
-	return cursor, nil
+	var paths []string
+	for cursor != "" && len(paths) < 1000 {
+		paths = append(paths, usersPath+"?cursor="+cursor)
+		var err error
+		if cursor, err = b.nextCursor(ctx, usersPath+"?limit=50&count=none", cursor); err != nil {
+			return nil, err
+		}
+	}
+	return paths[:max(1, len(paths)-1)], nil // the last page may be a short one
+}
+
+// nextCursor is where the page behind a cursor ends; "" on the last page.
+func (b *bench) nextCursor(ctx context.Context, path, cursor string) (string, error) {
+	if cursor != "" {
+		path += "&cursor=" + cursor
+	}
+	a, _, _, err := b.once(ctx, operation{name: "walk", method: "GET", path: path, status: 200})
+	if err != nil {
+		return "", err
+	}
+	var page struct{ Page struct{ Next string } }
+	err = json.Unmarshal(a.Body, &page)
+	return page.Page.Next, err
 }

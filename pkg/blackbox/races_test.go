@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -51,6 +52,32 @@ func metadataHas(t *testing.T, u user, name string) bool {
 	t.Helper()
 	object, ok := normal(t, string(u.Metadata)).(map[string]any)
 	return ok && object[name] != nil
+}
+
+// TestAListKnowsWhatWasAcknowledged has many ask for the same page right after a change of theirs
+// was answered: however they share the reading, each finds it there.
+func TestAListKnowsWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	newest := url.Values{"limit": {"100"}, "count": {"none"}}
+	var group sync.WaitGroup
+	for range 24 {
+		group.Go(func() {
+			for range 4 { // 96 in all: none is pushed off the page
+				u := s.create(t)
+				page, _ := s.list(t, newest)
+				if !slices.ContainsFunc(page.Users, func(listed user) bool { return listed.ID == u.ID }) {
+					t.Errorf("%s is not among the %d newest", u.Tag, len(page.Users))
+				}
+				s.do(t, "PUT", u.path(), `{"status":"suspended"}`).is(t, http.StatusOK)
+				page, _ = s.list(t, newest)
+				if !slices.ContainsFunc(page.Users, func(listed user) bool { return listed.ID == u.ID && listed.Status == "suspended" }) {
+					t.Errorf("%s is not suspended in the list", u.Tag)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 // TestOneWinner races creations and changes that only one can win.

@@ -16,4 +16,10 @@
 // Group runs in a goroutine of its own and must answer every job that it is given; jobs that
 // were given up meanwhile are for it to skip. It must not panic, which would end the process:
 // [Guarded] makes an error of that.
+//
+// [Shared] is for jobs that are the same question: of those who ask it while it is under way, all
+// get the answer to its next asking, which begins when the one under way is over:
+//
+//	unknown --Ask--> asked by one, in its own context --answered--> unknown
+//	asked --Ask--> asked, others wait --answered--> asked for all who wait, in a goroutine of its own
 package gather

@@ -12,6 +12,7 @@ import (
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/body"
+	"aiadmin/pkg/gather"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/user"
 )
@@ -68,6 +69,7 @@ type API struct {
 	cors    atomic.Pointer[cors.Cors]
 	gate    gate
 	bodies  *body.Room
+	lists   gather.Shared[*page]
 	pages   chan struct{}          // see pagesAtOnce
 	failing atomic.Pointer[string] // the check that the last probe was told of
 }

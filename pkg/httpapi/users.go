@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -133,12 +134,24 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	buffer, err := a.page(w, r, values, query)
+	// Many copies of a client tend to ask for the same page at the same time.
+	page, alone, err := a.lists.Ask(r.Context(), r.URL.RawQuery, func(ctx context.Context) (*page, error) { return a.page(ctx, query) })
 	if err != nil {
 		return err
 	}
-	defer giveBuffer(buffer)
-	return writeJSON(w, r, http.StatusOK, *buffer)
+	if alone {
+		defer giveBuffer(page.body)
+	}
+	if page.next != "" {
+		linkNext(w, r, values, "cursor", page.next)
+	}
+	return writeJSON(w, r, http.StatusOK, *page.body)
+}
+
+// page is a page of users as JSON, and the next one's cursor if there is one.
+type page struct {
+	body *[]byte
+	next string
 }
 
 // pagesAtOnce bounds the pages that are held as users, somewhat above the connections
@@ -146,34 +159,32 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 // its answer slowly holds none.
 const pagesAtOnce = 16
 
-// page writes a page of users as JSON into a buffer that the caller gives back.
-func (a *API) page(w http.ResponseWriter, r *http.Request, values url.Values, query user.Query) (*[]byte, error) {
+// page reads a page into a buffer of the pool.
+func (a *API) page(ctx context.Context, query user.Query) (*page, error) {
 	select {
 	case a.pages <- struct{}{}:
 		defer func() { <-a.pages }()
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	page, err := a.options.Admin.List(r.Context(), query)
+	found, err := a.options.Admin.List(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	next := ""
-	if page.More {
-		next = query.CursorAfter(page.Users[len(page.Users)-1])
-		linkNext(w, r, values, "cursor", next)
+	p := page{body: takeBuffer()}
+	if found.More {
+		p.next = query.CursorAfter(found.Users[len(found.Users)-1])
 	}
-	buffer := takeBuffer()
-	dst := append(*buffer, `{"users":[`...)
-	for i, u := range page.Users {
+	dst := append(*p.body, `{"users":[`...)
+	for i, u := range found.Users {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = u.AppendJSON(dst)
 	}
 	dst = append(dst, `],"page":`...)
-	*buffer = append(appendPage(dst, query.Limit, next, page.Total, page.TotalIsExact), '}')
-	return buffer, nil
+	*p.body = append(appendPage(dst, query.Limit, p.next, found.Total, found.TotalIsExact), '}')
+	return &p, nil
 }
 
 // queryValues decodes the query string. A semicolon is a character like any other: Go's
