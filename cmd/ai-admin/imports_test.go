@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"admin":      {"user", "store", "vault", "gather"},
 	"cloudevent": {"user"},
 	"body":       {"user"},
-	"httpapi":    {"user", "auth", "body"},
+	"httpapi":    {"user", "auth", "body", "gather"},
 	"eventapi":   {"user", "cloudevent", "body"},
 	"outbox":     {"user", "store", "cloudevent"},
 	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "outbox",
@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 // forbidden are packages of others that must not sneak in, through whatever path.
 var forbidden = map[string][]string{
 	"user":     {"net/http", "database/sql", "github.com/uptrace/bun"},
+	"store":    {"net/http"},
 	"vault":    {"net/http", "database/sql"},
 	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 	"eventapi": {"github.com/uptrace/bun", "github.com/jackc/pgx/v5"},

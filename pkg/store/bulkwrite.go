@@ -60,7 +60,8 @@ const allChanged = " SELECT 1 / (count(*) = cardinality($1::uuid[]))::int FROM c
 func (r *round) seal(seals []Seal) {
 	r.exec(`WITH given AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[]) AS g(user_id, provider, sealed)),
 		dropped AS (DELETE FROM credentials c USING given g WHERE c.user_id = g.user_id AND c.provider = g.provider AND g.sealed = '')
-		INSERT INTO credentials (user_id, provider, sealed) SELECT user_id, provider, sealed FROM given WHERE sealed <> ''
+		INSERT INTO credentials (user_id, provider, sealed, user_created_at)
+			SELECT g.user_id, g.provider, g.sealed, u.created_at FROM given g JOIN users u ON u.id = g.user_id WHERE g.sealed <> ''
 		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed`,
 		column(seals, func(s Seal) pgtype.UUID { return uuidOf(s.User) }),
 		column(seals, func(s Seal) string { return s.Provider }),

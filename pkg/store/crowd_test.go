@@ -30,7 +30,7 @@ func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
 func someone(i int, r *rand.Rand) *user.User {
 	u := &user.User{ID: timedID(epoch, r), Tag: fmt.Sprintf("%s%s%d", pick(r, "a", "b", "ab", "z9"), pick(r, "", "-", "_", "."), i),
-		Name: pick(r, "Ann", "ann", "ANN B", "Åsa", "åsa", "Ünal", "50% off", "under_score", `back\slash`, "Bob\u00a0C", "日本", "東京都庁", "-- (x) --"),
+		Name: pick(r, "Ann", "ann", "ANN B", "Åsa", "åsa", "Ünal", "50% off", "under_score", `back\slash`, "Bob\u00a0C", "日本", "東京都庁", "-- (x) --", "sam ple"),
 		Role: pick(r, user.Admin, user.Member, user.Viewer, user.Service), Status: pick(r, user.Active, user.Suspended),
 		Version: 1, CreatedAt: epoch.Add(time.Duration(r.IntN(6)) * time.Hour), Metadata: []byte("{}")}
 	u.UpdatedAt = u.CreatedAt
@@ -166,7 +166,7 @@ var conditions = map[string][]string{
 	"model":         {"gpt-5", "gpt-55", "gpt-5-mini", "o1", "a_b", "axb", "a%b", "x1y2", "*", "gpt-*"},
 	"provider":      {"openai", "anthropic", "nobody"},
 	"metadata.team": {"a", "b", "7", strings.Repeat("long", 60)}, "metadata.x.y": {"a", "a=b"},
-	"q":           {"a", "an", "ann", "å", "ås", "åsa", "0%", "50%", "_", "r_s", `\`, `k\s`, "@x", "日", "日本", "bob1", "example", "b\n", "nobody", "東京都", "-- (", ") -", "---", "(x)"},
+	"q":           {"sample", "x.example", "a", "an", "ann", "å", "ås", "åsa", "0%", "50%", "_", "r_s", `\`, `k\s`, "@x", "日", "日本", "bob1", "example", "b\n", "nobody", "東京都", "-- (", ") -", "---", "(x)"},
 	"createdFrom": {"2024-01-01T00:00:00Z", "2024-01-01T02:00:00Z", "2030-01-01T00:00:00Z"},
 	"createdTo":   {"2024-01-01T03:00:00+00:00", "2024-01-01T05:00:00Z"},
 }

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -22,7 +24,7 @@ func (b *listing) filter(f user.Filter) {
 	b.facets(f)
 	b.search(f.Search)
 	if len(f.IDs)+len(f.Tags)+len(f.Emails)+len(f.ExternalIDs) > 0 { // few users, which nothing needs to bound
-		b.along, b.rest = append(b.along, b.rest...), nil
+		b.along, b.rest = append(b.along, b.exactly()...), nil
 	}
 }
 
@@ -81,7 +83,9 @@ func (b *listing) choice(column string, values []string) {
 
 func (b *listing) facets(f user.Filter) {
 	var facets []string
-	if f.Provider != "" {
+	if alone := len(f.IDs)+len(f.Tags)+len(f.Emails)+len(f.ExternalIDs)+len(f.Roles)+len(f.Statuses) == 0; f.Provider != "" && alone && b.byTime() {
+		b.provider = f.Provider
+	} else if f.Provider != "" {
 		facets = append(facets, user.ProviderFacet(f.Provider))
 	}
 	for _, condition := range f.Metadata {
@@ -105,21 +109,75 @@ func (b *listing) matchesGlob(model string) string {
 // search finds a substring; shorter than a trigram, it finds a prefix, since no index
 // finds such substrings.
 func (b *listing) search(text string) {
-	if text == "" {
-		return
-	}
-	if strings.Contains(text, "\n") { // which no field has in it: only searchText does, where two fields meet
-		b.rest = append(b.rest, "false")
-		return
-	}
 	literal := strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
-	if utf8.RuneCountInString(text) >= 3 {
-		if seams, only := user.Seams(text); only {
-			b.rest = append(b.rest, "u.facets @> "+b.arg(seams)+"::text[]")
+	switch runes := utf8.RuneCountInString(text); {
+	case runes == 0:
+	case strings.Contains(text, "\n"): // which no field has in it: only searchText does, where two fields meet
+		b.rest = append(b.rest, "false")
+	case runes >= 3:
+		b.substring(text, literal)
+	default:
+		prefix := b.arg(literal+"%") + "::text"
+		b.rest = append(b.rest, "(u.tag LIKE "+prefix+" OR u.name_key LIKE "+prefix+" OR u.email_key LIKE "+prefix+")")
+	}
+}
+
+func (b *listing) substring(text, literal string) {
+	if seams, only := user.Seams(text); only {
+		b.rest = append(b.rest, "u.facets @> "+b.arg(seams)+"::text[]")
+		if len(seams) > 1 { // one alone is the text
+			b.whole = text
 		}
-		b.rest = append(b.rest, searchText+" LIKE "+b.arg("%"+literal+"%")+"::text")
 		return
 	}
-	prefix := b.arg(literal+"%") + "::text"
-	b.rest = append(b.rest, "(u.tag LIKE "+prefix+" OR u.name_key LIKE "+prefix+" OR u.email_key LIKE "+prefix+")")
+	pattern := sparse(literal)
+	b.rest = append(b.rest, searchText+" LIKE "+b.arg("%"+pattern+"%")+"::text")
+	if pattern != literal {
+		b.whole = text
+	}
+}
+
+// holders are the condition that users hold a credential for the provider, where its own index is not read.
+func (b *listing) holders() []string {
+	if b.provider == "" {
+		return nil
+	}
+	return []string{"u.facets @> " + b.arg([]string{user.ProviderFacet(b.provider)}) + "::text[]"}
+}
+
+// alongHolders makes the conditions and the order ones of the index on the provider's holders.
+func (b *listing) alongHolders() {
+	if b.provider == "" {
+		return
+	}
+	b.columns = holderColumns
+	for i, condition := range b.along {
+		b.along[i] = strings.ReplaceAll(condition, sortColumns["createdAt"], b.columns["createdAt"])
+	}
+	b.along = append(b.along, "c.provider = "+b.arg(b.provider)+"::text")
+}
+
+// exactly are the conditions in rest, and one that makes sure of the text that they look for: from
+// that, the planner would expect fewer users than there are.
+func (b *listing) exactly() []string {
+	if b.whole == "" {
+		return b.rest
+	}
+	whole := b.arg(b.whole) + "::text) > 0"
+	return append(slices.Clip(b.rest), "(strpos(u.tag, "+whole+" OR strpos(u.name_key, "+whole+" OR strpos(u.email_key, "+whole+")")
+}
+
+var longRun = regexp.MustCompile(`[a-z0-9]{6,}`)
+
+// sparse is a LIKE pattern for which an index reads fewer lists of trigrams, each of which takes
+// milliseconds when it is long: of those in a run of letters, it keeps those that do not overlap.
+// They find hardly more than all of them do.
+func sparse(literal string) string {
+	return longRun.ReplaceAllStringFunc(literal, func(run string) string {
+		var kept []string
+		for i := 0; i+6 <= len(run); i += 3 {
+			kept = append(kept, run[i:i+3])
+		}
+		return strings.Join(append(kept, run[len(run)-3:]), "%")
+	})
 }

@@ -45,7 +45,7 @@ const mostCollected = 2 * user.MaxExact
 // and n/m walked for each that is wanted; a walk that takes far longer than that tells that
 // filter and order depend on each other. Where they do not, one walk in thousands is given up.
 func (s *Store) steps(ctx context.Context, q user.Query) (int64, error) {
-	const patience, atLeast = 2, 1000
+	const atLeast = 500
 	found, err := s.expected(ctx, q.Filter)
 	if err != nil {
 		return 0, err
@@ -55,7 +55,7 @@ func (s *Store) steps(ctx context.Context, q user.Query) (int64, error) {
 	if walked > found {
 		return 0, err
 	}
-	return patience*walked + atLeast, err
+	return 3*walked/2 + atLeast, err
 }
 
 // uncounted stands for a number that is not known.

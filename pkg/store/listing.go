@@ -23,11 +23,14 @@ type listing struct {
 	// along are the conditions that an index in the order of the listing serves as well, and
 	// which may select many users at no cost; rest are the others.
 	along, rest []string
+	provider    string // whose holders' index may be read along; empty: none
+	columns     map[string]string
+	whole       string // the text to be in what rest finds by parts of it; empty: it finds just that
 	filtered    bool
 }
 
 func (s *Store) listing(q user.Query) *listing {
-	b := &listing{db: s.db, sort: slices.Clone(q.Sort)}
+	b := &listing{db: s.db, sort: slices.Clone(q.Sort), columns: sortColumns}
 	if q.After != nil {
 		b.cursor = slices.Clone(q.After.Keys)
 	}
@@ -41,7 +44,7 @@ func (s *Store) listing(q user.Query) *listing {
 		}
 	}
 	b.filter(q.Filter)
-	b.filtered = len(b.along)+len(b.rest) > 0
+	b.filtered = len(b.along)+len(b.rest)+len(b.provider) > 0
 	return b
 }
 

@@ -4,10 +4,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/uptrace/bun/migrate"
 
 	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
 )
 
 // TestEightCopiesMigrateAtOnce starts on an empty database as a rollout's copies do: all
@@ -80,7 +82,45 @@ func TestPingTellsWhatIsMissing(t *testing.T) {
 	s := open(t, pgtest.Empty(t))
 	if err := s.Ping(t.Context()); err == nil {
 		t.Fatal("an empty database is ready")
-	} else if got := err.Error(); got != `the database is at migration "", this version needs "20261122000001": run ai-admin migrate` {
+	} else if got := err.Error(); got != `the database is at migration "", this version needs "20261123000001": run ai-admin migrate` {
 		t.Error(got)
+	}
+}
+
+// TestUsersFromBeforeAreListed takes the second migration back, with what it added to rows, and
+// applies it to users that were there before.
+func TestUsersFromBeforeAreListed(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Database(t))
+	u := ann(t, "ann-1.b_c", func(u *user.User) { u.Name = "Ann B. Ça-va" })
+	write := creation(u)
+	write.Sealed = map[string]string{"openai": "k1:x", "mistral": "k1:y"}
+	_, err := s.Insert(t.Context(), write)
+	must(t, err)
+	facets := func() (facets string) {
+		must(t, s.DB().QueryRowContext(t.Context(), "SELECT facets::text FROM users").Scan(&facets))
+		return facets
+	}
+	want := facets()
+	for _, statement := range []string{"ALTER TABLE credentials DROP COLUMN user_created_at",
+		"UPDATE users SET facets = ARRAY(SELECT facet FROM unnest(facets) AS facet WHERE facet !~ '^q~[a-z0-9][^a-z0-9][a-z0-9]$')",
+		"DELETE FROM bun_migrations WHERE name = (SELECT max(name) FROM bun_migrations)"} {
+		_, err := s.DB().ExecContext(t.Context(), statement)
+		must(t, err)
+	}
+	if facets() == want {
+		t.Fatalf("nothing was taken away of %s", want)
+	}
+	names, err := s.Migrate(t.Context())
+	must(t, err)
+	if diff := cmp.Diff(want, facets()); len(names) != 1 || diff != "" {
+		t.Errorf("%q makes facets (-want +got):\n%s", names, diff)
+	}
+	for _, listing := range []string{"provider=openai", "provider=mistral&sort=createdAt", "provider=openai&createdFrom=2000-01-01T00:00:00Z&q=ann", "q=n-1", "q=1.b&provider=openai"} {
+		page, err := s.List(t.Context(), parse(t, listing+"&count=exact"))
+		must(t, err)
+		if len(page.Users) != 1 || *page.Total != 1 {
+			t.Errorf("%s finds %d of %d users", listing, len(page.Users), *page.Total)
+		}
 	}
 }

@@ -106,8 +106,8 @@ func sealedCTE(sh shape) string {
 		return ""
 	}
 	return `,
-	stored AS (INSERT INTO credentials (user_id, provider, sealed)
-		SELECT changed.id, s.provider, s.sealed FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
+	stored AS (INSERT INTO credentials (user_id, provider, sealed, user_created_at)
+		SELECT changed.id, s.provider, s.sealed, $17 FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
 		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed),
 	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id AND provider = ANY ($29::text[]))`
 }

@@ -9,10 +9,13 @@ import (
 
 var sortColumns = map[string]string{"createdAt": "u.created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.id"}
 
+// holderColumns are those of the index on the holders of a provider's credentials.
+var holderColumns = map[string]string{"createdAt": "c.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "c.user_id"}
+
 func (b *listing) order() string {
 	terms := make([]string, len(b.sort))
 	for i, key := range b.sort {
-		terms[i] = sortColumns[key.Field]
+		terms[i] = b.columns[key.Field]
 		if key.Descending {
 			terms[i] += " DESC"
 		}
@@ -37,7 +40,7 @@ func (b *listing) behind() []string {
 	}
 	conditions := []string{b.behindFrom(b.sort, b.cursor)}
 	if first.Field != "email" {
-		conditions = append(conditions, sortColumns[first.Field]+comparison(first)+"= "+b.value(first, b.cursor[0]))
+		conditions = append(conditions, b.columns[first.Field]+comparison(first)+"= "+b.value(first, b.cursor[0]))
 	}
 	return conditions
 }
@@ -46,7 +49,7 @@ func (b *listing) behind() []string {
 func (b *listing) tuple() string {
 	var left, right []string
 	for i, key := range b.sort {
-		left, right = append(left, sortColumns[key.Field]), append(right, b.value(key, b.cursor[i]))
+		left, right = append(left, b.columns[key.Field]), append(right, b.value(key, b.cursor[i]))
 	}
 	return "(" + strings.Join(left, ", ") + ") " + comparison(b.sort[0]) + " (" + strings.Join(right, ", ") + ")"
 }
@@ -54,7 +57,7 @@ func (b *listing) tuple() string {
 // behindFrom is the condition that a row sorts after values: it is behind in the first
 // key, or equal in it and behind in the rest.
 func (b *listing) behindFrom(keys []user.SortKey, values []*string) string {
-	column := sortColumns[keys[0].Field]
+	column := b.columns[keys[0].Field]
 	if values[0] == nil { // the absent ones come last: none is behind, those absent too tie
 		return "(" + column + " IS NULL AND " + b.behindFrom(keys[1:], values[1:]) + ")"
 	}

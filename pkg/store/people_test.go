@@ -151,7 +151,8 @@ func loadTimes(t testing.TB, connString string, n, times int, make func(i int) *
 	}
 	multiply := fmt.Sprintf("INSERT INTO users (%s) SELECT %s FROM users, generate_series(2, %d) AS k ORDER BY created_at",
 		strings.Join(columns, ", "), strings.Join(values, ", "), times)
-	for _, statement := range slices.Concat([]string{multiply}, indexes, []string{"VACUUM (ANALYZE) users"}) {
+	const seal = `INSERT INTO credentials SELECT id, held->>'provider', 'k1:', created_at FROM users, json_array_elements(credentials) AS held`
+	for _, statement := range slices.Concat([]string{multiply, seal}, indexes, []string{"VACUUM (ANALYZE) users, credentials"}) {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
 		}

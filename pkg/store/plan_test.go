@@ -51,7 +51,7 @@ func TestNoListingReadsTheWholeTable(t *testing.T) {
 			must(t, err)
 			for name, plan := range plans {
 				looked++
-				if strings.Contains(plan, "Seq Scan on users") || !strings.Contains(plan, "users") {
+				if strings.Contains(plan, "Seq Scan") || !strings.Contains(plan, "users") && !strings.Contains(plan, "credentials_holders") {
 					t.Errorf("%s: the %s reads the whole table:\n%s", text, name, plan)
 				}
 			}

@@ -15,6 +15,7 @@ import (
 // section reads a part of the listing along an index.
 func (b *listing) section(p part, offset, limit int) string {
 	b.restrictTo(p)
+	b.alongHolders()
 	return b.users(userColumns, b.along, b.behind()).String() + b.order() + b.limit(limit, offset)
 }
 
@@ -40,14 +41,16 @@ func (b *listing) walk(q user.Query, steps int64) string {
 	if q.Sort[0].Field == "email" {
 		b.restrictTo(b.begins())
 	}
-	return "SELECT " + userColumns + " FROM (" + b.users("u.*", b.along, b.behind()).String() + b.order() +
-		" LIMIT " + b.arg(steps) + ") AS u WHERE " + strings.Join(b.rest, " AND ") + b.order() + b.page(q)
+	b.alongHolders()
+	walked := b.users("u.*", b.along, b.behind()).String() + b.order() + " LIMIT " + b.arg(steps)
+	b.columns = sortColumns
+	return "SELECT " + userColumns + " FROM (" + walked + ") AS u WHERE " + strings.Join(b.exactly(), " AND ") + b.order() + b.page(q)
 }
 
 // sorted finds users by the filter and sorts them. The offset keeps the planner from reading
 // along the order instead, and spares the copy that materializing would make of them all.
 func (b *listing) sorted(q user.Query) string {
-	found := b.users(b.keys(), b.along, b.rest, b.behind()).String()
+	found := b.users(b.keys(), b.along, b.exactly(), b.holders(), b.behind()).String()
 	return "WITH page AS MATERIALIZED (SELECT u.id FROM (" + found + " OFFSET 0) AS u" + b.order() + b.page(q) +
 		") SELECT " + userColumns + " FROM page JOIN users AS u USING (id)" + b.order()
 }
@@ -56,7 +59,7 @@ func (b *listing) sorted(q user.Query) string {
 // how many they are in a column behind their own: also of an empty page, in a row with
 // nobody in it.
 func (b *listing) collect(q user.Query) string {
-	text := "WITH found AS MATERIALIZED (" + b.users(b.keys(), b.along, b.rest).String() +
+	text := "WITH found AS MATERIALIZED (" + b.users(b.keys(), b.along, b.exactly(), b.holders()).String() +
 		" LIMIT " + b.arg(mostCollected+1) + "), page AS MATERIALIZED (SELECT u.id FROM found AS u"
 	if behind := b.behind(); len(behind) > 0 {
 		text += " WHERE " + strings.Join(behind, " AND ")
@@ -83,12 +86,27 @@ func (b *listing) page(q user.Query) string {
 
 // count counts what the conditions find, up to a bound if that is not nil.
 func (b *listing) count(bound *int) string {
-	return "SELECT count(*) FROM (" + b.users("1", b.along, b.rest).String() + " LIMIT " + b.arg(bound) + "::bigint) AS found"
+	var found *bun.SelectQuery
+	if len(b.rest) == 0 && b.provider != "" {
+		b.alongHolders()
+		found = b.from("credentials AS c", "1", b.along)
+	} else {
+		found = b.users("1", b.along, b.exactly(), b.holders())
+	}
+	return "SELECT count(*) FROM (" + found.String() + " LIMIT " + b.arg(bound) + "::bigint) AS found"
 }
 
 // users selects columns of the users that the conditions find.
 func (b *listing) users(columns string, conditions ...[]string) *bun.SelectQuery {
-	q := b.db.NewSelect().TableExpr("users AS u").ColumnExpr(columns)
+	tables := "users AS u"
+	if b.columns["id"] == holderColumns["id"] {
+		tables = "credentials AS c JOIN users AS u ON u.id = c.user_id"
+	}
+	return b.from(tables, columns, conditions...)
+}
+
+func (b *listing) from(tables, columns string, conditions ...[]string) *bun.SelectQuery {
+	q := b.db.NewSelect().TableExpr(tables).ColumnExpr(columns)
 	for _, condition := range slices.Concat(conditions...) {
 		q.Where(condition)
 	}

@@ -56,7 +56,8 @@ func TestTotalsPastTheBound(t *testing.T) {
 		}
 	}
 	// What was large is counted again once it may no longer be.
-	if _, err := s.DB().ExecContext(t.Context(), "DELETE FROM users WHERE role = 'member' AND facets @> '{provider=openai}' AND tag LIKE 'ma%'"); err != nil {
+	if _, err := s.DB().ExecContext(t.Context(), `WITH gone AS (DELETE FROM users WHERE role = 'member' AND facets @> '{provider=openai}' AND tag LIKE 'ma%' RETURNING id)
+		DELETE FROM credentials USING gone WHERE user_id = gone.id`); err != nil {
 		t.Fatal(err)
 	}
 	page, err := s.List(t.Context(), parse(t, "provider=openai"))

@@ -48,8 +48,8 @@ WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($31::bigint) AS g
 WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($34::bigint) AS got), claimed AS (INSERT INTO claims (key, digest, user_id, event_id, expires_at) SELECT $30::bytea, $31::bytea, $1::uuid, $32::uuid, $33::timestamptz FROM attempt WHERE got ON CONFLICT (key) DO NOTHING RETURNING key), changed AS (INSERT INTO users (id, tag, name, name_key, email, email_key, role, status, models, requests_per_minute,
 	tokens_per_minute, monthly_budget_cents, credentials, metadata, external_id, version, created_at, updated_at, facets) SELECT $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text[], $10::bigint,
 	$11::bigint, $12::bigint, $13::json, $14::json, $15::text, $16::bigint, $17::timestamptz, $18::timestamptz, $19::text[] FROM claimed RETURNING id, feed_xid),
-	stored AS (INSERT INTO credentials (user_id, provider, sealed)
-		SELECT changed.id, s.provider, s.sealed FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
+	stored AS (INSERT INTO credentials (user_id, provider, sealed, user_created_at)
+		SELECT changed.id, s.provider, s.sealed, $17 FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
 		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed),
 	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id AND provider = ANY ($29::text[])),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
@@ -61,8 +61,8 @@ WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($34::bigint) AS g
 WITH changed AS (INSERT INTO users (id, tag, name, name_key, email, email_key, role, status, models, requests_per_minute,
 	tokens_per_minute, monthly_budget_cents, credentials, metadata, external_id, version, created_at, updated_at, facets) SELECT $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text[], $10::bigint,
 	$11::bigint, $12::bigint, $13::json, $14::json, $15::text, $16::bigint, $17::timestamptz, $18::timestamptz, $19::text[] RETURNING id, feed_xid),
-	stored AS (INSERT INTO credentials (user_id, provider, sealed)
-		SELECT changed.id, s.provider, s.sealed FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
+	stored AS (INSERT INTO credentials (user_id, provider, sealed, user_created_at)
+		SELECT changed.id, s.provider, s.sealed, $17 FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
 		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed),
 	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id AND provider = ANY ($29::text[])),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
@@ -92,8 +92,8 @@ WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($31::bigint) AS g
 WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($34::bigint) AS got), locked AS (SELECT id FROM users WHERE id = $1 AND version = $16 - 1 AND credentials::text = $35::text FOR UPDATE), claimed AS (INSERT INTO claims (key, digest, user_id, event_id, expires_at) SELECT $30::bytea, $31::bytea, $1::uuid, $32::uuid, $33::timestamptz FROM attempt, locked WHERE got ON CONFLICT (key) DO NOTHING RETURNING key), changed AS (UPDATE users SET (id, tag, name, name_key, email, email_key, role, status, models, requests_per_minute,
 	tokens_per_minute, monthly_budget_cents, credentials, metadata, external_id, version, created_at, updated_at, facets, feed_xid) = ROW($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text[], $10::bigint,
 	$11::bigint, $12::bigint, $13::json, $14::json, $15::text, $16::bigint, $17::timestamptz, $18::timestamptz, $19::text[], greatest(feed_xid, feed_xid())) FROM claimed WHERE id = $1 AND version = $16 - 1 AND credentials::text = $35::text RETURNING id, feed_xid),
-	stored AS (INSERT INTO credentials (user_id, provider, sealed)
-		SELECT changed.id, s.provider, s.sealed FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
+	stored AS (INSERT INTO credentials (user_id, provider, sealed, user_created_at)
+		SELECT changed.id, s.provider, s.sealed, $17 FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
 		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed),
 	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id AND provider = ANY ($29::text[])),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
@@ -105,8 +105,8 @@ WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($34::bigint) AS g
 WITH changed AS (UPDATE users SET (id, tag, name, name_key, email, email_key, role, status, models, requests_per_minute,
 	tokens_per_minute, monthly_budget_cents, credentials, metadata, external_id, version, created_at, updated_at, facets, feed_xid) = ROW($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text[], $10::bigint,
 	$11::bigint, $12::bigint, $13::json, $14::json, $15::text, $16::bigint, $17::timestamptz, $18::timestamptz, $19::text[], greatest(feed_xid, feed_xid())) WHERE id = $1 AND version = $16 - 1 AND credentials::text = $30::text RETURNING id, feed_xid),
-	stored AS (INSERT INTO credentials (user_id, provider, sealed)
-		SELECT changed.id, s.provider, s.sealed FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
+	stored AS (INSERT INTO credentials (user_id, provider, sealed, user_created_at)
+		SELECT changed.id, s.provider, s.sealed, $17 FROM changed, unnest($27::text[], $28::text[]) AS s(provider, sealed)
 		ON CONFLICT (user_id, provider) DO UPDATE SET sealed = excluded.sealed),
 	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id AND provider = ANY ($29::text[])),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
