@@ -9,7 +9,8 @@ import (
 
 // The service itself needs a few MiB: collecting whenever they have doubled took a tenth of
 // its time. So garbage may grow to several times that, up to a limit that keeps 500 requests
-// at once for lists of 500 under 100 MiB. GOGC and GOMEMLIMIT, where they are set, say otherwise.
+// at once for lists of 500 under 100 MiB. GOGC, where it is set, says otherwise; GOMEMLIMIT
+// is the highest that the limit gets.
 const (
 	garbagePercent = 300
 	memoryLimit    = 60 << 20
@@ -21,12 +22,10 @@ func tuneCollector() (stop func()) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
 	}
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return func() {}
-	}
-	debug.SetMemoryLimit(memoryLimit)
+	highest := debug.SetMemoryLimit(-1) // which changes nothing
+	debug.SetMemoryLimit(min(memoryLimit, highest))
 	done := make(chan struct{})
-	go followUse(done)
+	go followUse(done, highest)
 	return func() { close(done) }
 }
 
@@ -35,7 +34,7 @@ const useLookedAt = 200 * time.Millisecond
 // followUse raises the limit while more is in use than collecting can give back, such as
 // the buffers of thousands of connections: under a limit that it cannot keep, Go does
 // little but collect. Once nothing more is asked for, it gives back what was kept for more.
-func followUse(done <-chan struct{}) {
+func followUse(done <-chan struct{}, highest int64) {
 	tick := time.NewTicker(useLookedAt)
 	defer tick.Stop()
 	var rest rest
@@ -45,7 +44,7 @@ func followUse(done <-chan struct{}) {
 			return
 		case <-tick.C:
 			now := memoryNow()
-			debug.SetMemoryLimit(limitFor(now.live))
+			debug.SetMemoryLimit(min(limitFor(now.live), highest))
 			if rest.begins(now) {
 				debug.FreeOSMemory()
 				rest.since = memoryNow().collections

@@ -20,7 +20,8 @@ key, the values of the function that this service replaced included. The service
 on running; if this command is ended, the next run goes on where it was.
 
 To rotate: add the new key to the vault volume, let every copy of the service take it up,
-name it in PRIMARY, run this, and remove the old key once this has ended with exit code 0.`
+name it in PRIMARY, let every copy take that up, and run this. Remove the old key once a
+further run names the new one and finds nothing left to reseal.`
 }
 
 const progressEvery = time.Second
@@ -38,7 +39,7 @@ func (c rotateCmd) Run(ctx context.Context, s streams) error {
 			fmt.Fprintf(s.err, "%d of %d resealed\n", r.Resealed, r.Total)
 		}
 	})
-	fmt.Fprintf(s.out, "%d of %d values resealed, %d written anew meanwhile, %d refused\n",
-		done.Resealed, done.Total, done.Skipped, done.Refused)
+	fmt.Fprintf(s.out, "under the primary key %s: %d of %d values resealed, %d written anew meanwhile, %d refused\n",
+		done.KeyID, done.Resealed, done.Total, done.Skipped, done.Refused)
 	return err
 }

@@ -103,7 +103,7 @@ func TestOthersGoOnBesideAHeldUser(t *testing.T) {
 func TestAHeldUserStopsNobodyElse(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	s, _ := impatient(t, url, 3*time.Second)
+	s, db := impatient(t, url, 3*time.Second)
 	ref := user.Ref{ID: uuid.UUID{15: 1}}
 	applyAll(t, s, create(t, "held", `{"id":"00000000-0000-0000-0000-000000000001","tag":"held","name":"N"}`))
 	_, otherDB := atNoon(t, url)
@@ -135,6 +135,9 @@ func TestAHeldUserStopsNobodyElse(t *testing.T) {
 		waiting.Wait()
 		if refused.Load() != 20 {
 			t.Errorf("%d of 20 changes of the held user were told to try again", refused.Load())
+		}
+		if stats := db.Stats(); stats.WaitCount == 0 || stats.WaitDuration < time.Second {
+			t.Errorf("%d waits of %s are told of", stats.WaitCount, stats.WaitDuration)
 		}
 		return nil
 	})

@@ -10,7 +10,8 @@ import (
 
 // Rotation is how far a rotation has come.
 type Rotation struct {
-	Total    int64 // values that were not under the primary key when it began
+	KeyID    string // of the primary key, as mounted here
+	Total    int64  // values that were not under the primary key when it began
 	Resealed int64
 	Skipped  int64 // written anew meanwhile, and so under the primary key already
 	Refused  int64 // could not be opened, and were left as they are
@@ -25,7 +26,7 @@ const rotationBatch = 200
 func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation, error) {
 	keys := s.keys.Load()
 	prefix := keys.Primary() + ":"
-	var done Rotation
+	done := Rotation{KeyID: keys.Primary()}
 	var err error
 	if done.Total, err = s.store.CountForeign(ctx, prefix); err != nil {
 		return done, err

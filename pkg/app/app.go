@@ -83,6 +83,9 @@ func New(options Options) (*App, error) {
 		return nil, MountError{err}
 	}
 	a.metrics = newMetrics(a.store.Stats)
+	for _, volume := range mounts.volumes() {
+		a.metrics.watched(volume.Name())
+	}
 	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc,
 		Changed: func() { a.outbox.Wake() }})
 	if a.outbox, err = outbox.New(a.outboxOptions(options, settings)); err != nil {

@@ -55,6 +55,13 @@ func methodLabel(method string) string {
 	return "other"
 }
 
+// watched makes a volume's series begin at 0: the first refusal would be no increase otherwise.
+func (m *metrics) watched(volume string) {
+	for _, result := range []string{"taken", "refused"} {
+		m.reloads.WithLabelValues(volume, result)
+	}
+}
+
 func (m *metrics) reloaded(volume string, err error) {
 	result := "taken"
 	if err != nil {

@@ -187,7 +187,8 @@ func TestRefusedVolumeIsShown(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, "tokens.json") || strings.Contains(text, "planted") {
 		t.Errorf("log: %s", text)
 	}
-	if text := exposition(a); !strings.Contains(text, `ai_admin_mount_reloads_total{result="refused",volume="auth"} 1`) {
+	if text := exposition(a); !strings.Contains(text, `ai_admin_mount_reloads_total{result="refused",volume="auth"} 1`) ||
+		!strings.Contains(text, `ai_admin_mount_reloads_total{result="refused",volume="vault"} 0`) {
 		t.Errorf("metrics: %s", regexp.MustCompile(`(?m)^ai_admin_mount.*$`).FindAllString(text, -1))
 	}
 	if err := os.WriteFile(filepath.Join(root, "auth", "tokens.json"), []byte(mounts["auth/tokens.json"]), 0o600); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -41,13 +43,17 @@ func (p pool) direct(ctx context.Context, f func(*pgx.Conn) error) (err error) {
 type changing struct {
 	pool
 	places chan struct{}
+	waits  *waits
 }
+
+// waits are how often and how long, in nanoseconds, changes waited for a place.
+type waits struct{ count, duration atomic.Int64 }
 
 // leftToReads is how many connections changes never take, unless there are no more.
 const leftToReads = 2
 
 func changingOf(p pool, connections int) changing {
-	return changing{p, make(chan struct{}, max(1, connections-leftToReads))}
+	return changing{p, make(chan struct{}, max(1, connections-leftToReads)), new(waits)}
 }
 
 func (c changing) direct(ctx context.Context, f func(*pgx.Conn) error) error {
@@ -59,6 +65,13 @@ func (c changing) direct(ctx context.Context, f func(*pgx.Conn) error) error {
 }
 
 func (c changing) enter(ctx context.Context) error {
+	select {
+	case c.places <- struct{}{}:
+		return nil
+	default:
+	}
+	c.waits.count.Add(1)
+	defer func(begun time.Time) { c.waits.duration.Add(int64(time.Since(begun))) }(time.Now())
 	select {
 	case c.places <- struct{}{}:
 		return nil

@@ -110,8 +110,14 @@ func (s *Store) retireOld(_ context.Context, conn *pgx.Conn) error {
 // Close closes every connection.
 func (s *Store) Close() error { return s.db.Close() }
 
-// Stats are the pool's figures, for metrics.
-func (s *Store) Stats() sql.DBStats { return s.db.Stats() }
+// Stats are the pool's figures, for metrics. Changes that wait although there are connections,
+// which are left to reads, count as waiting for one.
+func (s *Store) Stats() sql.DBStats {
+	stats := s.db.Stats()
+	stats.WaitCount += s.change.waits.count.Load()
+	stats.WaitDuration += time.Duration(s.change.waits.duration.Load())
+	return stats
+}
 
 // DB is the pool, for the packages that keep their statements with their own logic.
 func (s *Store) DB() *bun.DB { return s.db }
