@@ -9,8 +9,13 @@ import (
 
 var sortColumns = map[string]string{"createdAt": "u.created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.id"}
 
-// holderColumns are those of the index on the holders of a provider's credentials.
-var holderColumns = map[string]string{"createdAt": "c.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "c.user_id"}
+// holderColumns are those of the index on the holders of a provider's credentials, and
+// walkedColumns the same of users that were read along it: the planner does not know that the
+// user's own would give the same order.
+var (
+	holderColumns = map[string]string{"createdAt": "c.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "c.user_id"}
+	walkedColumns = map[string]string{"createdAt": "u.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.user_id"}
+)
 
 func (b *listing) order() string {
 	terms := make([]string, len(b.sort))

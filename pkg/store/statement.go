@@ -41,9 +41,13 @@ func (b *listing) walk(q user.Query, steps int64) string {
 	if q.Sort[0].Field == "email" {
 		b.restrictTo(b.begins())
 	}
+	columns, outside := "u.*", b.columns
+	if b.provider != "" {
+		columns, outside = "u.*, c.user_created_at, c.user_id", walkedColumns
+	}
 	b.alongHolders()
-	walked := b.users("u.*", b.along, b.behind()).String() + b.order() + " LIMIT " + b.arg(steps)
-	b.columns = sortColumns
+	walked := b.users(columns, b.along, b.behind()).String() + b.order() + " LIMIT " + b.arg(steps)
+	b.columns = outside
 	return "SELECT " + userColumns + " FROM (" + walked + ") AS u WHERE " + strings.Join(b.exactly(), " AND ") + b.order() + b.page(q)
 }
 
