@@ -150,9 +150,9 @@ func (b *listing) alongHolders() {
 	if b.provider == "" {
 		return
 	}
-	b.columns = holderColumns
+	b.source = fromHolders
 	for i, condition := range b.along {
-		b.along[i] = strings.ReplaceAll(condition, sortColumns["createdAt"], b.columns["createdAt"])
+		b.along[i] = strings.ReplaceAll(condition, fromUsers.sort["createdAt"], fromHolders.sort["createdAt"])
 	}
 	b.along = append(b.along, "c.provider = "+b.arg(b.provider)+"::text")
 }

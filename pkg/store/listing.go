@@ -24,13 +24,13 @@ type listing struct {
 	// which may select many users at no cost; rest are the others.
 	along, rest []string
 	provider    string // whose holders' index may be read along; empty: none
-	columns     map[string]string
+	source      source
 	whole       string // the text to be in what rest finds by parts of it; empty: it finds just that
 	filtered    bool
 }
 
 func (s *Store) listing(q user.Query) *listing {
-	b := &listing{db: s.db, sort: slices.Clone(q.Sort), columns: sortColumns}
+	b := &listing{db: s.db, sort: slices.Clone(q.Sort), source: fromUsers}
 	if q.After != nil {
 		b.cursor = slices.Clone(q.After.Keys)
 	}

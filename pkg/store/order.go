@@ -7,20 +7,26 @@ import (
 	"aiadmin/pkg/user"
 )
 
-var sortColumns = map[string]string{"createdAt": "u.created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.id"}
+// source is what a listing reads users from, and which of its columns give the order.
+type source struct {
+	tables string
+	sort   map[string]string
+}
 
-// holderColumns are those of the index on the holders of a provider's credentials, and
-// walkedColumns the same of users that were read along it: the planner does not know that the
-// user's own would give the same order.
+// The holders of a provider's credentials are read along an index of those. The planner does not
+// know that the users' own columns would give the same order.
 var (
-	holderColumns = map[string]string{"createdAt": "c.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "c.user_id"}
-	walkedColumns = map[string]string{"createdAt": "u.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.user_id"}
+	fromUsers   = source{"users AS u", map[string]string{"createdAt": "u.created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.id"}}
+	fromHolders = source{"credentials AS c JOIN users AS u ON u.id = c.user_id", map[string]string{"createdAt": "c.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "c.user_id"}}
+	fromWalked  = source{sort: map[string]string{"createdAt": "u.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.user_id"}}
 )
+
+const holdersAlone = "credentials AS c"
 
 func (b *listing) order() string {
 	terms := make([]string, len(b.sort))
 	for i, key := range b.sort {
-		terms[i] = b.columns[key.Field]
+		terms[i] = b.source.sort[key.Field]
 		if key.Descending {
 			terms[i] += " DESC"
 		}
@@ -45,7 +51,7 @@ func (b *listing) behind() []string {
 	}
 	conditions := []string{b.behindFrom(b.sort, b.cursor)}
 	if first.Field != "email" {
-		conditions = append(conditions, b.columns[first.Field]+comparison(first)+"= "+b.value(first, b.cursor[0]))
+		conditions = append(conditions, b.source.sort[first.Field]+comparison(first)+"= "+b.value(first, b.cursor[0]))
 	}
 	return conditions
 }
@@ -54,7 +60,7 @@ func (b *listing) behind() []string {
 func (b *listing) tuple() string {
 	var left, right []string
 	for i, key := range b.sort {
-		left, right = append(left, b.columns[key.Field]), append(right, b.value(key, b.cursor[i]))
+		left, right = append(left, b.source.sort[key.Field]), append(right, b.value(key, b.cursor[i]))
 	}
 	return "(" + strings.Join(left, ", ") + ") " + comparison(b.sort[0]) + " (" + strings.Join(right, ", ") + ")"
 }
@@ -62,7 +68,7 @@ func (b *listing) tuple() string {
 // behindFrom is the condition that a row sorts after values: it is behind in the first
 // key, or equal in it and behind in the rest.
 func (b *listing) behindFrom(keys []user.SortKey, values []*string) string {
-	column := b.columns[keys[0].Field]
+	column := b.source.sort[keys[0].Field]
 	if values[0] == nil { // the absent ones come last: none is behind, those absent too tie
 		return "(" + column + " IS NULL AND " + b.behindFrom(keys[1:], values[1:]) + ")"
 	}

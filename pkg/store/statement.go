@@ -41,13 +41,13 @@ func (b *listing) walk(q user.Query, steps int64) string {
 	if q.Sort[0].Field == "email" {
 		b.restrictTo(b.begins())
 	}
-	columns, outside := "u.*", b.columns
+	columns, outside := "u.*", fromUsers
 	if b.provider != "" {
-		columns, outside = "u.*, c.user_created_at, c.user_id", walkedColumns
+		columns, outside = "u.*, c.user_created_at, c.user_id", fromWalked
 	}
 	b.alongHolders()
 	walked := b.users(columns, b.along, b.behind()).String() + b.order() + " LIMIT " + b.arg(steps)
-	b.columns = outside
+	b.source = outside
 	return "SELECT " + userColumns + " FROM (" + walked + ") AS u WHERE " + strings.Join(b.exactly(), " AND ") + b.order() + b.page(q)
 }
 
@@ -77,7 +77,7 @@ func (b *listing) keys() string {
 	columns := "u.id"
 	for _, key := range b.sort {
 		if key.Field != "id" {
-			columns += ", " + sortColumns[key.Field]
+			columns += ", " + fromUsers.sort[key.Field]
 		}
 	}
 	return columns
@@ -90,27 +90,16 @@ func (b *listing) page(q user.Query) string {
 
 // count counts what the conditions find, up to a bound if that is not nil.
 func (b *listing) count(bound *int) string {
-	var found *bun.SelectQuery
 	if len(b.rest) == 0 && b.provider != "" {
 		b.alongHolders()
-		found = b.from("credentials AS c", "1", b.along)
-	} else {
-		found = b.users("1", b.along, b.exactly(), b.holders())
+		b.source.tables, b.provider = holdersAlone, ""
 	}
-	return "SELECT count(*) FROM (" + found.String() + " LIMIT " + b.arg(bound) + "::bigint) AS found"
+	return "SELECT count(*) FROM (" + b.users("1", b.along, b.exactly(), b.holders()).String() + " LIMIT " + b.arg(bound) + "::bigint) AS found"
 }
 
 // users selects columns of the users that the conditions find.
 func (b *listing) users(columns string, conditions ...[]string) *bun.SelectQuery {
-	tables := "users AS u"
-	if b.columns["id"] == holderColumns["id"] {
-		tables = "credentials AS c JOIN users AS u ON u.id = c.user_id"
-	}
-	return b.from(tables, columns, conditions...)
-}
-
-func (b *listing) from(tables, columns string, conditions ...[]string) *bun.SelectQuery {
-	q := b.db.NewSelect().TableExpr(tables).ColumnExpr(columns)
+	q := b.db.NewSelect().TableExpr(b.source.tables).ColumnExpr(columns)
 	for _, condition := range slices.Concat(conditions...) {
 		q.Where(condition)
 	}
