@@ -88,7 +88,7 @@ func (a answer) showsNoSecret(t testing.TB) {
 	}
 }
 
-// problem is the body of an error (contract section 3).
+// problem is the body of an error (docs/api.md, Errors).
 type problem struct {
 	Type, Title, Detail, Instance, RequestID, ErrorCode string
 	Status                                              int

@@ -18,7 +18,7 @@ import (
 	"aiadmin/pkg/pgtest"
 )
 
-// TestCommands holds that each command of contract section 8 is there and explains itself.
+// TestCommands holds that each command of README.md is there and explains itself.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "serve", "dev", "migrate", "rotate", "resend", "token", "version"} {

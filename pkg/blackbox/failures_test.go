@@ -55,7 +55,7 @@ var failures = []failure{
 
 func invalidStatus(r route) int {
 	if r.isEvent() {
-		return 422 // contract section 4: Knative retries none of these
+		return 422 // docs/events.md, Answers: Knative retries none of these
 	}
 	return 400
 }

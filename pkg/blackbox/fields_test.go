@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// verdict is what the contract says of a value.
+// verdict is what docs/api.md says of a value.
 type verdict int
 
 const (
 	accepted verdict = iota
 	refused          // 400 VALIDATION_ERROR that names the field
-	either           // the contract does not say: accepted, or refused just so
+	either           // it does not say: accepted, or refused just so
 )
 
 // fieldRow is one value of one field, as JSON text.

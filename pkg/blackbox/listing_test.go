@@ -227,7 +227,7 @@ func found(u user, q string) bool {
 }
 
 // TestFilters runs every filter alone, and every pair of filters of different parameters,
-// beside a reading of the contract in a few lines of Go.
+// beside a reading of docs/api.md in a few lines of Go.
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	s := serve(t, database(t))

@@ -16,8 +16,7 @@ import (
 
 func yaml(content string) map[string]string { return map[string]string{"config.yaml": content} }
 
-// full is the contract's own example (section 6), with every value another than its
-// default.
+// full has every key of docs/configuration.md, with every value another than its default.
 const full = `
 auth: disabled                 # or: required
 cors: {allowedOrigins: ["https://console.example.com", "HTTP://LocalHost:3000", "https://a.example:443"], allowCredentials: true}

@@ -14,7 +14,7 @@ import (
 // expected.
 type rule func(written string) (value, want string)
 
-// scopes are the names that a grant may give (contract section 6).
+// scopes are the names that a grant may give (docs/configuration.md, auth).
 var scopes = map[string]string{
 	"users:read": "users:read", "users:write": "users:write", "credentials:read": "credentials:read",
 	"events:send": "events:send", "admin": "admin",

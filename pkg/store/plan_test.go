@@ -9,7 +9,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// documented are the filters of the contract, alone and in pairs that planners find hard:
+// documented are the filters of docs/api.md, alone and in pairs that planners find hard:
 // what one column says of another is not in their statistics.
 var documented = []string{
 	"", "role=member", "role=admin", "role=service", "status=active", "status=suspended",

@@ -92,7 +92,7 @@ func encodeChanges(differences []FieldChange) jsontext.Value {
 }
 
 // Differences lists the fields in which after differs from before, in the order of the
-// contract's table. For a creation (before is nil) these are the fields that hold a value.
+// table in docs/api.md. For a creation (before is nil) these are the fields that hold a value.
 func Differences(before, after *User) []FieldChange {
 	creation := before == nil
 	if creation {

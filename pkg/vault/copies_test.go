@@ -8,7 +8,7 @@ import (
 	"aiadmin/pkg/secret"
 )
 
-// knownKey is the key of the contract's known answers, bytes 00…1f.
+// knownKey is the key of the known answers (vault_test.go), bytes 00…1f.
 func knownKey() key {
 	var raw [keySize]byte
 	for i := range raw {
@@ -47,7 +47,7 @@ func TestSealsWhatPyNaClSeals(t *testing.T) {
 	}
 }
 
-// The message inside is the contract's JSON, so that a program with the key can read it.
+// The message inside is JSON whose form is fixed, so that a program with the key can read it.
 func TestSealedMessageIsTheContracts(t *testing.T) {
 	t.Parallel()
 	k := knownKey()

@@ -15,7 +15,7 @@ func text(s string) secret.Text { return secret.New(s) }
 const (
 	alice = "0190a000-0000-7000-8000-00000000000a"
 	bob   = "0190a000-0000-7000-8000-00000000000b"
-	// Known answers of contract section 7, under key 00…1f.
+	// Known answers of PyNaCl's SecretBox, under key 00…1f.
 	pyEmpty = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1sfV/XKr/KHuHLu9lAWN3A=="
 	pyText  = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZX3b92DqdlF3kg9IOhp7/UpDl8eBVTJ94HBcUfosfqmUeq9O95ndzLWQ=="
 )

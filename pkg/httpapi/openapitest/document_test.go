@@ -141,7 +141,7 @@ func resolve(t *testing.T, document any, ref string) map[string]any {
 	return at.(map[string]any)
 }
 
-// TestEveryErrorCodeHasAnExample holds the document's list of codes to the contract's, and
+// TestEveryErrorCodeHasAnExample holds the document's list of codes to that of docs/api.md, and
 // each code to an example under its own status.
 func TestEveryErrorCodeHasAnExample(t *testing.T) {
 	t.Parallel()
@@ -177,7 +177,7 @@ func TestEveryErrorCodeHasAnExample(t *testing.T) {
 	}
 }
 
-// TestEveryRouteIsThere lists contract section 2 and the scopes of section 6.
+// TestEveryRouteIsThere lists the routes and scopes of docs/api.md.
 func TestEveryRouteIsThere(t *testing.T) {
 	t.Parallel()
 	text, _, _ := parse(t)
