@@ -7,6 +7,16 @@ UPDATE credentials c SET user_created_at = u.created_at FROM users u WHERE u.id 
 --bun:split
 ALTER TABLE credentials ALTER COLUMN user_created_at SET NOT NULL;
 --bun:split
+-- For revisions from before, which do not know the column. Their statement that makes a user does not see it yet.
+CREATE FUNCTION credentials_time() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.user_created_at := coalesce((SELECT created_at FROM users WHERE id = NEW.user_id), now());
+    RETURN NEW;
+END $$;
+--bun:split
+CREATE TRIGGER credentials_time BEFORE INSERT ON credentials FOR EACH ROW WHEN (NEW.user_created_at IS NULL)
+    EXECUTE FUNCTION credentials_time();
+--bun:split
 CREATE INDEX credentials_holders ON credentials (provider, user_created_at DESC, user_id DESC);
 
 --bun:split
