@@ -16,6 +16,7 @@ import (
 
 var (
 	errBusy         = user.Errorf(user.InProgress, "the same request is being carried out at this moment: try again shortly")
+	errContended    = user.Errorf(user.Unavailable, "others make and delete this user at the same time: try again shortly")
 	errPrecondition = user.Errorf(user.PreconditionFailed, "the user's version is not the expected one: read it again")
 	errKeyReused    = user.Errorf(user.KeyReused, "this Idempotency-Key was used with another body")
 )

@@ -62,8 +62,10 @@ func (s *Service) rotateBatch(ctx context.Context, keys *vault.KeyRing, batch []
 			continue
 		}
 		sealed, err := keys.Seal(v.UserID.String(), v.Provider, plain)
-		if err != nil {
-			return err
+		if err != nil { // one value's fault is not the others'
+			s.refused(ctx, v.UserID, v.Provider, err)
+			done.Refused++
+			continue
 		}
 		old, fresh = append(old, v), append(fresh, store.SealedValue{UserID: v.UserID, Provider: v.Provider, Sealed: sealed})
 	}

@@ -3,6 +3,8 @@ package admin_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/crypto/nacl/secretbox"
 
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/pgtest"
@@ -97,16 +100,32 @@ func TestRotateTakesTheOldFunctionsValues(t *testing.T) {
 	broken := createWithSecret(t, s, "broken", "replaced below too")
 	set(t, url, old, "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZX3b92DqdlF3kg9IOhp7/UpDl8eBVTJ94HBcUfosfqmUeq9O95ndzLWQ==")
 	set(t, url, broken, "one:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1sfV/XKr/KHuHLu9lAWN3A==")
+	latin := createWithSecret(t, s, "latin", "replaced below as well")
+	set(t, url, latin, oldBox(t, "Gr\xfc\xdfe"))
 	done, err := s.Rotate(t.Context(), func(admin.Rotation) {})
-	if err == nil || done.Resealed != 1 || done.Refused != 1 {
+	if err == nil || done.Resealed != 1 || done.Refused != 2 {
 		t.Fatalf("a value that cannot be opened must fail the rotation, and stop no other: %+v, %v", done, err)
 	}
 	if got, err := s.Reveal(t.Context(), old.ID, "openai"); err != nil || got.Reveal() != "sk-live-Ünïcödé-🔑" {
 		t.Fatalf("the old function's value: %v", err)
 	}
-	if !strings.Contains(log.String(), broken.ID.String()) {
-		t.Fatalf("the log must name the refused value's user:\n%s", log.String())
+	if _, err := s.Reveal(t.Context(), latin.ID, "openai"); !errors.Is(err, vault.ErrNotText) {
+		t.Errorf("a value that is no text: %v", err)
 	}
+	if !strings.Contains(log.String(), broken.ID.String()) || !strings.Contains(log.String(), latin.ID.String()) {
+		t.Fatalf("the log must name the refused values' users:\n%s", log.String())
+	}
+}
+
+// oldBox seals what the old function could have sealed, under the key one.
+func oldBox(t *testing.T, plain string) string {
+	t.Helper()
+	raw, err := hex.DecodeString(keyOne)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := [24]byte{1}
+	return base64.StdEncoding.EncodeToString(secretbox.Seal(nonce[:], []byte(plain), &nonce, (*[32]byte)(raw)))
 }
 
 func set(t *testing.T, url string, u *user.User, sealed string) {

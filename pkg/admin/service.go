@@ -222,23 +222,41 @@ func (s *Service) remove(ctx context.Context, command user.Command) (user.Outcom
 	removal := store.Removal{ID: id, IfMatch: command.IfMatch, Claim: command.Claim, Expires: s.expiry(command.Claim),
 		Event: user.Event{ID: user.NewID(), Type: user.Deleted, UserID: id, At: user.Timestamp(s.options.Now()),
 			Actor: command.Actor, Cause: command.Cause, Changes: []byte("[]")}}
-	result, err := s.store.Delete(ctx, &removal)
-	switch {
-	case err != nil:
-		return user.Outcome{}, err
-	case result == store.Done:
-		return user.Outcome{Event: &removal.Event}, nil
-	case result == store.Busy:
-		return user.Outcome{}, errBusy
+	for range removals {
+		result, err := s.store.Delete(ctx, &removal)
+		switch {
+		case err != nil:
+			return user.Outcome{}, err
+		case result == store.Done:
+			return user.Outcome{Event: &removal.Event}, nil
+		case result == store.Busy:
+			return user.Outcome{}, errBusy
+		}
+		if err := s.whyNotRemoved(ctx, id, command); err != nil {
+			return s.refuse(ctx, command, err)
+		}
 	}
+	return s.refuse(ctx, command, errContended)
+}
+
+// removals are the attempts at a deletion of a user whom others make and delete at the same time.
+const removals = 10
+
+// whyNotRemoved is nil when a deletion that missed the user may well find it the next time: it was
+// made again, or changed to match, just now.
+func (s *Service) whyNotRemoved(ctx context.Context, id uuid.UUID, command user.Command) error {
 	found, err := s.store.Get(ctx, user.Ref{ID: id})
-	switch {
-	case err != nil:
-		return s.refuse(ctx, command, err)
-	case !command.IfMatch.Holds(found.Version):
-		return s.refuse(ctx, command, errPrecondition)
+	if err == nil && !command.IfMatch.Holds(found.Version) {
+		err = errPrecondition
 	}
-	return s.refuse(ctx, command, errBusy) // made again, or changed to match, just now: worth a retry
+	if err != nil || command.Claim == nil {
+		return err
+	}
+	replay, err := s.store.Replay(ctx, command.Claim)
+	if err == nil && replay != nil { // this very request removed it: refuse will tell
+		err = errBusy
+	}
+	return err
 }
 
 // sameTag refuses a deletion that names the user by an id and by another user's tag: it

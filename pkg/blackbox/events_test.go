@@ -259,6 +259,9 @@ func TestChangeStream(t *testing.T) {
 		t.Errorf("%d events, last id %q", len(seen), lastID)
 	}
 	s.do(t, "GET", "/ai/admin/changes", "", "Accept", "text/event-stream", "Authorization", "").fails(t, 401, "UNAUTHENTICATED")
+	if head := s.do(t, "HEAD", "/ai/admin/changes", "", "Accept", "text/event-stream"); head.status != 200 || head.header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("HEAD of the stream: %d %q", head.status, head.header.Get("Content-Type"))
+	}
 	s.do(t, "GET", "/ai/admin/changes", "", "Accept", "text/event-stream", "Last-Event-ID", "garbage").fails(t, 400, "VALIDATION_ERROR")
 }
 

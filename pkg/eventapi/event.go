@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -54,6 +55,9 @@ func parse(found attributes, data []byte) (*received, error) {
 	}
 	h := http.Header{}
 	for name, value := range found {
+		if t, err := user.ParseTime(value); name == "time" && err == nil {
+			value = t.Format(time.RFC3339Nano) // the SDK does not know all that RFC 3339 allows
+		}
 		if name != "datacontenttype" {
 			h.Set("Ce-"+name, value)
 		}

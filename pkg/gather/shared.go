@@ -39,7 +39,7 @@ func (s *Shared[V]) Ask(ctx context.Context, question string, ask func(context.C
 	case <-waiting.done:
 		return waiting.value, false, waiting.err
 	case <-ctx.Done():
-		s.giveUp(waiting)
+		s.giveUp(question, waiting)
 		return value, false, ctx.Err()
 	}
 }
@@ -64,11 +64,15 @@ func (s *Shared[V]) enter(ctx context.Context, question string, ask func(context
 	return now.next
 }
 
-func (s *Shared[V]) giveUp(a *answer[V]) {
+func (s *Shared[V]) giveUp(question string, a *answer[V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.waiting--; a.waiting == 0 {
-		a.cancel()
+	if a.waiting--; a.waiting > 0 {
+		return
+	}
+	a.cancel()
+	if now := s.asked[question]; now != nil && now.next == a { // who comes now must not wait for it
+		now.next = nil
 	}
 }
 

@@ -114,6 +114,33 @@ func TestWhoGivesUpLeavesTheOthers(t *testing.T) {
 	}
 }
 
+// TestWhoComesAfterAllGaveUpIsAnswered: what the others cancelled is not for those who come later.
+func TestWhoComesAfterAllGaveUpIsAnswered(t *testing.T) {
+	t.Parallel()
+	var s Shared[string]
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	begun, hold := make(chan struct{}), make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		_, _, _ = s.Ask(t.Context(), "q", func(context.Context) (string, error) { close(begun); <-hold; return "", nil })
+	})
+	<-begun
+	if _, _, err := s.Ask(gone, "q", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up is told %v", err)
+	}
+	answer := make(chan error)
+	go func() {
+		_, _, err := s.Ask(t.Context(), "q", func(ctx context.Context) (string, error) { return "", ctx.Err() })
+		answer <- err
+	}()
+	close(hold)
+	if err := <-answer; err != nil {
+		t.Errorf("who came later is told %v", err)
+	}
+	running.Wait()
+}
+
 func TestAPanicIsAnErrorForAll(t *testing.T) {
 	t.Parallel()
 	var s Shared[string]

@@ -59,6 +59,10 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if a.options.Stream != nil && wantsStream(r) {
+		if r.Method == http.MethodHead { // whose answer has no end to wait for
+			w.Header().Set("Content-Type", "text/event-stream")
+			return nil
+		}
 		return a.options.Stream(w, r, place.cursor)
 	}
 	if err := a.gate.enter(r.Context()); err != nil {

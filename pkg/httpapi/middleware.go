@@ -56,7 +56,7 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if errors.Is(request.failure, context.Canceled) {
+	if errors.Is(request.failure, context.Canceled) && r.Context().Err() != nil {
 		status = statusClientGone
 	}
 	if a.options.Observe != nil {

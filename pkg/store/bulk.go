@@ -74,7 +74,10 @@ func (s *Store) Bulk(ctx context.Context, changes int, patience time.Duration, w
 		}
 		how = min(how+1, alone)
 	}
-	if lostRace(err) || state(err) == lockTimeout {
+	switch {
+	case state(err) == lockTimeout:
+		return errHeld.Because(undone{Loggable(err)})
+	case lostRace(err):
 		return errBulkBusy.Because(undone{Loggable(err)})
 	}
 	return translate(err)

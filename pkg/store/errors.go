@@ -35,11 +35,13 @@ func translate(err error) error {
 	if _, known := errors.AsType[*user.Error](err); known {
 		return err
 	}
-	if pgErr := postgresError(err); pgErr != nil {
-		return translatePostgres(pgErr)
-	}
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	pgErr := postgresError(err)
 	switch {
+	case connecting && pgErr != nil: // for whatever reason the server gives
+		return unavailable(databaseError{pgErr})
+	case pgErr != nil:
+		return translatePostgres(pgErr)
 	case errors.Is(err, context.Canceled):
 		return err
 	case connecting: // before the deadline's case: the limit of connecting is one as well
@@ -58,6 +60,9 @@ func translatePostgres(err *pgconn.PgError) error {
 	}
 	if err.Code == lockTimeout {
 		return errHeld.Because(databaseError{err})
+	}
+	if err.Code == undefinedTable || err.Code == undefinedColumn {
+		return errNotMigrated.Because(databaseError{err})
 	}
 	if strings.HasPrefix(err.Code, "08") || retryable[err.Code] {
 		return unavailable(databaseError{err})
@@ -100,6 +105,9 @@ var retryable = map[string]bool{
 	"53300": true, "57P01": true, "57P02": true, "57P03": true, "28000": true, "28P01": true,
 	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true,
 }
+
+// errNotMigrated is for requests that come before the migrations are done.
+var errNotMigrated = user.Errorf(user.Unavailable, "the database is being prepared: try again shortly")
 
 // errHeld ends a change that waited too long for a lock.
 var errHeld = user.Errorf(user.Unavailable, "somebody else has been changing the same for a while: try again shortly")

@@ -96,7 +96,10 @@ func Migrate(ctx context.Context, connString string) error {
 	return err
 }
 
-const undefinedTable = "42P01"
+const (
+	undefinedTable  = "42P01"
+	undefinedColumn = "42703"
+)
 
 // state is the SQLSTATE of a database error, empty for any other.
 func state(err error) string {

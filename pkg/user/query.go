@@ -206,10 +206,8 @@ func (p *queryParser) metadata(name, dotted string, values []string) {
 
 // time reads an RFC 3339 time; one that PostgreSQL could not hold is a problem too.
 func (p *queryParser) time(name, v string) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, v)
-	t = t.UTC() // an offset can lead out of the years that JSON can write
-	// Parse also takes an hour of one digit and a comma, which RFC 3339 does not know.
-	if err != nil || t.Year() < 1 || t.Year() > 9999 || v[len("2006-01-02T15")] != ':' || strings.Contains(v, ",") {
+	t, err := ParseTime(v)
+	if err != nil {
 		p.problems.Add(name, codeFormat, "must be an RFC 3339 time such as 2026-01-31T00:00:00Z (a + must be sent as %%2B)")
 		return time.Time{}
 	}

@@ -23,3 +23,19 @@ func TestTimesAreWrittenAsTheLayoutSays(t *testing.T) {
 		check(time.UnixMicro(rand.Int64N(250_000_000_000_000_000)))
 	}
 }
+
+func TestParseTime(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"2026-01-31T00:00:00Z": "2026-01-31T00:00:00Z", "2026-01-31t01:02:03.5z": "2026-01-31T01:02:03.5Z",
+		"2016-12-31T23:59:60Z": "2017-01-01T00:00:00Z", "2016-12-31t18:59:60.25-05:00": "2017-01-01T00:00:00.25Z",
+		"2026-01-31T00:00:00+01:00": "2026-01-30T23:00:00Z",
+		"": "", "60": "", "2026-01-31": "", "2026-01-31 00:00:00Z": "", "2026-01-31T1:00:00Z": "", "2026-01-31T00:00:00,5Z": "",
+		"2026-01-31T00:60:00Z": "", "2026-01-31T00:00:61Z": "", "0000-01-01T00:00:00Z": "", "9999-12-31T23:59:60Z": "", "9999-12-31T23:59:59-01:00": "",
+	} {
+		got, err := ParseTime(text)
+		if (err == nil) != (want != "") || err == nil && got.Format(time.RFC3339Nano) != want {
+			t.Errorf("%q is %s, %v, want %q", text, got.Format(time.RFC3339Nano), err, want)
+		}
+	}
+}

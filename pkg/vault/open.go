@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"aiadmin/pkg/secret"
 )
 
 // Open opens a stored value of the row (userID, provider), in either form. Its errors
-// match [ErrRefused] and one of [ErrTampered], [ErrWrongRow] and [ErrUnknownKey].
+// match [ErrRefused] and one of [ErrTampered], [ErrWrongRow], [ErrUnknownKey] and [ErrNotText].
 func (r *KeyRing) Open(userID, provider, stored string) (secret.Text, error) {
 	id, text, ours := strings.Cut(stored, ":")
 	if !ours {
@@ -62,6 +63,9 @@ func (r *KeyRing) openOld(text string) (secret.Text, error) {
 		}
 		if _, ours := decodeSealed(message); ours {
 			return secret.Text{}, ErrTampered
+		}
+		if !utf8.Valid(message) { // which no client could be given, and no key seal again
+			return secret.Text{}, ErrNotText
 		}
 		return secret.New(string(message)), nil
 	}
