@@ -35,7 +35,8 @@ func checkPort(port int) error {
 func (serveCmd) Help() string {
 	return `Serves until SIGTERM, then finishes the requests in flight and exits with 0.
 Missing or malformed mounts end it with exit code 2 and one line per problem.
-Besides PORT, only what Knative sets is read from the environment: K_SINK (where
+Besides PORT and what Go itself reads (GOMEMLIMIT, SSL_CERT_DIR), only what Knative sets is
+read from the environment: K_SINK (where
 events go), K_CE_OVERRIDES, K_SERVICE and K_REVISION.`
 }
 
