@@ -99,18 +99,18 @@ func TestOthersGoOnBesideAHeldUser(t *testing.T) {
 }
 
 // TestAHeldUserStopsNobodyElse has more changes wait for a held user than there are connections:
-// reads go on beside them, they are refused in the end, and others get their turn.
+// reads and changes of others go on beside them, and they are refused in the end.
 func TestAHeldUserStopsNobodyElse(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
-	s, db := impatient(t, url, 3*time.Second)
+	s, db := impatient(t, url, 5*time.Second)
 	ref := user.Ref{ID: uuid.UUID{15: 1}}
-	applyAll(t, s, create(t, "held", `{"id":"00000000-0000-0000-0000-000000000001","tag":"held","name":"N"}`))
+	applyAll(t, s, create(t, "held", `{"id":"00000000-0000-0000-0000-000000000001","tag":"held","name":"N"}`), create(t, "free", `{"tag":"free","name":"N"}`))
 	_, otherDB := atNoon(t, url)
 	err := otherDB.Locked(t.Context(), ref, func(*store.Locked) error {
 		var waiting sync.WaitGroup
 		var refused atomic.Int64
-		for n := range 20 {
+		for n := range 40 {
 			waiting.Go(func() {
 				_, err := s.Apply(t.Context(), update(t, fmt.Sprint("u", n), ref, fmt.Sprintf(`{"name":"N%d"}`, n)))
 				if user.KindOf(err) == user.Unavailable {
@@ -118,31 +118,70 @@ func TestAHeldUserStopsNobodyElse(t *testing.T) {
 				}
 			})
 		}
-		for lockWaits(t, otherDB) < connections-2 { // until no more can wait
+		for lockWaits(t, otherDB) == 0 {
 			runtime.Gosched()
 		}
-		for range 100 {
+		for n := range 20 {
 			if _, err := s.Get(t.Context(), ref.ID); err != nil {
 				t.Errorf("a read beside them: %v", err)
 			}
+			if _, err := s.Apply(t.Context(), update(t, fmt.Sprint("f", n), user.Ref{Tag: "free"}, fmt.Sprintf(`{"name":"N%d"}`, n))); err != nil {
+				t.Errorf("a change of another user beside them: %v", err)
+			}
 		}
 		if refused.Load() > 0 {
-			t.Error("the reads came only after changes had given up")
-		}
-		if _, err := s.Apply(t.Context(), create(t, "c", `{"tag":"other","name":"N"}`)); err != nil {
-			t.Errorf("a creation beside them: %v", err)
+			t.Error("the others came only after changes had given up")
 		}
 		waiting.Wait()
-		if refused.Load() != 20 {
-			t.Errorf("%d of 20 changes of the held user were told to try again", refused.Load())
-		}
-		if stats := db.Stats(); stats.WaitCount == 0 || stats.WaitDuration < time.Second {
-			t.Errorf("%d waits of %s are told of", stats.WaitCount, stats.WaitDuration)
+		if refused.Load() != 40 {
+			t.Errorf("%d of 40 changes of the held user were told to try again", refused.Load())
 		}
 		return nil
 	})
 	if err != nil {
 		t.Error(err)
+	}
+	if u, err := db.Get(t.Context(), ref); err != nil || u.Version != 1 {
+		t.Errorf("the held user: %+v, %v", u, err)
+	}
+}
+
+// TestReadsGoOnBesideHeldUsers has more users held than changes may take connections.
+func TestReadsGoOnBesideHeldUsers(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s, db := impatient(t, url, 3*time.Second)
+	var commands []user.Command
+	for n := range 2 * connections {
+		commands = append(commands, create(t, fmt.Sprint(n), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, n)))
+	}
+	applyAll(t, s, commands...)
+	tx, err := db.DB().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), "SELECT FROM users FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	var waiting sync.WaitGroup
+	for n := range 2 * connections {
+		waiting.Go(func() {
+			if _, err := s.Apply(t.Context(), update(t, fmt.Sprint("u", n), user.Ref{Tag: fmt.Sprint("u", n)}, `{"name":"M"}`)); user.KindOf(err) != user.Unavailable {
+				t.Errorf("a change of a held user: %v", err)
+			}
+		})
+	}
+	_, otherDB := atNoon(t, url)
+	for lockWaits(t, otherDB) < connections-2 { // one of those is the holder
+		runtime.Gosched()
+	}
+	if _, err := s.List(t.Context(), user.Query{Sort: []user.SortKey{{Field: "tag"}}, Limit: 1}); err != nil {
+		t.Errorf("a read beside them: %v", err)
+	}
+	waiting.Wait()
+	if stats := db.Stats(); stats.WaitCount == 0 || stats.WaitDuration < time.Second {
+		t.Errorf("%d waits of %s are told of", stats.WaitCount, stats.WaitDuration)
 	}
 }
 

@@ -70,6 +70,10 @@ func scanReplay(row scanner) (string, *Replay, error) {
 // Locked runs f in a transaction that holds the user's row lock, on a Locked view of the
 // store. The user is as it was when the lock was got.
 func (s *Store) Locked(ctx context.Context, ref user.Ref, f func(*Locked) error) error {
+	if err := s.crowds.enter(ctx, ref.ID); err != nil {
+		return err
+	}
+	defer s.crowds.leave(ref.ID)
 	if err := s.change.enter(ctx); err != nil {
 		return translate(err)
 	}

@@ -43,6 +43,10 @@ func (s *Store) Insert(ctx context.Context, w Write) (Outcome, error) {
 
 // Update writes a user whose stored version must be the one before; otherwise it is Missed.
 func (s *Store) Update(ctx context.Context, w Write) (Outcome, error) {
+	if err := s.crowds.enter(ctx, w.User.ID); err != nil {
+		return Missed, err
+	}
+	defer s.crowds.leave(w.User.ID)
 	return s.mutate(ctx, s.change, updateUser, w.shape(), w.args(), w.Claim)
 }
 
@@ -57,6 +61,10 @@ type Removal struct {
 
 // Delete removes a user and its credentials, and completes the removal's event.
 func (s *Store) Delete(ctx context.Context, r *Removal) (Outcome, error) {
+	if err := s.crowds.enter(ctx, r.ID); err != nil {
+		return Missed, err
+	}
+	defer s.crowds.leave(r.ID)
 	var versions []int64
 	if r.IfMatch != nil && !r.IfMatch.Any {
 		versions = append([]int64{}, r.IfMatch.Versions...)
