@@ -15,7 +15,7 @@ const soon = 2 * time.Second
 // within tries until the condition holds; the service polls its mounts each second.
 func within(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	slack := soon / 2 // of a busy machine
+	const slack = 2 * soon // of a busy machine
 	for end := time.Now().Add(soon + slack); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if holds() {
 			return
