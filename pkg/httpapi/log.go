@@ -60,6 +60,9 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	}
 	if a.options.Stream != nil && wantsStream(r) {
 		if r.Method == http.MethodHead { // whose answer has no end to wait for
+			if _, err := a.options.Admin.Changes(r.Context(), place.cursor, 1); err != nil {
+				return err
+			}
 			w.Header().Set("Content-Type", "text/event-stream")
 			return nil
 		}

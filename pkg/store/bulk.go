@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,6 +50,7 @@ const (
 	bulksAtOnce  = 2                     // of one process: each may hold a thousand of PostgreSQL's 6,400 locks
 	bulkLock     = 0x6169_6164_6d69_6e02 // shared by bulks, unless one has to be alone
 	bulkAttempts = 5                     // at the least
+	breather     = 40 * time.Millisecond // at most, between further ones
 	rollbackTime = 5 * time.Second
 )
 
@@ -69,6 +71,9 @@ func (s *Store) Bulk(ctx context.Context, changes int, patience time.Duration, w
 	how := firstManner(wanted)
 	begun := time.Now()
 	for n := 0; n < bulkAttempts || time.Since(begun) < patience; n++ { // each loss is somebody else's success
+		if n >= bulkAttempts {
+			time.Sleep(rand.N(breather)) // for others who need a turn alone
+		}
 		if err = s.bulk(ctx, how, patience, wanted, f); !lostRace(err) {
 			break
 		}

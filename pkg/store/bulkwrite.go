@@ -39,8 +39,7 @@ func (b *Bulk) Finish(ctx context.Context, g Group, records []Record) error {
 
 func (r *round) write(g Group) {
 	if len(g.Delete) > 0 {
-		r.exec("WITH gone AS (DELETE FROM credentials WHERE user_id = ANY ($1::uuid[])), "+
-			"changed AS (DELETE FROM users WHERE id = ANY ($1::uuid[]) RETURNING id)"+allChanged, g.Delete)
+		r.exec("WITH changed AS (DELETE FROM users WHERE id = ANY ($1::uuid[]) RETURNING id)"+allChanged, g.Delete)
 	}
 	if len(g.Update) > 0 {
 		r.exec("WITH changed AS ("+updateUsers+" RETURNING users.id)"+allChanged, userArrays(g.Update)...)

@@ -102,7 +102,9 @@ func TestUsersFromBeforeAreListed(t *testing.T) {
 		return facets
 	}
 	want := facets()
-	for _, statement := range []string{"DROP FUNCTION credentials_time CASCADE", "ALTER TABLE credentials DROP COLUMN user_created_at",
+	for _, statement := range []string{"DROP FUNCTION credentials_time CASCADE", "ALTER TABLE credentials DROP CONSTRAINT credentials_user",
+		"INSERT INTO credentials (user_id, provider, sealed, user_created_at) VALUES (gen_random_uuid(), 'openai', 'k1:orphan', now())",
+		"ALTER TABLE credentials DROP COLUMN user_created_at",
 		"UPDATE users SET facets = ARRAY(SELECT facet FROM unnest(facets) AS facet WHERE facet !~ '^q~[a-z0-9][^a-z0-9][a-z0-9]$')",
 		"DELETE FROM bun_migrations WHERE name = (SELECT max(name) FROM bun_migrations)"} {
 		_, err := s.DB().ExecContext(t.Context(), statement)

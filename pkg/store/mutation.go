@@ -57,7 +57,6 @@ func deleteUser(claimed bool) string {
 		from = " USING claimed"
 	}
 	return "WITH " + claim + "changed AS (DELETE FROM users" + from + " WHERE " + holds + " RETURNING id, tag, version, feed_xid)" + `,
-	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
 		SELECT greatest(feed_xid, feed_xid()), $2::uuid, id, version + 1, '` + string(user.Deleted) + `', $3::timestamptz, $4::text, $5::text,
 			('{"user":{"id":"' || id || '","tag":"' || tag || '"},"changed":[]}')::json, '[]'

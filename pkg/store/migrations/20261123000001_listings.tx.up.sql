@@ -1,13 +1,21 @@
 -- Listings that took long at a million users: those of a provider's holders, and searches for a sign
 -- between two letters.
 
+LOCK TABLE users IN EXCLUSIVE MODE; -- changes wait until this is over, or a batch and this would wait for each other
+--bun:split
 ALTER TABLE credentials ADD COLUMN user_created_at timestamptz; -- a copy: listings are in this order
+--bun:split
+-- A deletion did not see a credential that was committed while it waited for the user's row. The
+-- cascade looks after the wait.
+DELETE FROM credentials c WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = c.user_id);
+--bun:split
+ALTER TABLE credentials ADD CONSTRAINT credentials_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE;
 --bun:split
 UPDATE credentials c SET user_created_at = u.created_at FROM users u WHERE u.id = c.user_id;
 --bun:split
 ALTER TABLE credentials ALTER COLUMN user_created_at SET NOT NULL;
 --bun:split
--- For revisions from before, which do not know the column. Their statement that makes a user does not see it yet.
+-- For revisions from before, which do not know the column.
 CREATE FUNCTION credentials_time() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.user_created_at := coalesce((SELECT created_at FROM users WHERE id = NEW.user_id), now());

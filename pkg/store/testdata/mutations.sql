@@ -6,7 +6,6 @@ WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($5::bigint) AS go
 
 -- delete
 WITH changed AS (DELETE FROM users WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) RETURNING id, tag, version, feed_xid),
-	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
 		SELECT greatest(feed_xid, feed_xid()), $2::uuid, id, version + 1, 'ai.admin.user.deleted', $3::timestamptz, $4::text, $5::text,
 			('{"user":{"id":"' || id || '","tag":"' || tag || '"},"changed":[]}')::json, '[]'
@@ -17,7 +16,6 @@ WITH changed AS (DELETE FROM users WHERE id = $1::uuid AND ($7::bigint[] IS NULL
 
 -- delete claimed
 WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($12::bigint) AS got), locked AS (SELECT id FROM users WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) FOR UPDATE), claimed AS (INSERT INTO claims (key, digest, user_id, event_id, expires_at) SELECT $8::bytea, $9::bytea, $1::uuid, $10::uuid, $11::timestamptz FROM attempt, locked WHERE got ON CONFLICT (key) DO NOTHING RETURNING key), changed AS (DELETE FROM users USING claimed WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) RETURNING id, tag, version, feed_xid),
-	dropped AS (DELETE FROM credentials USING changed WHERE user_id = changed.id),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
 		SELECT greatest(feed_xid, feed_xid()), $2::uuid, id, version + 1, 'ai.admin.user.deleted', $3::timestamptz, $4::text, $5::text,
 			('{"user":{"id":"' || id || '","tag":"' || tag || '"},"changed":[]}')::json, '[]'
