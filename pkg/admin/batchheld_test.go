@@ -156,7 +156,8 @@ func TestReadsGoOnBesideHeldUsers(t *testing.T) {
 		commands = append(commands, create(t, fmt.Sprint(n), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, n)))
 	}
 	applyAll(t, s, commands...)
-	tx, err := db.DB().BeginTx(t.Context(), nil)
+	_, otherDB := atNoon(t, url)
+	tx, err := otherDB.DB().BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,19 +166,23 @@ func TestReadsGoOnBesideHeldUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	var waiting sync.WaitGroup
+	var refused atomic.Int64
 	for n := range 2 * connections {
 		waiting.Go(func() {
 			if _, err := s.Apply(t.Context(), update(t, fmt.Sprint("u", n), user.Ref{Tag: fmt.Sprint("u", n)}, `{"name":"M"}`)); user.KindOf(err) != user.Unavailable {
 				t.Errorf("a change of a held user: %v", err)
 			}
+			refused.Add(1)
 		})
 	}
-	_, otherDB := atNoon(t, url)
-	for lockWaits(t, otherDB) < connections-2 { // one of those is the holder
+	for lockWaits(t, otherDB) < connections-2 { // until no more can wait
 		runtime.Gosched()
 	}
 	if _, err := s.List(t.Context(), user.Query{Sort: []user.SortKey{{Field: "tag"}}, Limit: 1}); err != nil {
 		t.Errorf("a read beside them: %v", err)
+	}
+	if refused.Load() > 0 {
+		t.Error("the read came only after changes had given up")
 	}
 	waiting.Wait()
 	if stats := db.Stats(); stats.WaitCount == 0 || stats.WaitDuration < time.Second {

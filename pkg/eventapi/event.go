@@ -55,12 +55,15 @@ func parse(found attributes, data []byte) (*received, error) {
 	}
 	h := http.Header{}
 	for name, value := range found {
-		if t, err := user.ParseTime(value); name == "time" && err == nil {
-			value = t.Format(time.RFC3339Nano) // the SDK does not know all that RFC 3339 allows
+		switch name {
+		case "datacontenttype":
+			continue
+		case "time": // the SDK does not know all that RFC 3339 allows
+			if t, err := user.ParseTime(value); err == nil {
+				value = t.Format(time.RFC3339Nano)
+			}
 		}
-		if name != "datacontenttype" {
-			h.Set("Ce-"+name, value)
-		}
+		h.Set("Ce-"+name, value)
 	}
 	parsed, err := recovered(func() (*event.Event, error) {
 		return binding.ToEvent(context.Background(), cehttp.NewMessage(h, io.NopCloser(bytes.NewReader(nil))))

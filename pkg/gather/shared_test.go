@@ -63,16 +63,21 @@ func sharing(t *testing.T, s *Shared[string], contexts []context.Context, ask fu
 			}
 		})
 	}
-	for waiting := 0; waiting < len(contexts); runtime.Gosched() {
+	untilWaiting(s, len(contexts))
+	close(hold)
+	running.Wait()
+	return answers, errs
+}
+
+// untilWaiting returns once so many wait for the next answer.
+func untilWaiting(s *Shared[string], n int) {
+	for waiting := 0; waiting < n; runtime.Gosched() {
 		s.mu.Lock()
 		if next := s.asked["q"].next; next != nil {
 			waiting = next.waiting
 		}
 		s.mu.Unlock()
 	}
-	close(hold)
-	running.Wait()
-	return answers, errs
 }
 
 func TestThoseWhoWaitShareOneAnswer(t *testing.T) {
@@ -134,6 +139,7 @@ func TestWhoComesAfterAllGaveUpIsAnswered(t *testing.T) {
 		_, _, err := s.Ask(t.Context(), "q", func(ctx context.Context) (string, error) { return "", ctx.Err() })
 		answer <- err
 	}()
+	untilWaiting(&s, 1)
 	close(hold)
 	if err := <-answer; err != nil {
 		t.Errorf("who came later is told %v", err)

@@ -135,17 +135,17 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// Many copies of a client tend to ask for the same page at the same time.
-	page, alone, err := a.lists.Ask(r.Context(), r.URL.RawQuery, func(ctx context.Context) (*page, error) { return a.page(ctx, query) })
+	found, alone, err := a.lists.Ask(r.Context(), r.URL.RawQuery, func(ctx context.Context) (*page, error) { return a.page(ctx, query) })
 	if err != nil {
 		return err
 	}
 	if alone {
-		defer giveBuffer(page.body)
+		defer giveBuffer(found.body)
 	}
-	if page.next != "" {
-		linkNext(w, r, values, "cursor", page.next)
+	if found.next != "" {
+		linkNext(w, r, values, "cursor", found.next)
 	}
-	return writeJSON(w, r, http.StatusOK, *page.body)
+	return writeJSON(w, r, http.StatusOK, *found.body)
 }
 
 // page is a page of users as JSON, and the next one's cursor if there is one.

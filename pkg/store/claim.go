@@ -70,10 +70,11 @@ func scanReplay(row scanner) (string, *Replay, error) {
 // Locked runs f in a transaction that holds the user's row lock, on a Locked view of the
 // store. The user is as it was when the lock was got.
 func (s *Store) Locked(ctx context.Context, ref user.Ref, f func(*Locked) error) error {
-	if err := s.crowds.enter(ctx, ref.ID); err != nil {
+	leave, err := s.crowds.enter(ctx, ref.ID, s.patience)
+	if err != nil {
 		return err
 	}
-	defer s.crowds.leave(ref.ID)
+	defer leave()
 	if err := s.change.enter(ctx); err != nil {
 		return translate(err)
 	}

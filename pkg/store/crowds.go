@@ -11,8 +11,6 @@ import (
 // crowds bounds how many changes of one user hold a connection at once. They go one after
 // the other all the same: when somebody else holds the user's row, the others wait for it here.
 type crowds struct {
-	patience time.Duration
-
 	mu    sync.Mutex
 	users map[uuid.UUID]*crowd // with changes under way or waiting
 }
@@ -26,33 +24,26 @@ type crowd struct {
 const placesOfUser = 2
 
 // enter waits for a place among the changes of a user, which leave gives back.
-func (c *crowds) enter(ctx context.Context, id uuid.UUID) error {
+func (c *crowds) enter(ctx context.Context, id uuid.UUID, patience time.Duration) (leave func(), err error) {
 	crowd := c.join(id)
+	leave = func() { <-crowd.places; c.part(id, crowd) }
 	select {
 	case crowd.places <- struct{}{}:
-		return nil
+		return leave, nil
 	default:
 	}
-	timer := time.NewTimer(c.patience)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case crowd.places <- struct{}{}:
-		return nil
+		return leave, nil
 	case <-timer.C:
-		c.part(id, crowd)
-		return errHeld
+		err = errHeld
 	case <-ctx.Done():
-		c.part(id, crowd)
-		return translate(ctx.Err())
+		err = translate(ctx.Err())
 	}
-}
-
-func (c *crowds) leave(id uuid.UUID) {
-	c.mu.Lock()
-	crowd := c.users[id]
-	c.mu.Unlock()
-	<-crowd.places
 	c.part(id, crowd)
+	return nil, err
 }
 
 func (c *crowds) join(id uuid.UUID) *crowd {

@@ -38,14 +38,12 @@ func translate(err error) error {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	pgErr := postgresError(err)
 	switch {
-	case connecting && pgErr != nil: // for whatever reason the server gives
-		return unavailable(databaseError{pgErr})
+	case connecting && !errors.Is(err, context.Canceled): // for whatever reason, a limit of time or the server's own
+		return unavailable(Loggable(err))
 	case pgErr != nil:
 		return translatePostgres(pgErr)
 	case errors.Is(err, context.Canceled):
 		return err
-	case connecting: // before the deadline's case: the limit of connecting is one as well
-		return unavailable(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return timedOut(err)
 	case isConnectionFault(err):

@@ -23,9 +23,14 @@ func (b *listing) filter(f user.Filter) {
 	b.choice("u.status", f.Statuses)
 	b.facets(f)
 	b.search(f.Search)
-	if len(f.IDs)+len(f.Tags)+len(f.Emails)+len(f.ExternalIDs) > 0 { // few users, which nothing needs to bound
+	if few(f) { // which nothing needs to bound
 		b.along, b.rest = append(b.along, b.exactly()...), nil
 	}
+}
+
+// few says whether a filter names the users that it can find.
+func few(f user.Filter) bool {
+	return len(f.IDs)+len(f.Tags)+len(f.Emails)+len(f.ExternalIDs) > 0
 }
 
 // points are conditions that each value of finds one user at most.
@@ -83,9 +88,11 @@ func (b *listing) choice(column string, values []string) {
 
 func (b *listing) facets(f user.Filter) {
 	var facets []string
-	if alone := len(f.IDs)+len(f.Tags)+len(f.Emails)+len(f.ExternalIDs)+len(f.Roles)+len(f.Statuses) == 0; f.Provider != "" && alone && b.byTime() {
+	switch {
+	case f.Provider == "":
+	case b.byTime() && !few(f) && len(f.Roles)+len(f.Statuses) == 0: // which have indexes of their own
 		b.provider = f.Provider
-	} else if f.Provider != "" {
+	default:
 		facets = append(facets, user.ProviderFacet(f.Provider))
 	}
 	for _, condition := range f.Metadata {

@@ -47,7 +47,6 @@ const generation = "aiadmin.config"
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
 	s := &Store{totals: newTotals(), turn: make(chan struct{}, bulksAtOnce), patience: cmp.Or(options.Patience, defaultPatience)}
-	s.crowds.patience = s.patience
 	if err := s.Reconnect(options.ConnString); err != nil {
 		return nil, err
 	}
@@ -99,7 +98,7 @@ const waitForLocks = "SET LOCAL lock_timeout = 0"
 
 func (s *Store) settle(ctx context.Context, conn *pgx.Conn) error {
 	conn.PgConn().CustomData()[generation] = conn.Config().ConnString()
-	_, err := conn.PgConn().Exec(ctx, settings+number64(uint64(s.patience.Milliseconds()))).ReadAll() //nolint:gosec // never negative
+	_, err := conn.PgConn().Exec(ctx, settings+number(int(s.patience.Milliseconds()))).ReadAll()
 	return err
 }
 

@@ -43,10 +43,11 @@ func (s *Store) Insert(ctx context.Context, w Write) (Outcome, error) {
 
 // Update writes a user whose stored version must be the one before; otherwise it is Missed.
 func (s *Store) Update(ctx context.Context, w Write) (Outcome, error) {
-	if err := s.crowds.enter(ctx, w.User.ID); err != nil {
+	leave, err := s.crowds.enter(ctx, w.User.ID, s.patience)
+	if err != nil {
 		return Missed, err
 	}
-	defer s.crowds.leave(w.User.ID)
+	defer leave()
 	return s.mutate(ctx, s.change, updateUser, w.shape(), w.args(), w.Claim)
 }
 
@@ -61,10 +62,11 @@ type Removal struct {
 
 // Delete removes a user and its credentials, and completes the removal's event.
 func (s *Store) Delete(ctx context.Context, r *Removal) (Outcome, error) {
-	if err := s.crowds.enter(ctx, r.ID); err != nil {
+	leave, err := s.crowds.enter(ctx, r.ID, s.patience)
+	if err != nil {
 		return Missed, err
 	}
-	defer s.crowds.leave(r.ID)
+	defer leave()
 	var versions []int64
 	if r.IfMatch != nil && !r.IfMatch.Any {
 		versions = append([]int64{}, r.IfMatch.Versions...)
@@ -72,7 +74,7 @@ func (s *Store) Delete(ctx context.Context, r *Removal) (Outcome, error) {
 	args := prepared([16]byte(r.ID), [16]byte(r.Event.ID), r.Event.At, r.Event.Actor, r.Event.Cause, Partition(r.ID), versions)
 	args = append(args, claimArgs(r.Claim, r.Event.ID, r.Expires)...)
 	var got, done bool
-	err := each(ctx, s.change, deleteUser(r.Claim != nil), args, func(v [][]byte) error {
+	err = each(ctx, s.change, deleteUser(r.Claim != nil), args, func(v [][]byte) error {
 		if got, done = boolean(v[0]), v[1] != nil; done {
 			r.Event.Version, r.Event.Data = integer(v[1]), append([]byte(nil), v[2]...)
 		}
