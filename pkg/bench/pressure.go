@@ -41,8 +41,10 @@ const (
 	places  = 500
 	flood   = 10 * places
 	over    = flood + 2*places
-	surge   = 4 * time.Second
+	surge   = 5 * time.Second // all that were refused have come again, more than once
+	turns   = 3
 	relaxed = 16
+	settled = 2 * time.Second // nothing is left of the first rush by then
 )
 
 // measureOverload compares the throughput of ten times the concurrency with the best, and
@@ -58,49 +60,62 @@ func measureOverload(ctx context.Context, b *bench, r *report) error {
 		return err
 	}
 	defer noop.stop()
-	run := func(connections int, time time.Duration) (outcome, error) {
-		return b.pressed(ctx, o, b.service, connections, time)
-	}
-	few, err := b.pressed(ctx, o, noop, places, surge)
-	if err != nil {
-		return err
-	}
-	many, err := b.pressed(ctx, o, noop, flood, surge)
-	if err != nil {
-		return err
-	}
-	r.add("overload: the same of noop, whose cost is the load's own", many.perSecond()/few.perSecond(), "", "-", true)
-	best, err := run(places, surge)
+	noopUnder, err := b.underPressure(ctx, o, noop)
 	if err != nil {
 		return err
 	}
 	b.service.resetPeak()
-	flooded, err := run(flood, surge)
+	under, err := b.underPressure(ctx, o, b.service)
 	if err != nil {
 		return err
 	}
-	beyond, err := run(over, surge)
+	beyond, err := b.pressed(ctx, o, b.service, over, surge)
 	if err != nil {
 		return err
 	}
 	_, peak := b.service.memory()
-	after, err := run(relaxed, time.Second)
+	after, err := b.pressed(ctx, o, b.service, relaxed, time.Second)
 	if err != nil {
 		return err
 	}
-	ratio := flooded.perSecond() / best.perSecond()
-	r.add("overload: throughput of 5,000 connections to that of 500", ratio, "", "at least 0.80", ratio >= .8)
+	r.add("overload: the same of noop, which refuses nobody", noopUnder.ratio(), "", "-", true)
+	r.add("overload: throughput of 5,000 connections to that of 500", under.ratio(), "", "at least 0.80", under.ratio() >= .8)
 	r.add("overload: refused with 503 and Retry-After at 6,000 connections", float64(beyond.refusals), "requests", "some", beyond.refusals > 0)
-	r.add("overload: other errors", float64(flooded.errors+beyond.errors), "", "0", flooded.errors+beyond.errors == 0)
+	r.add("overload: other errors", float64(under.errors+beyond.errors), "", "0", under.errors+beyond.errors == 0)
 	r.add("overload: memory peak", peak, "MiB", "bounded", peak < 300)
 	r.add("overload: p99 of 16 connections right after", after.quantile(.99), "ms", "under 50", after.quantile(.99) < 50)
 	return nil
 }
 
+// pressure is what a server gets done under a flood, and what at its best.
+type pressure struct {
+	best, flooded float64
+	errors        int64
+}
+
+func (p pressure) ratio() float64 { return p.flooded / p.best }
+
+// underPressure takes turns between both, since a machine's speed changes while it is measured.
+func (b *bench) underPressure(ctx context.Context, o operation, s *service) (pressure, error) {
+	var p pressure
+	for range turns {
+		best, err := b.pressed(ctx, o, s, places, surge)
+		if err != nil {
+			return p, err
+		}
+		flooded, err := b.pressed(ctx, o, s, flood, surge)
+		if err != nil {
+			return p, err
+		}
+		p.best, p.flooded, p.errors = p.best+best.perSecond(), p.flooded+flooded.perSecond(), p.errors+best.errors+flooded.errors
+	}
+	return p, nil
+}
+
 // pressed loads a server with clients that heed Retry-After.
 func (b *bench) pressed(ctx context.Context, o operation, s *service, connections int, time time.Duration) (outcome, error) {
 	l := load{address: s.address, connections: connections, request: b.request(o), numbers: b.aimed(o, 0),
-		warm: time / 4, time: time, status: o.status, refused: waitAsTold}
+		warm: settled, time: time, status: o.status, refused: waitAsTold}
 	return l.run(ctx)
 }
 

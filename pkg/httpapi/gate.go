@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"aiadmin/pkg/user"
@@ -12,37 +13,34 @@ import (
 // nothing but its connection, and gives up in time instead of piling up for ever.
 type gate struct {
 	places  chan struct{}
-	waiting chan struct{}
+	line    line
 	patient time.Duration
 }
 
 const (
 	defaultConcurrency = 500              // Knative's containerConcurrency
-	queueFactor        = 2                // waiting requests per place; more cost memory and switching, and get no more done
 	patience           = 30 * time.Second // how long one waits for a place
 )
 
-func newGate(places int) gate {
+func newGate(places int) *gate {
 	if places == 0 {
 		places = defaultConcurrency
 	}
-	return gate{make(chan struct{}, places), make(chan struct{}, places*queueFactor), patience}
+	return &gate{places: make(chan struct{}, places), line: line{places: places, now: time.Now}, patient: patience}
 }
 
 var errBusy = user.Errorf(user.Unavailable, "too many requests are waiting: try again shortly")
 
-func (g gate) enter(ctx context.Context) error {
+func (g *gate) enter(ctx context.Context) error {
 	select {
 	case g.places <- struct{}{}:
 		return nil
 	default:
 	}
-	select {
-	case g.waiting <- struct{}{}:
-		defer func() { <-g.waiting }()
-	default:
+	if !g.line.join() {
 		return errBusy
 	}
+	defer g.line.leave()
 	timer := time.NewTimer(g.patient)
 	defer timer.Stop()
 	select {
@@ -55,7 +53,50 @@ func (g gate) enter(ctx context.Context) error {
 	}
 }
 
-func (g gate) leave() { <-g.places }
+func (g *gate) leave() { <-g.places }
+
+// line is those who wait for a place. It takes a burst; but when that was more than it can
+// take, there is overload. Its length then only costs, as so many connections crowd each
+// other out of the processor's caches: it is kept short until nobody has been refused for a while.
+type line struct {
+	places int
+	now    func() time.Time
+
+	mu      sync.Mutex
+	length  int
+	refused time.Time // when somebody was last
+}
+
+const (
+	waitInBurst   = 2 // per place
+	placesPerWait = 4 // under overload
+	overloadEnds  = 5 * time.Second
+)
+
+func (l *line) join() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	if l.length >= l.longest(now) {
+		l.refused = now
+		return false
+	}
+	l.length++
+	return true
+}
+
+func (l *line) longest(now time.Time) int {
+	if now.Sub(l.refused) < overloadEnds {
+		return max(1, l.places/placesPerWait)
+	}
+	return l.places * waitInBurst
+}
+
+func (l *line) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.length--
+}
 
 func (a *API) admit(r *http.Request, e endpoint) error {
 	if !e.waits {

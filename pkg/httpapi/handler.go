@@ -67,7 +67,7 @@ type API struct {
 	http.Handler
 	options Options
 	cors    atomic.Pointer[cors.Cors]
-	gate    gate
+	gate    *gate
 	bodies  *body.Room
 	lists   gather.Shared[*page]
 	pages   chan struct{}          // see pagesAtOnce

@@ -22,12 +22,12 @@ func TestGateLetsWaitAndRefusesTheRest(t *testing.T) {
 		<-release
 		return someone(), nil
 	}}, func(o *Options) { o.MaxConcurrent = 1 })
-	answers := make(chan int, 1+queueFactor)
-	for range 1 + queueFactor { // one at work, the others in line
+	answers := make(chan int, 1+waitInBurst)
+	for range 1 + waitInBurst { // one at work, the others in line
 		go func() { answers <- ask(a, "GET", onePath).Code }()
 	}
 	<-entered
-	for len(a.gate.waiting) < queueFactor {
+	for a.gate.line.waiting() < waitInBurst {
 		time.Sleep(time.Millisecond)
 	}
 	refused := ask(a, "GET", onePath)
@@ -35,11 +35,46 @@ func TestGateLetsWaitAndRefusesTheRest(t *testing.T) {
 		t.Errorf("beyond the line: %d %v", refused.Code, refused.Header())
 	}
 	close(release)
-	for range 1 + queueFactor {
+	for range 1 + waitInBurst {
 		if status := <-answers; status != http.StatusOK {
 			t.Errorf("one that waited: %d", status)
 		}
 	}
+}
+
+func TestLineIsShortUnderOverload(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	l := line{places: 8, now: func() time.Time { return now }}
+	join := func(n int, want bool) {
+		t.Helper()
+		for range n {
+			if got := l.join(); got != want {
+				t.Fatalf("with %d in line: %v", l.waiting(), got)
+			}
+		}
+	}
+	join(8*waitInBurst, true) // a burst
+	join(1, false)            // and one too many
+	for range 8*waitInBurst - 2 {
+		now = now.Add(overloadEnds - 1)
+		l.leave()
+		if l.waiting() >= 2 { // a quarter of 8
+			join(1, false)
+		}
+	}
+	l.leave()
+	join(1, true)
+	join(1, false)
+	now = now.Add(overloadEnds)
+	join(8*waitInBurst-2, true)
+	join(1, false)
+}
+
+func (l *line) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.length
 }
 
 func TestGateEndsWaiting(t *testing.T) {

@@ -69,7 +69,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", challenge(r))
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		header.Set("Retry-After", "2") // a flood that came again each second would cost those that are served a tenth
+		header.Set("Retry-After", "3") // a flood that came again each second would cost those that are served a fifth
 	}
 	header.Set("Content-Type", "application/problem+json")
 	header.Del("ETag")
