@@ -14,7 +14,7 @@ import (
 )
 
 // MinMajor is the oldest PostgreSQL that will do: since 13 the owner of a database may
-// create the extension pg_trgm in it without being superuser.
+// create the extensions pg_trgm and btree_gin in it without being superuser.
 const MinMajor = 13
 
 // Binaries is an installation of the server: the folder that holds initdb and postgres.

@@ -11,7 +11,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// searchText is the expression that the trigram index users_search is on; the line breaks
+// searchText is the expression that the trigrams in the index users_find are of; the line breaks
 // keep a substring from running over from one field into the next.
 const searchText = `(u.tag || E'\n' || u.name_key || E'\n' || coalesce(u.email_key, ''))`
 
