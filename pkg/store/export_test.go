@@ -26,15 +26,14 @@ func (s *Store) ForgetTotals() { s.totals = newTotals() }
 // Ways are the ways to a page of a listing, by name: all must come to the same. A short walk
 // may come to less.
 func (s *Store) Ways() map[string]func(context.Context, user.Query) ([]*user.User, error) {
-	collect := func(ctx context.Context, q user.Query) ([]*user.User, error) {
-		users, _, err := s.collect(ctx, q)
-		return users, err
+	ways := map[string]func(context.Context, user.Query) ([]*user.User, error){}
+	for name, way := range map[string]way{"collect": s.collect, "sorted": s.sorted, "walk": s.walk(1_000_000), "short walk": s.walk(10)} {
+		ways[name] = func(ctx context.Context, q user.Query) ([]*user.User, error) {
+			users, _, _, err := way(ctx, q)
+			return users, err
+		}
 	}
-	long := func(ctx context.Context, q user.Query) ([]*user.User, error) { return s.walk(ctx, q, 1_000_000) }
-	short := func(ctx context.Context, q user.Query) ([]*user.User, error) { return s.walk(ctx, q, 10) }
-	return map[string]func(context.Context, user.Query) ([]*user.User, error){
-		"collect": collect, "sorted": s.sorted, "walk": long, "short walk": short,
-	}
+	return ways
 }
 
 // Walkable says whether a walk serves a query, which needs a condition of its own.

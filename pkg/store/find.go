@@ -13,29 +13,43 @@ import (
 // two ways, and when the filter depends on the order (services that were all made on the
 // first day, newest first) the planner takes the wrong one and reads the whole table. So
 // the way is chosen here: few users are collected and counted; of many, a page of them comes
-// soon along the order, and if it does not, they are all sorted.
+// soon along the order, and if it does not, they are collected all the same, or sorted
+// where they are too many to be counted along.
 func (s *Store) find(ctx context.Context, q user.Query) ([]*user.User, int64, error) {
 	if len(s.listing(q).rest) == 0 {
 		users, err := s.ordered(ctx, q)
 		return users, uncounted, err
 	}
-	steps, err := s.steps(ctx, q)
+	ways, err := s.ways(ctx, q)
 	if err != nil {
 		return nil, uncounted, err
 	}
-	if steps == 0 {
-		users, found, err := s.collect(ctx, q)
-		if err != nil || found <= mostCollected {
-			return users, found, err
-		}
-		steps = mostCollected // the planner was wrong: there are many
+	var users []*user.User
+	found, enough := int64(uncounted), false
+	for i := 0; !enough && err == nil; i++ {
+		users, found, enough, err = ways[i](ctx, q)
 	}
-	users, err := s.walk(ctx, q, steps)
-	if err != nil || len(users) > q.Limit {
-		return users, uncounted, err
+	return users, found, err
+}
+
+// way finds a page's users. It is enough unless it was given up.
+type way func(context.Context, user.Query) (users []*user.User, found int64, enough bool, err error)
+
+// ways are what to try, in this order. The last is enough.
+func (s *Store) ways(ctx context.Context, q user.Query) ([]way, error) {
+	found, err := s.expected(ctx, q.Filter)
+	if err != nil {
+		return nil, err
 	}
-	users, err = s.sorted(ctx, q)
-	return users, uncounted, err
+	steps, err := s.steps(ctx, q, found)
+	switch {
+	case steps == 0:
+		return []way{s.collect, s.walk(mostCollected), s.sorted}, err
+	case found < mostCollected:
+		return []way{s.walk(steps), s.collect, s.sorted}, err
+	default:
+		return []way{s.walk(steps), s.sorted}, err
+	}
 }
 
 // mostCollected bounds the collecting of users who were expected to be few.
@@ -44,12 +58,8 @@ const mostCollected = 2 * user.MaxExact
 // steps is how far to walk at most, 0 to collect. Of n users of whom m match, m are collected
 // and n/m walked for each that is wanted; a walk that takes far longer than that tells that
 // filter and order depend on each other. Where they do not, one walk in thousands is given up.
-func (s *Store) steps(ctx context.Context, q user.Query) (int64, error) {
+func (s *Store) steps(ctx context.Context, q user.Query, found int64) (int64, error) {
 	const atLeast = 500
-	found, err := s.expected(ctx, q.Filter)
-	if err != nil {
-		return 0, err
-	}
 	all, err := s.expected(ctx, user.Filter{})
 	walked := int64(q.Offset()+q.Limit+1) * all / max(found, 1)
 	if walked > found {
@@ -102,20 +112,24 @@ func (s *Store) section(ctx context.Context, q user.Query, p part, offset, limit
 
 // walk goes along the order for a number of steps and returns what matches: with less than
 // a page and one more, there may be others behind.
-func (s *Store) walk(ctx context.Context, q user.Query, steps int64) ([]*user.User, error) {
-	b := s.listing(q)
-	return queryUsers(ctx, s.pool, b.walk(q, steps), b.planned())
+func (s *Store) walk(steps int64) way {
+	return func(ctx context.Context, q user.Query) ([]*user.User, int64, bool, error) {
+		b := s.listing(q)
+		users, err := queryUsers(ctx, s.pool, b.walk(q, steps), b.planned())
+		return users, uncounted, len(users) > q.Limit, err
+	}
 }
 
 // sorted finds all users by the filter's own indexes and sorts them.
-func (s *Store) sorted(ctx context.Context, q user.Query) ([]*user.User, error) {
+func (s *Store) sorted(ctx context.Context, q user.Query) ([]*user.User, int64, bool, error) {
 	b := s.listing(q)
-	return queryUsers(ctx, s.pool, b.sorted(q), b.planned())
+	users, err := queryUsers(ctx, s.pool, b.sorted(q), b.planned())
+	return users, uncounted, true, err
 }
 
 // collect finds users by the filter's own indexes, counts and sorts them. Past mostCollected
 // it gives up, and what it returns is no page.
-func (s *Store) collect(ctx context.Context, q user.Query) ([]*user.User, int64, error) {
+func (s *Store) collect(ctx context.Context, q user.Query) ([]*user.User, int64, bool, error) {
 	var users []*user.User
 	found := int64(uncounted)
 	b := s.listing(q)
@@ -129,5 +143,5 @@ func (s *Store) collect(ctx context.Context, q user.Query) ([]*user.User, int64,
 		users = append(users, decoded)
 		return err
 	})
-	return users, found, err
+	return users, found, found <= mostCollected, err
 }

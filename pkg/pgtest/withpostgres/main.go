@@ -48,7 +48,7 @@ func run(ctx context.Context, compiler bool, args []string) (code int, err error
 		}
 	}
 	cluster, err := postgres.Start(ctx, postgres.Options{Progress: os.Stderr, Settings: map[string]string{
-		"max_connections": "600", "shared_buffers": "256MB", "autovacuum_naptime": "10s"}})
+		"max_connections": "600", "shared_buffers": "1GB", "autovacuum_naptime": "10s"}})
 	if err != nil {
 		return 1, err
 	}
