@@ -8,8 +8,4 @@ CREATE INDEX users_find ON users USING gin ((tag || E'\n' || name_key || E'\n' |
 --bun:split
 ALTER INDEX users_find ALTER COLUMN 1 SET STATISTICS 1000;
 --bun:split
-DROP INDEX users_search;
---bun:split
-DROP INDEX users_facets;
---bun:split
-ANALYZE users; -- what was known of the searched text went with its index
+ANALYZE users; -- what is known of the searched text goes with the index before
