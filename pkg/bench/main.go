@@ -22,7 +22,7 @@ type runCmd struct {
 	Users       int           `help:"Users in the table." default:"100000" env:"USERS"`
 	Only        []string      `help:"Measure these operations or parts alone." placeholder:"NAME"`
 	Concurrency []int         `help:"Connections." default:"1,16,500"`
-	Slot        time.Duration `help:"Time of one measurement." default:"1500ms"`
+	Slot        time.Duration `help:"Time of one measurement." default:"1250ms"`
 	Rounds      int           `help:"Measurements of each." default:"2"`
 	JSON        string        `help:"Where the figures go." default:"dist/bench.json" placeholder:"FILE"`
 	Binary      string        `help:"The service's binary; empty builds it." placeholder:"FILE"`
