@@ -131,6 +131,9 @@ func (s *service) raceKey(t *testing.T, key, body string) {
 			}
 		case http.StatusConflict:
 			a.fails(t, http.StatusConflict, "IDEMPOTENCY_IN_PROGRESS")
+			if a.header.Get("Retry-After") == "" {
+				t.Error("a racer is not told when to come again")
+			}
 		default:
 			t.Errorf("%d %s", a.status, a.body)
 		}

@@ -20,7 +20,8 @@ func (a *API) UseCORS(rules CORS) {
 		AllowedMethods:   []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
 		AllowedHeaders:   []string{"*"},
 		ExposedHeaders: []string{"ETag", "Link", "Location", "X-Request-Id", "Idempotency-Replayed", "Retry-After",
-			"WWW-Authenticate", "Allow", "ce-id", "ce-type", "ce-source", "ce-subject", "ce-time", "ce-specversion"},
+			"WWW-Authenticate", "Allow", "Accept-Patch", "ce-id", "ce-type", "ce-source", "ce-subject", "ce-time", "ce-specversion",
+			"ce-dataschema", "ce-sequence", "ce-partitionkey", "ce-causationid"},
 		MaxAge: 600,
 	}
 	if len(rules.AllowedOrigins) == 0 { // the library would read an empty list as all

@@ -57,28 +57,30 @@ func (g *gate) leave() { <-g.places }
 
 // line is those who wait for a place. It takes a burst; but when that was more than it can
 // take, there is overload. Its length then only costs, as so many connections crowd each
-// other out of the processor's caches: it is kept short until nobody has been refused for a while.
+// other out of the processor's caches, and for a while it is kept short.
 type line struct {
 	places int
 	now    func() time.Time
 
-	mu      sync.Mutex
-	length  int
-	refused time.Time // when somebody was last
+	mu         sync.Mutex
+	length     int
+	overflowed time.Time // when it was too short for a burst last
 }
 
 const (
 	waitInBurst   = 2 // per place
 	placesPerWait = 4 // under overload
-	overloadEnds  = 5 * time.Second
+	overloadLasts = 5 * time.Second
 )
 
 func (l *line) join() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
+	if l.length >= l.places*waitInBurst {
+		l.overflowed = now
+	}
 	if l.length >= l.longest(now) {
-		l.refused = now
 		return false
 	}
 	l.length++
@@ -86,7 +88,7 @@ func (l *line) join() bool {
 }
 
 func (l *line) longest(now time.Time) int {
-	if now.Sub(l.refused) < overloadEnds {
+	if now.Sub(l.overflowed) < overloadLasts {
 		return max(1, l.places/placesPerWait)
 	}
 	return l.places * waitInBurst

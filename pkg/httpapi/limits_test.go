@@ -56,8 +56,8 @@ func TestLineIsShortUnderOverload(t *testing.T) {
 	}
 	join(8*waitInBurst, true) // a burst
 	join(1, false)            // and one too many
+	now = now.Add(overloadLasts - 1)
 	for range 8*waitInBurst - 2 {
-		now = now.Add(overloadEnds - 1)
 		l.leave()
 		if l.waiting() >= 2 { // a quarter of 8
 			join(1, false)
@@ -66,9 +66,11 @@ func TestLineIsShortUnderOverload(t *testing.T) {
 	l.leave()
 	join(1, true)
 	join(1, false)
-	now = now.Add(overloadEnds)
+	now = now.Add(1) // those refused meanwhile do not prolong it
 	join(8*waitInBurst-2, true)
 	join(1, false)
+	l.leave()
+	join(1, false) // it is short again
 }
 
 func (l *line) waiting() int {

@@ -71,6 +71,9 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		header.Set("Retry-After", "3") // a flood that came again each second would cost those that are served a fifth
 	}
+	if user.KindOf(err) == user.InProgress {
+		header.Set("Retry-After", "1")
+	}
 	header.Set("Content-Type", "application/problem+json")
 	header.Del("ETag")
 	w.WriteHeader(status)

@@ -129,7 +129,7 @@ func (p *Patch) applyTo(u *User, stamp Stamp) error {
 		problems.Add("credentials", codeSize, "a user can hold at most %d credentials", maxCredentials)
 	}
 	if len(u.Metadata) > maxMetadataBytes {
-		problems.Add("metadata", codeSize, "must be at most 16 KiB encoded; merged with what is stored it has %d bytes", len(u.Metadata))
+		problems.Add("metadata", codeSize, "must be at most 16 KiB encoded, with all that is stored; it has %d bytes", len(u.Metadata))
 	}
 	if depthOf(u.Metadata) > maxMetadataDepth {
 		problems.Add("metadata", codeDepth, "must be at most %d levels deep", maxMetadataDepth)

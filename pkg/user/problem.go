@@ -68,9 +68,24 @@ func (p Problems) has(field string) bool {
 func (p Problems) summary() string {
 	parts := make([]string, len(p))
 	for i, problem := range p {
-		parts[i] = problem.Field + " " + problem.Message
+		parts[i] = problem.loggable() + " " + problem.Message
 	}
 	return strings.Join(parts, "; ")
+}
+
+// loggable is the field without what the client called it: who swaps a name and its value sends
+// a secret for a name, which the answer may show to its sender, but no log.
+func (p Problem) loggable() string {
+	parent, _, nested := strings.Cut(p.Field, ".")
+	madeUp := p.Code == codeUnknown || p.Code == codeParam || p.Code == codeNUL
+	switch {
+	case nested && (parent == "credentials" || parent == "metadata" || parent == "limits" && madeUp):
+		return parent + ".*"
+	case madeUp:
+		return "*"
+	default:
+		return p.Field
+	}
 }
 
 // The codes of problems that no ozzo rule finds.
