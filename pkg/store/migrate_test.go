@@ -82,7 +82,7 @@ func TestPingTellsWhatIsMissing(t *testing.T) {
 	s := open(t, pgtest.Empty(t))
 	if err := s.Ping(t.Context()); err == nil {
 		t.Fatal("an empty database is ready")
-	} else if got := err.Error(); got != `the database is at migration "", this version needs "20261123000003": run ai-admin migrate` {
+	} else if got := err.Error(); got != `the database is at migration "", this version needs "20261123000004": run ai-admin migrate` {
 		t.Error(got)
 	}
 }
@@ -116,8 +116,13 @@ func TestUsersFromBeforeAreListed(t *testing.T) {
 	}
 	names, err := s.Migrate(t.Context())
 	must(t, err)
-	if diff := cmp.Diff(want, facets()); len(names) != 3 || diff != "" {
+	if diff := cmp.Diff(want, facets()); len(names) != 4 || diff != "" {
 		t.Errorf("%q makes facets (-want +got):\n%s", names, diff)
+	}
+	var searched int // rows that are known of the searched text
+	must(t, s.DB().QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stats WHERE tablename = 'users_find' AND attname = 'expr'").Scan(&searched))
+	if searched != 1 {
+		t.Error("nothing is known of the searched text")
 	}
 	// A revision from before may still be at work.
 	_, err = s.DB().ExecContext(t.Context(), "INSERT INTO credentials (user_id, provider, sealed) VALUES (?, 'azure', 'k1:z')", u.ID)

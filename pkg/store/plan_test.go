@@ -20,7 +20,7 @@ var documented = []string{
 	"provider=openai", "provider=mistral", "provider=legacy", "provider=none",
 	"metadata.region=eu", "metadata.region=sa", "metadata.team=team-7", "metadata.cost.center=cc-0007", "metadata.region=sa&metadata.team=team-7", "metadata.team=none",
 	"provider=legacy&model=llama-4", "provider=legacy&metadata.region=sa", "role=service&provider=openai", "role=admin&provider=legacy",
-	"q=son", "q=example", "q=schmiri", "q=corp17", "q=svc-", "q=zzzzz", "q=%40corp", "q=m", "q=ma", "q=zz", "q=sv", "q=_", "q=mason", "q=service+1", "q=son&role=admin", "q=a.b", "q=n.r", "q=---",
+	"q=son", "q=example", "q=schmiri", "q=corp17", "q=svc-", "q=zzzzz", "q=%40corp", "q=m", "q=ma", "q=zz", "q=sv", "q=_", "q=mason", "q=service+1", "q=son&role=admin", "q=son&role=admin&role=admin", "q=a.b", "q=n.r", "q=---",
 	"createdFrom=2024-02-01T00:00:00Z&createdTo=2024-02-02T00:00:00Z", "createdTo=2024-01-02T00:00:00Z", "createdFrom=2030-01-01T00:00:00Z",
 	"role=admin&createdTo=2024-02-01T00:00:00Z", "status=suspended&createdFrom=2024-03-10T00:00:00Z", "provider=legacy&createdFrom=2024-03-10T00:00:00Z",
 }

@@ -7,5 +7,3 @@ CREATE INDEX users_find ON users USING gin ((tag || E'\n' || name_key || E'\n' |
     WITH (gin_pending_list_limit = 512);
 --bun:split
 ALTER INDEX users_find ALTER COLUMN 1 SET STATISTICS 1000;
---bun:split
-ANALYZE users; -- what is known of the searched text goes with the index before
