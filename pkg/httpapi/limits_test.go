@@ -16,18 +16,19 @@ import (
 
 func TestGateLetsWaitAndRefusesTheRest(t *testing.T) {
 	t.Parallel()
+	const places = 2
 	release, entered := make(chan struct{}), make(chan struct{}, 100)
 	a, _ := service(t, fake{get: func(context.Context) (*user.User, error) {
 		entered <- struct{}{}
 		<-release
 		return someone(), nil
-	}}, func(o *Options) { o.MaxConcurrent = 1 })
-	answers := make(chan int, 1+waitInBurst)
-	for range 1 + waitInBurst { // one at work, the others in line
+	}}, func(o *Options) { o.MaxConcurrent = places })
+	answers := make(chan int, places+places*waitInBurst)
+	for range cap(answers) { // some at work, the others in line
 		go func() { answers <- ask(a, "GET", onePath).Code }()
 	}
 	<-entered
-	for a.gate.line.waiting() < waitInBurst {
+	for a.gate.line.waiting() < places*waitInBurst {
 		time.Sleep(time.Millisecond)
 	}
 	refused := ask(a, "GET", onePath)
@@ -35,10 +36,13 @@ func TestGateLetsWaitAndRefusesTheRest(t *testing.T) {
 		t.Errorf("beyond the line: %d %v", refused.Code, refused.Header())
 	}
 	close(release)
-	for range 1 + waitInBurst {
+	for range cap(answers) {
 		if status := <-answers; status != http.StatusOK {
 			t.Errorf("one that waited: %d", status)
 		}
+	}
+	if left := a.gate.line.waiting(); left != 0 {
+		t.Errorf("%d are in line for ever", left)
 	}
 }
 
@@ -71,6 +75,9 @@ func TestLineIsShortUnderOverload(t *testing.T) {
 	join(1, false)
 	l.leave()
 	join(1, false) // it is short again
+	l = line{places: 1, now: l.now, overflowed: now}
+	join(1, true) // but never gone
+	join(1, false)
 }
 
 func (l *line) waiting() int {
@@ -98,6 +105,9 @@ func TestGateEndsWaiting(t *testing.T) {
 	g.leave()
 	if err := g.enter(t.Context()); err != nil {
 		t.Errorf("after a leave: %v", err)
+	}
+	if left := g.line.waiting(); left != 0 {
+		t.Errorf("%d are in line for ever", left)
 	}
 }
 

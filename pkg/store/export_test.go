@@ -20,20 +20,28 @@ func CopyRows(n int, make func(i int) *user.User) ([]string, pgx.CopyFromSource)
 	})
 }
 
+// Reach changes how far the ways to a page go before they are given up.
+func (s *Store) Reach(collected, walked int64) { s.reach = reach{collected, walked} }
+
 // ForgetTotals makes the next listing count again.
 func (s *Store) ForgetTotals() { s.totals = newTotals() }
 
-// Ways are the ways to a page of a listing, by name: all must come to the same. A short walk
-// may come to less.
-func (s *Store) Ways() map[string]func(context.Context, user.Query) ([]*user.User, error) {
-	ways := map[string]func(context.Context, user.Query) ([]*user.User, error){}
+// Ways are the ways to a page of a listing, by name: all that have enough must come to the same.
+func (s *Store) Ways() map[string]func(context.Context, user.Query) ([]*user.User, bool, error) {
+	ways := map[string]func(context.Context, user.Query) ([]*user.User, bool, error){}
 	for name, way := range map[string]way{"collect": s.collect, "sorted": s.sorted, "walk": s.walk(1_000_000), "short walk": s.walk(10)} {
-		ways[name] = func(ctx context.Context, q user.Query) ([]*user.User, error) {
-			users, _, _, err := way(ctx, q)
-			return users, err
+		ways[name] = func(ctx context.Context, q user.Query) ([]*user.User, bool, error) {
+			users, _, enough, err := way(ctx, q)
+			return users, enough, err
 		}
 	}
 	return ways
+}
+
+// Walk is the way of so many steps.
+func (s *Store) Walk(ctx context.Context, q user.Query, steps int64) ([]*user.User, bool, error) {
+	users, _, enough, err := s.walk(steps)(ctx, q)
+	return users, enough, err
 }
 
 // Walkable says whether a walk serves a query, which needs a condition of its own.
@@ -42,7 +50,7 @@ func (s *Store) Walkable(q user.Query) bool { return len(s.listing(q).rest) > 0 
 // Plans are how PostgreSQL would run each statement that serves some page of a query, with
 // the values that it has, by name.
 func (s *Store) Plans(ctx context.Context, q user.Query) (map[string]string, error) {
-	bound := mostCollected
+	bound := int(usualReach.collected)
 	compose := map[string]func(*listing) string{
 		"count":         func(b *listing) string { return b.count(&bound) },
 		"whole count":   func(b *listing) string { return b.count(nil) },
@@ -50,7 +58,7 @@ func (s *Store) Plans(ctx context.Context, q user.Query) (map[string]string, err
 		"with email":    func(b *listing) string { return b.section(withEmail, q.Offset(), q.Limit+1) },
 		"without email": func(b *listing) string { return b.section(withoutEmail, q.Offset(), q.Limit+1) },
 		"walk":          func(b *listing) string { return b.walk(q, 1000) },
-		"collect":       func(b *listing) string { return b.collect(q) },
+		"collect":       func(b *listing) string { return b.collect(q, usualReach.collected) },
 		"sorted":        func(b *listing) string { return b.sorted(q) },
 	}
 	byEmail := q.Sort[0].Field == "email"

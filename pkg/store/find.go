@@ -44,28 +44,32 @@ func (s *Store) ways(ctx context.Context, q user.Query) ([]way, error) {
 	steps, err := s.steps(ctx, q, found)
 	switch {
 	case steps == 0:
-		return []way{s.collect, s.walk(mostCollected), s.sorted}, err
-	case found < mostCollected:
+		return []way{s.collect, s.walk(s.reach.collected), s.sorted}, err
+	case found < s.reach.collected:
 		return []way{s.walk(steps), s.collect, s.sorted}, err
 	default:
 		return []way{s.walk(steps), s.sorted}, err
 	}
 }
 
-// mostCollected bounds the collecting of users who were expected to be few.
-const mostCollected = 2 * user.MaxExact
+// reach is how far the ways to a page go before they are given up.
+type reach struct {
+	collected int64 // users, at most
+	walked    int64 // rows along the order, at least
+}
+
+var usualReach = reach{collected: 2 * user.MaxExact, walked: 500}
 
 // steps is how far to walk at most, 0 to collect. Of n users of whom m match, m are collected
 // and n/m walked for each that is wanted; a walk that takes far longer than that tells that
 // filter and order depend on each other. Where they do not, one walk in thousands is given up.
 func (s *Store) steps(ctx context.Context, q user.Query, found int64) (int64, error) {
-	const atLeast = 500
 	all, err := s.expected(ctx, user.Filter{})
 	walked := int64(q.Offset()+q.Limit+1) * all / max(found, 1)
 	if walked > found {
 		return 0, err
 	}
-	return 3*walked/2 + atLeast, err
+	return 3*walked/2 + s.reach.walked, err
 }
 
 // uncounted stands for a number that is not known.
@@ -127,13 +131,13 @@ func (s *Store) sorted(ctx context.Context, q user.Query) ([]*user.User, int64, 
 	return users, uncounted, true, err
 }
 
-// collect finds users by the filter's own indexes, counts and sorts them. Past mostCollected
+// collect finds users by the filter's own indexes, counts and sorts them. Past its reach
 // it gives up, and what it returns is no page.
 func (s *Store) collect(ctx context.Context, q user.Query) ([]*user.User, int64, bool, error) {
 	var users []*user.User
 	found := int64(uncounted)
 	b := s.listing(q)
-	err := each(ctx, s.pool, b.collect(q), b.planned(), func(v [][]byte) error {
+	err := each(ctx, s.pool, b.collect(q, s.reach.collected), b.planned(), func(v [][]byte) error {
 		u, count := v[:len(v)-1], v[len(v)-1]
 		found = integer(count)
 		if u[0] == nil { // of an empty page, the number alone is told
@@ -143,5 +147,5 @@ func (s *Store) collect(ctx context.Context, q user.Query) ([]*user.User, int64,
 		users = append(users, decoded)
 		return err
 	})
-	return users, found, found <= mostCollected, err
+	return users, found, found <= s.reach.collected, err
 }

@@ -62,6 +62,31 @@ func TestNoListingReadsTheWholeTable(t *testing.T) {
 	}
 }
 
+// TestPairsOfFiltersShareAnIndex: what two filters find is found in one go through their lists.
+func TestPairsOfFiltersShareAnIndex(t *testing.T) {
+	t.Parallel()
+	const people, times = 4000, 5
+	db := pgtest.Database(t)
+	loadTimes(t, db, people, times, func(i int) *user.User { return person(i, people) })
+	s := open(t, db)
+	for pair, columns := range map[string][]string{
+		"q=schmiri&role=viewer&sort=name":                {"name_key", "role"},
+		"metadata.team=team-7&role=service&sort=name":    {"facets", "role"},
+		"metadata.team=team-7&status=suspended&sort=tag": {"facets", "status"},
+		"q=schmiri&provider=mistral&sort=name":           {"name_key", "facets"},
+	} {
+		plans, err := s.Plans(t.Context(), parse(t, pair))
+		must(t, err)
+		_, condition, _ := strings.Cut(plans["sorted"], "Bitmap Index Scan on users_find")
+		for _, column := range columns {
+			if !strings.Contains(condition, column) || strings.Contains(plans["sorted"], "BitmapAnd") {
+				t.Errorf("%s: not all is found in users_find:\n%s", pair, plans["sorted"])
+				break
+			}
+		}
+	}
+}
+
 func parse(t testing.TB, text string) user.Query {
 	t.Helper()
 	values, err := url.ParseQuery(text)

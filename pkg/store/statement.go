@@ -59,12 +59,12 @@ func (b *listing) sorted(q user.Query) string {
 		") SELECT " + userColumns + " FROM page JOIN users AS u USING (id)" + b.order()
 }
 
-// collect finds up to one user more than mostCollected by the filter, sorts them and tells
+// collect finds up to one user more than most by the filter, sorts them and tells
 // how many they are in a column behind their own: also of an empty page, in a row with
 // nobody in it.
-func (b *listing) collect(q user.Query) string {
+func (b *listing) collect(q user.Query, most int64) string {
 	text := "WITH found AS MATERIALIZED (" + b.users(b.keys(), b.along, b.exactly(), b.holders()).String() +
-		" LIMIT " + b.arg(mostCollected+1) + "), page AS MATERIALIZED (SELECT u.id FROM found AS u"
+		" LIMIT " + b.arg(most+1) + "), page AS MATERIALIZED (SELECT u.id FROM found AS u"
 	if behind := b.behind(); len(behind) > 0 {
 		text += " WHERE " + strings.Join(behind, " AND ")
 	}

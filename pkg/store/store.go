@@ -25,6 +25,7 @@ type Store struct {
 	single gatherer
 	turn   chan struct{} // taken by each bulk
 	crowds crowds
+	reach  reach
 
 	patience time.Duration // see [Options]
 }
@@ -46,7 +47,7 @@ const generation = "aiadmin.config"
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), turn: make(chan struct{}, bulksAtOnce), patience: cmp.Or(options.Patience, defaultPatience)}
+	s := &Store{totals: newTotals(), reach: usualReach, turn: make(chan struct{}, bulksAtOnce), patience: cmp.Or(options.Patience, defaultPatience)}
 	if err := s.Reconnect(options.ConnString); err != nil {
 		return nil, err
 	}
