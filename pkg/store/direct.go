@@ -43,17 +43,18 @@ func (p pool) direct(ctx context.Context, f func(*pgx.Conn) error) (err error) {
 type changing struct {
 	pool
 	places chan struct{}
-	waits  *waits
+	*tally
 }
 
-// waits are how often and how long, in nanoseconds, changes waited for a place.
-type waits struct{ count, duration atomic.Int64 }
+// tally is how many changes there were, done or not, and how often and how long, in
+// nanoseconds, they waited for a place. A change is counted before anybody is told of it.
+type tally struct{ changes, waits, waited atomic.Int64 }
 
 // leftToReads is how many connections changes never take, unless there are no more.
 const leftToReads = 2
 
 func changingOf(p pool, connections int) changing {
-	return changing{p, make(chan struct{}, max(1, connections-leftToReads)), new(waits)}
+	return changing{p, make(chan struct{}, max(1, connections-leftToReads)), new(tally)}
 }
 
 func (c changing) direct(ctx context.Context, f func(*pgx.Conn) error) error {
@@ -70,8 +71,8 @@ func (c changing) enter(ctx context.Context) error {
 		return nil
 	default:
 	}
-	c.waits.count.Add(1)
-	defer func(begun time.Time) { c.waits.duration.Add(int64(time.Since(begun))) }(time.Now())
+	c.waits.Add(1)
+	defer func(begun time.Time) { c.waited.Add(int64(time.Since(begun))) }(time.Now())
 	select {
 	case c.places <- struct{}{}:
 		return nil
@@ -80,7 +81,10 @@ func (c changing) enter(ctx context.Context) error {
 	}
 }
 
-func (c changing) leave() { <-c.places }
+func (c changing) leave() {
+	c.changes.Add(1)
+	<-c.places
+}
 
 func (p pool) lend(ctx context.Context, f func(*pgx.Conn) error) error {
 	conn, err := p.Conn(ctx)

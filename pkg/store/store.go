@@ -117,8 +117,8 @@ func (s *Store) Close() error { return s.db.Close() }
 // which are left to reads, count as waiting for one.
 func (s *Store) Stats() sql.DBStats {
 	stats := s.db.Stats()
-	stats.WaitCount += s.change.waits.count.Load()
-	stats.WaitDuration += time.Duration(s.change.waits.duration.Load())
+	stats.WaitCount += s.change.waits.Load()
+	stats.WaitDuration += time.Duration(s.change.waited.Load())
 	return stats
 }
 

@@ -18,13 +18,14 @@ type total struct {
 	expected int64     // by the planner
 	until    time.Time // when that is asked again
 	past     time.Time // until when more are known to be found than are counted exactly
+	changes  int64     // of any users, before that was counted
 }
 
 const (
 	totalsKept  = 1024
 	expectedFor = 10 * time.Second
 	countedFor  = 2 * time.Second
-	// From here on, an expectation that is not well past the bound of exact counting could soon be exact.
+	// Up to here, what was past the bound of exact counting may be exact after the next change.
 	wellPast = 2 * user.MaxExact
 	// From here on, the planner is believed: it is not that far off.
 	farPast = 10 * user.MaxExact
@@ -71,16 +72,18 @@ func (s *Store) total(ctx context.Context, q user.Query, known int64, more bool)
 		return expected, false, err
 	}
 	key := totalKey(q.Filter)
-	if kept, _ := s.totals.kept.Get(key); time.Now().Before(kept.past) {
-		return expected, false, nil
+	kept, ok := s.totals.kept.Get(key)
+	changes := s.change.changes.Load()
+	if time.Now().Before(kept.past) && (expected >= wellPast || changes == kept.changes) {
+		return max(expected, user.MaxExact+1), false, nil
 	}
 	bound := user.MaxExact + 1
 	counted, err := s.count(ctx, s.listing(q), &bound)
 	if err != nil || counted <= user.MaxExact {
 		return counted, true, err
 	}
-	if kept, ok := s.totals.kept.Get(key); ok && expected >= wellPast {
-		kept.past = time.Now().Add(countedFor)
+	if ok {
+		kept.past, kept.changes = time.Now().Add(countedFor), changes
 		s.totals.kept.Add(key, kept)
 	}
 	return max(expected, counted), false, nil
