@@ -12,8 +12,17 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/user"
 )
+
+// crowded is a database with a crowd in it.
+func crowded(t *testing.T, n int, seed uint64) ([]*user.User, string) {
+	t.Helper()
+	all, db := crowd(n, seed), pgtest.Database(t)
+	load(t, db, n, func(i int) *user.User { return all[i] })
+	return all, db
+}
 
 // crowd makes users in whom all that listings must tell apart comes up: ties in name and
 // time, names that differ in case alone, absent addresses, patterns, paths with dots.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 )
@@ -39,9 +38,7 @@ func everySort() []string {
 // store chose.
 func TestPagesAgreeWithAReference(t *testing.T) {
 	t.Parallel()
-	all := crowd(150, 1)
-	db := pgtest.Database(t)
-	load(t, db, len(all), func(i int) *user.User { return all[i] })
+	all, db := crowded(t, 150, 1)
 	s := open(t, db)
 	giveUp := []*store.Store{open(t, db), open(t, db)} // after a few users, and after some
 	giveUp[0].Reach(20, 1)
@@ -73,9 +70,7 @@ func TestPagesAgreeWithAReference(t *testing.T) {
 // TestAWalkGoesPastThePage: whether there are more behind a page is known with one of them alone.
 func TestAWalkGoesPastThePage(t *testing.T) {
 	t.Parallel()
-	all := crowd(150, 1)
-	db := pgtest.Database(t)
-	load(t, db, len(all), func(i int) *user.User { return all[i] })
+	all, db := crowded(t, 150, 1)
 	s := open(t, db)
 	q := parse(t, "role=member&sort=name&limit=10")
 	given := 0
@@ -196,9 +191,7 @@ func cloned(values url.Values) url.Values {
 // TestFiltersAgreeWithAReference compares what random filters find with a loop over all users.
 func TestFiltersAgreeWithAReference(t *testing.T) {
 	t.Parallel()
-	all := crowd(200, 3)
-	db := pgtest.Database(t)
-	load(t, db, len(all), func(i int) *user.User { return all[i] })
+	all, db := crowded(t, 200, 3)
 	s := open(t, db)
 	r := rand.New(rand.NewPCG(4, 4)) //nolint:gosec // a failure can be had again
 	found := 0

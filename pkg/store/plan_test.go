@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 )
 
@@ -31,10 +32,8 @@ var sorts = []string{"-createdAt", "createdAt", "tag", "-tag", "name", "-name", 
 // a documented filter in a documented order, at a size where the planner has the choice.
 func TestNoListingReadsTheWholeTable(t *testing.T) {
 	t.Parallel()
-	const people, times = 4000, 15
-	db := pgtest.Database(t)
-	loadTimes(t, db, people, times, func(i int) *user.User { return person(i, people) })
-	s := open(t, db)
+	const people = 4000
+	s := peopled(t, people, 15)
 	last := person(people/2, people)
 	looked := 0
 	for i, filter := range documented {
@@ -65,10 +64,7 @@ func TestNoListingReadsTheWholeTable(t *testing.T) {
 // TestPairsOfFiltersShareAnIndex: what two filters find is found in one go through their lists.
 func TestPairsOfFiltersShareAnIndex(t *testing.T) {
 	t.Parallel()
-	const people, times = 4000, 5
-	db := pgtest.Database(t)
-	loadTimes(t, db, people, times, func(i int) *user.User { return person(i, people) })
-	s := open(t, db)
+	s := peopled(t, 4000, 5)
 	for pair, columns := range map[string][]string{
 		"q=schmiri&role=viewer&sort=name":                {"name_key", "role"},
 		"metadata.team=team-7&role=service&sort=name":    {"facets", "role"},
@@ -85,6 +81,14 @@ func TestPairsOfFiltersShareAnIndex(t *testing.T) {
 			}
 		}
 	}
+}
+
+// peopled is a store of so many people, so many times.
+func peopled(t *testing.T, people, times int) *store.Store {
+	t.Helper()
+	db := pgtest.Database(t)
+	loadTimes(t, db, people, times, func(i int) *user.User { return person(i, people) })
+	return open(t, db)
 }
 
 func parse(t testing.TB, text string) user.Query {
