@@ -41,10 +41,10 @@ const (
 	places  = 500
 	flood   = 10 * places
 	over    = flood + 2*places
-	surge   = 4 * time.Second // all that were refused have come again, more than once
+	surge   = 6400 * time.Millisecond // those refused come again twice, and the line is long once more
 	turns   = 2
 	relaxed = 16
-	settled = 1500 * time.Millisecond // nothing is left of the first rush by then
+	settled = 1500 * time.Millisecond // the first rush is over by then
 )
 
 // measureOverload compares the throughput of ten times the concurrency with the best, and

@@ -80,16 +80,10 @@ func (b *listing) times(f user.Filter) {
 // with one value of each, that index is in order.
 func (b *listing) choice(column string, values []string) {
 	to := &b.rest
-	values = distinct(values)
 	if b.byTime() && len(values) == 1 {
 		to = &b.along
 	}
 	*to = append(*to, anyOf(b, column, "text", values)...)
-}
-
-// distinct are the values, each once: of a condition on several, an index is read once for each.
-func distinct(values []string) []string {
-	return slices.Compact(slices.Sorted(slices.Values(values)))
 }
 
 func (b *listing) facets(f user.Filter) {

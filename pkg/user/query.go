@@ -139,22 +139,30 @@ type parameterParser func(p *queryParser, name, value string)
 var anyOf = map[string]parameterParser{
 	"id": func(p *queryParser, name, v string) {
 		if id, ok := ParseID(v); ok {
-			p.query.IDs = append(p.query.IDs, id)
+			p.query.IDs = including(p.query.IDs, id)
 		} else {
 			p.problems.Add(name, "validation_is_uuid", "must be a valid UUID")
 		}
 	},
-	"tag":        func(p *queryParser, _, v string) { p.query.Tags = append(p.query.Tags, FoldTag(v)) },
-	"email":      func(p *queryParser, _, v string) { p.query.Emails = append(p.query.Emails, Fold(v)) },
-	"externalId": func(p *queryParser, _, v string) { p.query.ExternalIDs = append(p.query.ExternalIDs, v) },
+	"tag":        func(p *queryParser, _, v string) { p.query.Tags = including(p.query.Tags, FoldTag(v)) },
+	"email":      func(p *queryParser, _, v string) { p.query.Emails = including(p.query.Emails, Fold(v)) },
+	"externalId": func(p *queryParser, _, v string) { p.query.ExternalIDs = including(p.query.ExternalIDs, v) },
 	"role": func(p *queryParser, name, v string) {
 		p.problems.check(name, Role(v), roleRules...)
-		p.query.Roles = append(p.query.Roles, v)
+		p.query.Roles = including(p.query.Roles, v)
 	},
 	"status": func(p *queryParser, name, v string) {
 		p.problems.check(name, Status(v), statusRules...)
-		p.query.Statuses = append(p.query.Statuses, v)
+		p.query.Statuses = including(p.query.Statuses, v)
 	},
+}
+
+// including are the values and one more, each once: an index is read for every one of them.
+func including[T comparable](values []T, v T) []T {
+	if slices.Contains(values, v) {
+		return values
+	}
+	return append(values, v)
 }
 
 // single are the parameters that may be given once.

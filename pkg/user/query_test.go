@@ -23,13 +23,14 @@ func TestParseQuery(t *testing.T) {
 	t.Parallel()
 	newest := []SortKey{{"createdAt", true}}
 	tests := map[string]Query{
-		"":                          {},
-		"limit=1&page=10000":        {Limit: 1, Page: 10000},
-		"limit=500&page=20":         {Limit: 500, Page: 20},
-		"count=exact":               {Count: CountExact},
-		"count=none":                {Count: CountNone},
-		"sort=-email,name":          {Sort: []SortKey{{"email", true}, {"name", false}}},
-		"tag=A&tag=b&email=A%40B.C": {Filter: Filter{Tags: []string{"a", "b"}, Emails: []string{"a@b.c"}}},
+		"":                                      {},
+		"limit=1&page=10000":                    {Limit: 1, Page: 10000},
+		"limit=500&page=20":                     {Limit: 500, Page: 20},
+		"count=exact":                           {Count: CountExact},
+		"count=none":                            {Count: CountNone},
+		"sort=-email,name":                      {Sort: []SortKey{{"email", true}, {"name", false}}},
+		"tag=A&tag=b&email=A%40B.C":             {Filter: Filter{Tags: []string{"a", "b"}, Emails: []string{"a@b.c"}}},
+		"role=admin&role=admin&tag=Ann&tag=ann": {Filter: Filter{Roles: []string{"admin"}, Tags: []string{"ann"}}},
 		"role=admin&role=viewer&status=suspended": {Filter: Filter{Roles: []string{"admin", "viewer"}, Statuses: []string{"suspended"}}},
 		"id=018F0000-0000-7000-8000-000000000001": {Filter: Filter{IDs: []uuid.UUID{someID}}},
 		"externalId=A%7C1&model=gpt-5&provider=openai&q=%25_X": {
