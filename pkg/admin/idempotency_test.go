@@ -87,6 +87,30 @@ func TestReplays(t *testing.T) {
 	}
 }
 
+// TestAnErasedCreationIsRepeatedInFull: what the log no longer has of a deleted user, the
+// repeated request brings along.
+func TestAnErasedCreationIsRepeatedInFull(t *testing.T) {
+	t.Parallel()
+	s, db := atNoon(t, pgtest.Database(t))
+	for i, body := range []string{
+		`{"tag":"ann","name":"N"}`,
+		`{"metadata":{"z":1e-99999,"a":"<\u00fc>"},"tag":"Bob","name":"B \"ob\"","email":"Bob@example.com","externalId":"e-1","models":["gpt-*"],
+			"limits":{"monthlyBudgetUSD":12.50},"credentials":{"openai":"sk-1234567890abcdef"}}`,
+	} {
+		command := create(t, "", body)
+		command.Claim = &user.Claim{Kind: user.RequestClaim, Scope: "console", ID: fmt.Sprint(i), Digest: []byte(body)}
+		first := apply(t, s, command)
+		apply(t, s, once(remove("", user.Ref{ID: first.User.ID})))
+		if n, err := db.Erase(t.Context(), false, 10); n != 1 || err != nil {
+			t.Fatalf("%d erased: %v", n, err)
+		}
+		again := apply(t, s, command)
+		if diff := cmp.Diff(string(first.Event.Data), string(again.Event.Data)); diff != "" || !again.Replayed {
+			t.Errorf("replayed %v (-want +got):\n%s", again.Replayed, diff)
+		}
+	}
+}
+
 // TestRejectedIsNotClaimed: sent again after its cause is mended, a request is judged afresh.
 func TestRejectedIsNotClaimed(t *testing.T) {
 	t.Parallel()

@@ -56,10 +56,17 @@ func replayed(replay *store.Replay, command user.Command, err error) (user.Outco
 	if err != nil {
 		return user.Outcome{}, err
 	}
-	if command.Claim.Digest != nil && !bytes.Equal(command.Claim.Digest, replay.Digest) {
+	outcome := user.Outcome{Event: replay.Event, Replayed: true}
+	creation, ok := command.Change.(user.Create)
+	switch {
+	case command.Claim.Digest == nil:
+		return outcome, nil
+	case !bytes.Equal(command.Claim.Digest, replay.Digest):
 		return user.Outcome{}, errKeyReused
+	case ok && outcome.Event != nil:
+		return outcome, outcome.Event.Restore(creation)
 	}
-	return user.Outcome{Event: replay.Event, Replayed: true}, nil
+	return outcome, nil
 }
 
 // unchanged ends an update that changes nothing; its claim is taken all the same.

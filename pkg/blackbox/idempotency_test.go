@@ -46,11 +46,17 @@ func TestIdempotencyKey(t *testing.T) {
 	})
 	t.Run("replay after deletion", func(t *testing.T) {
 		t.Parallel()
-		b := body()
-		first := post(t, "deleted-1", b).is(t, http.StatusCreated).user(t)
-		s.do(t, "DELETE", first.path(), "").is(t, http.StatusNoContent)
-		post(t, "deleted-1", b) // whatever it answers, the document and the next line hold
-		s.do(t, "GET", first.path(), "").is(t, http.StatusNotFound)
+		b := fmt.Sprintf(`{"tag":%q,"name":"Forgotten One","metadata":{"team":"gone"}}`, newTag())
+		first := post(t, "deleted-1", b).is(t, http.StatusCreated)
+		u := first.user(t)
+		s.do(t, "DELETE", u.path(), "").is(t, http.StatusNoContent)
+		for range 2 {
+			if again := post(t, "deleted-1", b).is(t, http.StatusCreated); !sameJSON(t, string(first.body), string(again.body)) {
+				t.Errorf("not the first answer:\n%s\n%s", first.body, again.body)
+			}
+			s.waitForgotten(t, u, []string{"Forgotten One", "gone"})
+		}
+		s.do(t, "GET", u.path(), "").is(t, http.StatusNotFound)
 	})
 	t.Run("another body", func(t *testing.T) {
 		t.Parallel()

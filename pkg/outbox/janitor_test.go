@@ -19,7 +19,7 @@ func TestWithoutSinkEventsWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.Wake()
-	eventually(t, 5*time.Second, "erased", func() bool {
+	eventually(t, eraseEvery/2, "erased", func() bool {
 		var n int
 		return s.DB().DB.QueryRow("SELECT count(*) FROM erasures").Scan(&n) == nil && n == 0
 	})
@@ -29,7 +29,7 @@ func TestWithoutSinkEventsWait(t *testing.T) {
 	stop()
 	sink := newTestSink(t, nil)
 	start(t, Options{Store: s, Sink: sink.URL})
-	awaitSent(t, s, 5*time.Second)
+	awaitSent(t, s, patience)
 }
 
 // With a sink, erasing waits for the deletion's event, and comes soon after it.
@@ -55,7 +55,7 @@ func TestErasesOnceSent(t *testing.T) {
 		t.Error("erased before it was sent")
 	}
 	close(leave)
-	eventually(t, 5*time.Second, "erased", func() bool { return erasures() == 0 })
+	eventually(t, eraseEvery/2, "erased", func() bool { return erasures() == 0 })
 }
 
 func TestExpiredClaimsAreRemoved(t *testing.T) {
@@ -66,7 +66,7 @@ func TestExpiredClaimsAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, Options{Store: s})
-	eventually(t, 10*time.Second, "100 claims are left", func() bool {
+	eventually(t, patience, "100 claims are left", func() bool {
 		var n int
 		return s.DB().DB.QueryRow("SELECT count(*) FROM claims").Scan(&n) == nil && n == 100
 	})

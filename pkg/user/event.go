@@ -2,6 +2,7 @@ package user
 
 import (
 	"bytes"
+	"maps"
 	"strconv"
 	"time"
 
@@ -123,11 +124,34 @@ func (u *User) fields() [10]jsontext.Value {
 }
 
 // UserJSON is the user in the event's data, as it was right after the change.
-func (e *Event) UserJSON() jsontext.Value {
-	for name, value := range members(e.Data) {
-		if name == "user" {
+func (e *Event) UserJSON() jsontext.Value { return e.member("user") }
+
+func (e *Event) member(name string) jsontext.Value {
+	for found, value := range members(e.Data) {
+		if found == name {
 			return value
 		}
 	}
+	return nil
+}
+
+// Restore fills in what was erased from the event of a creation once its user was deleted:
+// the repeated request has it, word for word.
+func (e *Event) Restore(from Create) error {
+	requested, err := from.Apply(Stamp{})
+	if err != nil {
+		return err
+	}
+	kept := maps.Collect(members(e.UserJSON()))
+	data := []byte(`{"user":{`)
+	for name, value := range members(requested.AppendJSON(nil)) {
+		if old, ok := kept[name]; ok {
+			value = old
+		}
+		data = append(data, `"`+name+`":`...) // field names are ours: plain ASCII
+		data = append(append(data, value...), ',')
+	}
+	data = append(data[:len(data)-1], `},"changed":`...)
+	e.Data = append(append(data, e.member("changed")...), '}')
 	return nil
 }
