@@ -194,6 +194,18 @@ func TestEventBatch(t *testing.T) {
 			t.Errorf("%+v", got[1])
 		}
 	})
+	t.Run("again after the person was erased", func(t *testing.T) {
+		t.Parallel()
+		tag := newTag()
+		events := batch(structured("e1", "create", fmt.Sprintf(`{"tag":%q,"name":"Erased One"}`, tag)), structured("e2", "delete", fmt.Sprintf(`{"tag":%q}`, tag)))
+		first := results(t, send(t, events))
+		s.waitForgotten(t, *first[0].User, []string{"Erased One"})
+		for i, r := range results(t, send(t, events)) {
+			if r.Status != 200 || r.User == nil || r.User.ID != first[i].User.ID || r.User.Tag != tag {
+				t.Errorf("result %d: %+v", i, r)
+			}
+		}
+	})
 	t.Run("sizes", func(t *testing.T) {
 		t.Parallel()
 		if got := results(t, send(t, "[]")); len(got) != 0 {
