@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 type event struct {
@@ -60,12 +59,10 @@ func (s *service) changesOf(t testing.TB, id string) []event {
 func (s *service) waitChanges(t testing.TB, id string, n int) []event {
 	t.Helper()
 	var got []event
-	for range 200 {
-		if got = s.changesOf(t, id); len(got) >= n {
-			break
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
+	eventually(t, fmt.Sprintf("%d events of %s", n, id), func() bool {
+		got = s.changesOf(t, id)
+		return len(got) >= n
+	})
 	if len(got) != n {
 		t.Fatalf("%d events, want %d", len(got), n)
 	}
@@ -123,21 +120,7 @@ func TestFeedPages(t *testing.T) {
 		t.Fatalf("an empty feed: %v, next %q", first, cursor)
 	}
 	const users, updates = 8, 10
-	stop := make(chan struct{})
-	var reader, writers sync.WaitGroup
-	var read []event
-	reader.Go(func() {
-		for last := false; !last; {
-			select {
-			case <-stop:
-				last = true
-			default:
-			}
-			var more []event
-			more, cursor = s.feed(t, cursor, 7)
-			read = append(read, more...)
-		}
-	})
+	var writers sync.WaitGroup
 	for range users {
 		writers.Go(func() {
 			u := s.create(t)
@@ -146,10 +129,14 @@ func TestFeedPages(t *testing.T) {
 			}
 		})
 	}
+	var read []event
+	eventually(t, "the feed shows all", func() bool { // while the changes are being made
+		var more []event
+		more, cursor = s.feed(t, cursor, 7)
+		read = append(read, more...)
+		return len(read) >= users*(updates+1)
+	})
 	writers.Wait()
-	time.Sleep(200 * time.Millisecond) // let the database's oldest transaction pass
-	close(stop)
-	reader.Wait()
 	checkFeed(t, read, users*(updates+1))
 	for _, limit := range []int{1, 13, 500} {
 		again, _ := s.feed(t, "", limit)

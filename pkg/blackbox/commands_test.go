@@ -51,7 +51,7 @@ func TestMigrateApart(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)
 	s := launch(t, url, quickStop, func(m mounts) { m["config"]["config.yaml"] += "database: {migrateOnStart: false}\n" })
-	s.waitStatus(t, "/readyz", http.StatusServiceUnavailable, 10*time.Second)
+	s.waitStatus(t, "/readyz", http.StatusServiceUnavailable)
 	if a := s.do(t, "GET", "/readyz", ""); !strings.Contains(string(a.body), "migrat") {
 		t.Errorf("readyz does not name the migrations: %s", a.body)
 	}
@@ -88,7 +88,7 @@ func TestPortTaken(t *testing.T) {
 	defer func() { _ = listener.Close() }()
 	port := listener.Addr().(*net.TCPAddr).Port
 	m := defaultMounts(t, database(t), freePort(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, "serve", "--mounts", m.lay(t))
 	command.Env = []string{"PORT=" + strconv.Itoa(port)}
@@ -114,7 +114,7 @@ func TestStreamEndsOnStop(t *testing.T) {
 	}
 	select {
 	case <-s.exited:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the service did not end")
 	}
 }

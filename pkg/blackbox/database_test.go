@@ -127,7 +127,7 @@ func TestDatabaseAway(t *testing.T) {
 	routes := s.routes(t)
 	for round := range 2 {
 		p.cut()
-		s.waitStatus(t, "/readyz", http.StatusServiceUnavailable, 10*time.Second)
+		s.waitStatus(t, "/readyz", http.StatusServiceUnavailable)
 		for _, r := range routes {
 			a := s.call(t, r)
 			a.fails(t, http.StatusServiceUnavailable, "DATABASE_UNAVAILABLE")
@@ -159,7 +159,7 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	url, p := behindProxy(t, database(t))
 	p.cut()
 	s := launch(t, url, quickStop)
-	s.waitStatus(t, "/readyz", http.StatusServiceUnavailable, 10*time.Second)
+	s.waitStatus(t, "/readyz", http.StatusServiceUnavailable)
 	s.do(t, "GET", "/livez", "").is(t, http.StatusOK)
 	s.do(t, "GET", usersPath, "").fails(t, http.StatusServiceUnavailable, "DATABASE_UNAVAILABLE")
 	p.mend(t)

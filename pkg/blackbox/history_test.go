@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 type historyEntry struct {
@@ -168,22 +167,11 @@ func versions(h []historyEntry) []int {
 // waitForgotten waits until neither history nor feed shows any of the words.
 func (s *service) waitForgotten(t *testing.T, u user, words []string) {
 	t.Helper()
-	var seen string
-	for range 200 {
+	eventually(t, fmt.Sprintf("none of %q is shown any more", words), func() bool {
 		text := string(s.do(t, "GET", u.path()+"/history", "").is(t, http.StatusOK).body)
 		for _, e := range s.changesOf(t, u.ID) {
 			text += string(e.Data)
 		}
-		seen = ""
-		for _, word := range words {
-			if strings.Contains(text, word) {
-				seen = word
-			}
-		}
-		if seen == "" {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Errorf("10 s after the deletion %q is still shown", seen)
+		return !slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
+	})
 }

@@ -47,26 +47,22 @@ func TestGracefulStop(t *testing.T) {
 	}
 	select {
 	case <-s.exited:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the service did not end")
 	}
 }
 
-// sawUnready holds that readiness turns 503, or is refused, soon.
+// sawUnready holds that readiness turns 503, or is refused.
 func (s *service) sawUnready(t *testing.T) {
 	t.Helper()
-	for range 100 {
+	eventually(t, "the service is not ready after SIGTERM", func() bool {
 		response, err := s.client.Get(s.url + "/readyz")
 		if err != nil {
-			return // no longer listening is not ready
+			return true // no longer listening is not ready
 		}
 		_ = response.Body.Close()
-		if response.StatusCode == http.StatusServiceUnavailable {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Error("a second after SIGTERM the service is still ready")
+		return response.StatusCode == http.StatusServiceUnavailable
+	})
 }
 
 // TestStopUnderLoad stops a service that is being used: no request that it took is dropped.
@@ -223,7 +219,7 @@ func checkRefused(t *testing.T, command *exec.Cmd, names []string) {
 	go func() { ended <- command.Wait() }()
 	select {
 	case <-ended:
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		_ = command.Process.Kill()
 		<-ended
 		t.Fatalf("the service started\n%s\n%s", out.String(), errs.String())

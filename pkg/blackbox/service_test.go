@@ -106,11 +106,11 @@ func freePort(t testing.TB) int {
 
 func (s *service) waitReady(t testing.TB) {
 	t.Helper()
-	s.waitStatus(t, "/readyz", http.StatusOK, 30*time.Second)
+	s.waitStatus(t, "/readyz", http.StatusOK)
 }
 
 // waitStatus asks a probe until it answers with the status.
-func (s *service) waitStatus(t testing.TB, path string, status int, patience time.Duration) {
+func (s *service) waitStatus(t testing.TB, path string, status int) {
 	t.Helper()
 	last := ""
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -138,7 +138,7 @@ func (s *service) stop(t testing.TB) {
 	s.client.CloseIdleConnections()
 	select {
 	case <-s.exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Errorf("the service did not end within 20 s of SIGTERM\n%s", s.logs.tail())
 		_ = s.command.Process.Kill()
 		<-s.exited
@@ -192,16 +192,29 @@ func (l *logs) lines(t testing.TB) []map[string]any {
 // written after the answer.
 func (l *logs) find(t testing.TB, requestID string) map[string]any {
 	t.Helper()
-	for range 100 {
+	var line map[string]any
+	eventually(t, "a log line of request "+requestID, func() bool {
 		for _, entry := range l.lines(t) {
 			if entry["requestId"] == requestID && entry["status"] != nil {
-				return entry
+				line = entry
 			}
 		}
-		time.Sleep(20 * time.Millisecond)
+		return line != nil
+	})
+	return line
+}
+
+// patience is for what must happen, but may take a busy machine its time.
+const patience = time.Minute
+
+// eventually tries until the condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
 	}
-	t.Fatalf("no log line of request %s", requestID)
-	return nil
 }
 
 // judge holds what must be true of every log.

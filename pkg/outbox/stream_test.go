@@ -192,7 +192,7 @@ func TestStreamSkipsNothingBehindOpenTransaction(t *testing.T) {
 				t.Errorf("the first was not that of the oldest transaction")
 			}
 			seen[e.event.Subject] = true
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("only %d events came", len(seen))
 		}
 	}
