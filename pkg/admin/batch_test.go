@@ -34,6 +34,17 @@ func atNoon(t testing.TB, url string) (*admin.Service, *store.Store) {
 // impatient is such a service whose changes wait only so long for a row.
 func impatient(t testing.TB, url string, patience time.Duration) (*admin.Service, *store.Store) {
 	t.Helper()
+	return open(t, url, patience, func() time.Time { return noon })
+}
+
+// running opens a service whose clock runs.
+func running(t testing.TB, url string) (*admin.Service, *store.Store) {
+	t.Helper()
+	return open(t, url, 0, time.Now)
+}
+
+func open(t testing.TB, url string, patience time.Duration, now func() time.Time) (*admin.Service, *store.Store) {
+	t.Helper()
 	db, err := store.Open(store.Options{ConnString: url, MaxConnections: connections, Patience: patience})
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +55,7 @@ func impatient(t testing.TB, url string, patience time.Duration) (*admin.Service
 		t.Fatal(err)
 	}
 	return admin.New(db, keys, admin.Retention{Events: time.Hour, Requests: time.Hour},
-		admin.Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }}), db
+		admin.Options{Log: slog.New(slog.DiscardHandler), Now: now}), db
 }
 
 func event(id string) *user.Claim { return &user.Claim{Kind: user.EventClaim, Scope: "/test", ID: id} }

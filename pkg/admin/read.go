@@ -75,25 +75,32 @@ func (s *Service) checkKnown(ctx context.Context, id uuid.UUID) error {
 
 // Changes returns the events behind a cursor; an empty one is the beginning.
 func (s *Service) Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error) {
-	var after user.Place
-	if cursor != "" {
-		if _, err := decodePlace("after", cursor, "c%d.%d", &after.XID, &after.Seq); err != nil {
-			return user.ChangesPage{}, err
-		}
-	}
-	entries, err := s.store.Feed(ctx, after, limit)
+	after, err := s.placeOf(ctx, cursor)
 	if err != nil {
 		return user.ChangesPage{}, err
 	}
-	if cursor != "" {
-		if err := s.store.CheckFloor(ctx, after); err != nil {
-			return user.ChangesPage{}, err
-		}
+	entries, err := s.store.Feed(ctx, after, limit)
+	if err == nil {
+		err = s.store.CheckFloor(ctx, after)
+	}
+	if cursor == "" && user.KindOf(err) == user.CursorExpired { // the beginning has just moved on
+		return s.Changes(ctx, cursor, limit)
+	}
+	if err != nil {
+		return user.ChangesPage{}, err
 	}
 	if len(entries) > 0 {
 		after = entries[len(entries)-1].Place()
 	}
 	return user.ChangesPage{Entries: entries, Next: EncodeCursor(after)}, nil
+}
+
+func (s *Service) placeOf(ctx context.Context, cursor string) (after user.Place, err error) {
+	if cursor == "" {
+		return s.store.Floor(ctx)
+	}
+	_, err = decodePlace("after", cursor, "c%d.%d", &after.XID, &after.Seq)
+	return after, err
 }
 
 // EncodeCursor writes a place in the feed as clients carry it.

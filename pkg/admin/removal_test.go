@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/admin"
 	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/user"
 )
@@ -37,4 +38,46 @@ func TestDeletionsOfAUserMadeAgainAndAgain(t *testing.T) {
 		})
 	}
 	running.Wait()
+}
+
+// TestAUserMadeAgainHasNothingOfTheOneBefore updates one id while it is deleted and made again, so
+// that versions repeat: what an update read of one life it never writes into the next.
+func TestAUserMadeAgainHasNothingOfTheOneBefore(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	one, db := running(t, url)
+	other, _ := running(t, url)
+	ref := user.Ref{ID: uuid.UUID{15: 1}}
+	over := make(chan struct{})
+	var updates sync.WaitGroup
+	for n := range 6 {
+		updates.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				_, err := []*admin.Service{one, other}[n%2].Apply(t.Context(), once(update(t, "", ref, fmt.Sprintf(`{"metadata":{"w%d":%d}}`, n, i))))
+				if kind := user.KindOf(err); err != nil && kind != user.NotFound && kind != user.Unavailable {
+					t.Errorf("an update: %v", err)
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		again := []user.Command{once(remove("", ref)), once(create(t, "", fmt.Sprintf(`{"id":%q,"tag":"life-%d","name":"N"}`, ref.ID, i)))}
+		if _, err := one.ApplyAll(t.Context(), again); err != nil {
+			t.Error(err)
+		}
+	}
+	close(over)
+	updates.Wait()
+	var mixed int
+	if err := db.DB().NewRaw(`SELECT count(*) FROM (
+		SELECT data->'user'->>'tag' AS tag, max(CASE WHEN version = 1 THEN data->'user'->>'tag' END) OVER (PARTITION BY life) AS made
+		FROM (SELECT *, count(*) FILTER (WHERE version = 1) OVER (ORDER BY seq) AS life FROM events) AS e) AS e
+		WHERE tag <> made`).Scan(t.Context(), &mixed); err != nil || mixed > 0 {
+		t.Errorf("%d events show a user of an earlier life: %v", mixed, err)
+	}
 }

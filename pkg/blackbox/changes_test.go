@@ -146,6 +146,29 @@ func TestFeedPages(t *testing.T) {
 	}
 }
 
+// TestFeedBeginsBehindWhatRetentionRemoved: what is kept to answer a repeated request is no
+// part of the feed and of the history any more, and the feed's beginning can be gone on from.
+func TestFeedBeginsBehindWhatRetentionRemoved(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t), func(m mounts) { m["config"]["config.yaml"] += "retention: {history: 1s}\n" })
+	once := func() answer {
+		return s.do(t, "POST", usersPath, `{"tag":"kept","name":"N"}`, "Idempotency-Key", "kept").is(t, http.StatusCreated)
+	}
+	u := once().user(t)
+	s.do(t, "PUT", u.path(), `{"name":"M"}`).is(t, http.StatusOK)
+	eventually(t, "the update is past retention", func() bool { return len(s.changesOf(t, u.ID)) == 0 })
+	events, next := s.feed(t, "", 10)
+	if again, _ := s.feed(t, next, 10); len(events)+len(again) != 0 {
+		t.Errorf("shown all the same: %v, %v", events, again)
+	}
+	if a := once(); a.header.Get("Idempotency-Replayed") != "true" {
+		t.Error("what answers the key was not kept")
+	}
+	if h := s.history(t, u.ID); len(h) != 0 {
+		t.Errorf("the history has %v", h)
+	}
+}
+
 func ids(events []event) string {
 	var b strings.Builder
 	for _, e := range events {

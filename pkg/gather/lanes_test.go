@@ -7,7 +7,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
+
+// Clocks of these tests stand still while something runs: on a busy machine, no job gets
+// stuck and no patience ends but where a test waits for that.
 
 type job struct {
 	done    chan struct{}
@@ -17,6 +21,10 @@ type job struct {
 // TestEveryJobIsCarriedOutOnce races jobs for two lanes, and looks at how many are under way.
 func TestEveryJobIsCarriedOutOnce(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, everyJobIsCarriedOutOnce)
+}
+
+func everyJobIsCarriedOutOnce(t *testing.T) {
 	const count, most, jobs = 2, 5, 2000
 	var underWay, shared atomic.Int64
 	carry := func(given ...*job) {
@@ -87,6 +95,10 @@ func (l *Lanes[J]) free() int {
 // go together after it, although lanes are free, unless they are many.
 func TestJobsWaitForTheGroupUnderWay(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, jobsWaitForTheGroupUnderWay)
+}
+
+func jobsWaitForTheGroupUnderWay(t *testing.T) {
 	began, goOn := make(chan int), make(chan struct{})
 	l := &Lanes[*job]{Count: 3, Most: 8, Group: func(given []*job) {
 		began <- len(given)
@@ -135,6 +147,10 @@ func TestJobsWaitForTheGroupUnderWay(t *testing.T) {
 // keep the others waiting, and that leaving later changes nothing more.
 func TestAStuckJobGivesItsLaneUp(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, aStuckJobGivesItsLaneUp)
+}
+
+func aStuckJobGivesItsLaneUp(t *testing.T) {
 	done := make(chan int)
 	l := &Lanes[*job]{Count: 2, Most: 8, Group: func(given []*job) { done <- len(given) }}
 	stuck := []func(){l.Enter(nil), l.Enter(nil)}
@@ -158,6 +174,10 @@ func TestAStuckJobGivesItsLaneUp(t *testing.T) {
 // TestNothingStaysOfJobsThatAreDone: they may hold secrets.
 func TestNothingStaysOfJobsThatAreDone(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, nothingStaysOfJobsThatAreDone)
+}
+
+func nothingStaysOfJobsThatAreDone(t *testing.T) {
 	l := &Lanes[*job]{Count: 1, Most: 8, Group: func([]*job) {}}
 	leave := l.Enter(nil)
 	for range 20 {

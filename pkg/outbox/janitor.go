@@ -38,7 +38,7 @@ func (x *Outbox) clearUp(ctx context.Context) {
 			prune = now
 			x.prune(ctx, now)
 		}
-		timer := time.NewTimer(max(time.Second, sooner(eraseEvery, kept.History)))
+		timer := time.NewTimer(max(time.Second, sooner(sooner(eraseEvery, kept.History), kept.Claims)))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:

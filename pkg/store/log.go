@@ -13,7 +13,9 @@ import (
 const logColumns = "id, seq, xid::text::bigint, user_id, version, type, at, actor, cause, data::text, changes::text"
 
 const (
-	selectHistory = "SELECT " + logColumns + " FROM events WHERE user_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+	// What retention has left behind its floor for a claim or for the sink is past it all the same.
+	kept          = "(xid, seq) > (SELECT xid, seq FROM feed_floor)"
+	selectHistory = "SELECT " + logColumns + " FROM events WHERE user_id = $1 AND seq < $2 AND " + kept + " ORDER BY seq DESC LIMIT $3"
 
 	// An event is shown once every transaction that is older than its own has ended: until
 	// then one of those could still commit an event that belongs before it.
@@ -34,24 +36,29 @@ func (s *Store) Feed(ctx context.Context, after user.Place, limit int) ([]user.L
 	return s.entries(ctx, selectFeed, prepared(number64(after.XID), after.Seq, limit))
 }
 
+// Floor is where the feed begins: behind the last event that retention has removed.
+func (s *Store) Floor(ctx context.Context) (floor user.Place, err error) {
+	rows, err := s.pool.QueryContext(ctx, selectFloor, prepared()...)
+	if err != nil {
+		return floor, translate(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := rows.Scan(&floor.XID, &floor.Seq); err != nil {
+			return floor, translate(err)
+		}
+	}
+	return floor, translate(rows.Err())
+}
+
 // CheckFloor is a [user.CursorExpired] error if retention has removed events behind a
 // place. Asked after [Store.Feed], it knows of all that were gone when that read.
 func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
-	rows, err := s.pool.QueryContext(ctx, selectFloor, prepared()...)
-	if err != nil {
-		return translate(err)
+	floor, err := s.Floor(ctx)
+	if err == nil && (after.XID < floor.XID || after.XID == floor.XID && after.Seq < floor.Seq) {
+		err = user.Errorf(user.CursorExpired, "events after this cursor have been removed by retention: read the users anew, then the feed without a cursor")
 	}
-	defer func() { _ = rows.Close() }()
-	var floor user.Place
-	for rows.Next() {
-		if err := rows.Scan(&floor.XID, &floor.Seq); err != nil {
-			return translate(err)
-		}
-	}
-	if after.XID < floor.XID || after.XID == floor.XID && after.Seq < floor.Seq {
-		return user.Errorf(user.CursorExpired, "events after this cursor have been removed by retention: read the users anew, then the feed without a cursor")
-	}
-	return translate(rows.Err())
+	return err
 }
 
 func (s *Store) entries(ctx context.Context, query string, args []any) ([]user.LogEntry, error) {
@@ -77,9 +84,9 @@ func scanEntries(rows *sql.Rows) ([]user.LogEntry, error) {
 	return entries, translate(rows.Err())
 }
 
-// Known says whether the log has ever heard of a user.
+// Known says whether the log tells of a user.
 func (s *Store) Known(ctx context.Context, id uuid.UUID) (bool, error) {
-	found, err := queryValues[bool](ctx, s.pool, "SELECT EXISTS (SELECT FROM events WHERE user_id = $1)", prepared(id))
+	found, err := queryValues[bool](ctx, s.pool, "SELECT EXISTS (SELECT FROM events WHERE user_id = $1 AND "+kept+")", prepared(id))
 	return err == nil && found[0], err
 }
 
@@ -135,7 +142,7 @@ type Pruned struct {
 
 // Prune looks at the first limit events after a place and removes those from before a
 // time, except those that answer a claim and, unless unsent is true, those still to be
-// sent. Cursors before a removed event expire.
+// sent. Cursors before a removed event expire, and the feed begins behind it.
 func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after user.Place, limit int) (Pruned, error) {
 	rows, err := s.pool.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions, unsent)...)
 	if err != nil {

@@ -39,7 +39,8 @@ func updateUser(sh shape) string {
 	if sh.claimed {
 		last, from = params+claimParams+1, " FROM claimed"
 	}
-	same := "id = $1 AND version = $16 - 1 AND credentials::text = $" + number(last) + "::text"
+	// The version alone would do, did it not begin anew for a user that is deleted and made again.
+	same := "id = $1 AND version = $16 - 1 AND created_at = $17 AND credentials::text = $" + number(last) + "::text"
 	claim := claimCTE(sh.claimed, params, "SELECT id FROM users WHERE "+same+" FOR UPDATE")
 	b.WriteString("WITH " + claim)
 	b.WriteString("changed AS (UPDATE users SET (" + insertColumns + ", feed_xid) = ROW(" + insertValues + ", greatest(feed_xid, feed_xid()))" + from +

@@ -13,7 +13,8 @@ import (
 // Write is a user after a change, with the event of the change.
 type Write struct {
 	// Before is the user as read, nil for a creation. The write is Missed unless the stored
-	// version, and the credentials that rotation may have resealed, are still the same.
+	// version, the time of creation and the credentials that rotation may have resealed are
+	// still the same.
 	Before *user.User
 	User   *user.User
 	Event  user.Event

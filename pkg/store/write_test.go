@@ -140,6 +140,13 @@ func TestOutcomes(t *testing.T) {
 			outcome, err = s.Update(t.Context(), write) // the credentials are not those that were read
 			expect(t, missed, outcome, err)
 
+			earlier := *u
+			earlier.CreatedAt = u.CreatedAt.Add(-time.Microsecond)
+			write = revision(&earlier, func(u *user.User) { u.Name = "B" })
+			write.Claim = next()
+			outcome, err = s.Update(t.Context(), write) // it is not the user that was read, but one made again
+			expect(t, missed, outcome, err)
+
 			write = revision(u, func(u *user.User) { u.Name = "B" })
 			write.Claim = next()
 			outcome, err = s.Update(t.Context(), write)
