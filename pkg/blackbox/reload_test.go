@@ -2,6 +2,7 @@ package blackbox
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -81,4 +82,26 @@ func TestReload(t *testing.T) {
 	s.remount(t, "postgres", postgresKeys(t, url))
 	within(t, "the database is used again", func() bool { return status(adminToken) == 200 })
 	s.waitReady(t)
+}
+
+// TestAStreamEndsWithItsToken takes a token away while it reads the feed.
+func TestAStreamEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	stream, err := s.client.Do(s.request(t, "GET", "/ai/admin/changes", "", "Accept", "text/event-stream", "Authorization", "Bearer "+readToken))
+	must(t, err)
+	defer func() { _ = stream.Body.Close() }()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, stream.Body)
+		ended <- err
+	}()
+	s.remount(t, "auth", map[string]string{"tokens.json": tokensJSON(t, defaultTokens[:1])})
+	select {
+	case err := <-ended:
+		must(t, err)
+	case <-time.After(patience):
+		t.Fatal("the stream goes on without a token")
+	}
+	s.do(t, "GET", "/ai/admin/changes", "", "Authorization", "Bearer "+readToken).fails(t, http.StatusUnauthorized, "UNAUTHENTICATED")
 }

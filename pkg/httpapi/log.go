@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
 )
 
@@ -66,6 +67,8 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Content-Type", "text/event-stream")
 			return nil
 		}
+		r, leave := a.whileAllowed(r, auth.UsersRead)
+		defer leave()
 		return a.options.Stream(w, r, place.cursor)
 	}
 	if err := a.gate.enter(r.Context()); err != nil {

@@ -154,23 +154,62 @@ func (a *API) authorize(r *http.Request, scope auth.Scope) error {
 	if scope == "" {
 		return nil
 	}
-	// Joined, so that of two headers neither is taken for the caller's: the whole is no token.
-	caller, err := a.options.Authenticate(r.Context(), strings.Join(r.Header.Values("Authorization"), ", "))
-	switch {
-	case errors.Is(err, auth.ErrMissing):
-		return user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
-	case errors.Is(err, auth.ErrUnauthenticated):
-		return user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
-	case r.Context().Err() != nil:
-		return r.Context().Err()
-	case err != nil:
-		return user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
+	caller, err := a.caller(r)
+	if err != nil {
+		return err
 	}
 	infoOf(r.Context()).actor = caller.Name
+	return permit(caller, scope)
+}
+
+func permit(caller auth.Caller, scope auth.Scope) error {
 	if !caller.Can(scope) {
 		return user.Errorf(user.Forbidden, "this needs the scope %s", scope)
 	}
 	return nil
+}
+
+// caller says who is calling.
+func (a *API) caller(r *http.Request) (auth.Caller, error) {
+	// Joined, so that of two headers neither is taken for the caller's: the whole is no token.
+	caller, err := a.options.Authenticate(r.Context(), strings.Join(r.Header.Values("Authorization"), ", "))
+	switch {
+	case errors.Is(err, auth.ErrMissing):
+		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
+	case errors.Is(err, auth.ErrUnauthenticated):
+		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
+	case r.Context().Err() != nil:
+		err = r.Context().Err()
+	case err != nil:
+		err = user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
+	}
+	return caller, err
+}
+
+// askAgain is how often the caller of a stream is looked at again.
+const askAgain = time.Second
+
+// whileAllowed is the request with a context that also ends when its caller may no longer do
+// this: a token was removed, or has expired. That it cannot be checked at the moment is no end.
+func (a *API) whileAllowed(r *http.Request, scope auth.Scope) (*http.Request, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.Context())
+	r = r.WithContext(ctx)
+	go func() {
+		ticker := time.NewTicker(askAgain)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			caller, err := a.caller(r)
+			if user.KindOf(err) == user.Unauthenticated || err == nil && permit(caller, scope) != nil {
+				cancel()
+			}
+		}
+	}()
+	return r, cancel
 }
 
 // recorder notes what was answered.

@@ -22,6 +22,9 @@ func ParseTime(text string) (time.Time, error) {
 	if err != nil || text[second-1] != ':' || strings.Contains(text, ",") {
 		return time.Time{}, errTime
 	}
+	if _, east := t.Zone(); max(east, -east) >= 24*60*60 { // which Parse takes
+		return time.Time{}, errTime
+	}
 	if t = t.Add(leap).UTC(); t.Year() < 1 || t.Year() > 9999 { // an offset can lead out of them
 		return time.Time{}, errTime
 	}
