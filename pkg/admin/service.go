@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -121,7 +122,24 @@ func (s *Service) make(command user.Command, change user.Create) (*store.Write, 
 	return &write, err
 }
 
+// attempts are those at a change of a user whom others make, delete and rename at the same time.
+const attempts = 10
+
+// errMoved ends an attempt at an update of whom the command names no longer: another has the tag, or
+// the user is gone, and may have been made again.
+var errMoved = errors.New("others were faster")
+
 func (s *Service) update(ctx context.Context, command user.Command, change user.Update) (user.Outcome, error) {
+	for range attempts {
+		outcome, err := s.updateFound(ctx, command, change)
+		if !errors.Is(err, errMoved) {
+			return outcome, err
+		}
+	}
+	return s.refuse(ctx, command, errContended)
+}
+
+func (s *Service) updateFound(ctx context.Context, command user.Command, change user.Update) (user.Outcome, error) {
 	before, err := s.store.Get(ctx, command.User)
 	if err != nil {
 		return s.refuse(ctx, command, err)
@@ -135,6 +153,9 @@ func (s *Service) update(ctx context.Context, command user.Command, change user.
 	write, err := s.revise(before, seals, command, change)
 	if err != nil {
 		return s.refuse(ctx, command, err)
+	}
+	if write == nil && len(change.Credentials.Set) > 0 { // the seals were read apart: they may be newer than the user
+		return s.updateLocked(ctx, before.ID, command, change)
 	}
 	if write == nil {
 		return s.unchanged(ctx, before, command)
@@ -160,6 +181,9 @@ func (s *Service) updateLocked(ctx context.Context, id uuid.UUID, command user.C
 				return err
 			}
 		}
+		if command.User.ID == uuid.Nil && l.User.Tag != command.User.Tag {
+			return errMoved
+		}
 		seals, err := l.Seals(ctx)
 		if err != nil {
 			return err
@@ -179,7 +203,10 @@ func (s *Service) updateLocked(ctx context.Context, id uuid.UUID, command user.C
 		outcome = user.Outcome{User: write.User, Event: &write.Event}
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errMoved), user.KindOf(err) == user.NotFound:
+		return user.Outcome{}, errMoved
+	case err != nil:
 		return s.refuse(ctx, command, err)
 	}
 	if outcome.Event == nil && !outcome.Replayed {
@@ -205,65 +232,4 @@ func (s *Service) revise(before *user.User, seals map[string]string, command use
 	}
 	write, err := s.write(before, after, command, change.Patch, sealing)
 	return &write, err
-}
-
-func (s *Service) remove(ctx context.Context, command user.Command) (user.Outcome, error) {
-	id := command.User.ID
-	if id == uuid.Nil || command.User.Tag != "" {
-		found, err := s.store.Get(ctx, command.User)
-		if err == nil {
-			err = sameTag(found, command.User)
-		}
-		if err != nil {
-			return s.refuse(ctx, command, err)
-		}
-		id = found.ID
-	}
-	removal := store.Removal{ID: id, IfMatch: command.IfMatch, Claim: command.Claim, Expires: s.expiry(command.Claim),
-		Event: user.Event{ID: user.NewID(), Type: user.Deleted, UserID: id, At: user.Timestamp(s.options.Now()),
-			Actor: command.Actor, Cause: command.Cause, Changes: []byte("[]")}}
-	for range removals {
-		result, err := s.store.Delete(ctx, &removal)
-		switch {
-		case err != nil:
-			return user.Outcome{}, err
-		case result == store.Done:
-			return user.Outcome{Event: &removal.Event}, nil
-		case result == store.Busy:
-			return user.Outcome{}, errBusy
-		}
-		if err := s.whyNotRemoved(ctx, id, command); err != nil {
-			return s.refuse(ctx, command, err)
-		}
-	}
-	return s.refuse(ctx, command, errContended)
-}
-
-// removals are the attempts at a deletion of a user whom others make and delete at the same time.
-const removals = 10
-
-// whyNotRemoved is nil when a deletion that missed the user may well find it the next time: it was
-// made again, or changed to match, just now.
-func (s *Service) whyNotRemoved(ctx context.Context, id uuid.UUID, command user.Command) error {
-	found, err := s.store.Get(ctx, user.Ref{ID: id})
-	if err == nil && !command.IfMatch.Holds(found.Version) {
-		err = errPrecondition
-	}
-	if err != nil || command.Claim == nil {
-		return err
-	}
-	replay, err := s.store.Replay(ctx, command.Claim)
-	if err == nil && replay != nil { // this very request removed it: refuse will tell
-		err = errBusy
-	}
-	return err
-}
-
-// sameTag refuses a deletion that names the user by an id and by another user's tag: it
-// could not be undone.
-func sameTag(found *user.User, ref user.Ref) error {
-	if ref.Tag == "" || ref.Tag == found.Tag {
-		return nil
-	}
-	return user.Problems{{Field: "tag", Code: "validation_mismatch", Message: "is not the tag of the user with this id"}}.Err()
 }

@@ -156,7 +156,7 @@ func TestFeedBeginsBehindWhatRetentionRemoved(t *testing.T) {
 	}
 	u := once().user(t)
 	s.do(t, "PUT", u.path(), `{"name":"M"}`).is(t, http.StatusOK)
-	eventually(t, "the update is past retention", func() bool { return len(s.changesOf(t, u.ID)) == 0 })
+	eventually(t, "both are past retention", func() bool { return len(s.history(t, u.ID)) == 0 })
 	events, next := s.feed(t, "", 10)
 	if again, _ := s.feed(t, next, 10); len(events)+len(again) != 0 {
 		t.Errorf("shown all the same: %v, %v", events, again)
@@ -164,9 +164,8 @@ func TestFeedBeginsBehindWhatRetentionRemoved(t *testing.T) {
 	if a := once(); a.header.Get("Idempotency-Replayed") != "true" {
 		t.Error("what answers the key was not kept")
 	}
-	if h := s.history(t, u.ID); len(h) != 0 {
-		t.Errorf("the history has %v", h)
-	}
+	s.do(t, "DELETE", u.path(), "").is(t, http.StatusNoContent)
+	eventually(t, "the history knows nobody", func() bool { return s.do(t, "GET", u.path()+"/history", "").status == http.StatusNotFound })
 }
 
 func ids(events []event) string {

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"cmp"
+	"context"
 	"mime"
 	"net/http"
 	"net/url"
@@ -69,7 +71,10 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 		}
 		r, leave := a.whileAllowed(r, auth.UsersRead)
 		defer leave()
-		return a.options.Stream(w, r, place.cursor)
+		if err := a.options.Stream(w, r, place.cursor); err != nil {
+			return cmp.Or(context.Cause(r.Context()), err)
+		}
+		return nil
 	}
 	if err := a.gate.enter(r.Context()); err != nil {
 		return err

@@ -189,10 +189,10 @@ func (a *API) caller(r *http.Request) (auth.Caller, error) {
 // askAgain is how often the caller of a stream is looked at again.
 const askAgain = time.Second
 
-// whileAllowed is the request with a context that also ends when its caller may no longer do
-// this: a token was removed, or has expired. That it cannot be checked at the moment is no end.
+// whileAllowed is the request with a context that also ends, for that cause, when its caller may no longer
+// do this: a token was removed, or has expired. That it cannot be checked at the moment is no end.
 func (a *API) whileAllowed(r *http.Request, scope auth.Scope) (*http.Request, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancelCause(r.Context())
 	r = r.WithContext(ctx)
 	go func() {
 		ticker := time.NewTicker(askAgain)
@@ -204,12 +204,15 @@ func (a *API) whileAllowed(r *http.Request, scope auth.Scope) (*http.Request, co
 			case <-ticker.C:
 			}
 			caller, err := a.caller(r)
-			if user.KindOf(err) == user.Unauthenticated || err == nil && permit(caller, scope) != nil {
-				cancel()
+			if err == nil {
+				err = permit(caller, scope)
+			}
+			if kind := user.KindOf(err); kind == user.Unauthenticated || kind == user.Forbidden {
+				cancel(err)
 			}
 		}
 	}()
-	return r, cancel
+	return r, func() { cancel(nil) }
 }
 
 // recorder notes what was answered.

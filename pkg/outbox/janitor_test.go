@@ -65,9 +65,16 @@ func TestExpiredClaimsAreRemoved(t *testing.T) {
 		FROM generate_series(1, 1300) AS n`); err != nil {
 		t.Fatal(err)
 	}
-	start(t, Options{Store: s})
-	eventually(t, patience, "100 claims are left", func() bool {
-		var n int
-		return s.DB().DB.QueryRow("SELECT count(*) FROM claims").Scan(&n) == nil && n == 100
-	})
+	left := func(want int) func() bool {
+		return func() bool {
+			var n int
+			return s.DB().DB.QueryRow("SELECT count(*) FROM claims").Scan(&n) == nil && n == want
+		}
+	}
+	start(t, Options{Store: s, Retention: func() Retention { return Retention{Claims: time.Second} }})
+	eventually(t, patience, "100 claims are left", left(100))
+	if _, err := s.DB().DB.Exec("UPDATE claims SET expires_at = now()"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, eraseEvery/2, "claims that are kept for a second are looked for each second", left(0))
 }

@@ -71,13 +71,23 @@ func (x *Outbox) ServeStream(w http.ResponseWriter, r *http.Request, cursor stri
 	wake := x.changed.wait()
 	page, err := x.page(ctx, cursor)
 	if err != nil {
-		return err
+		return x.orStopping(err)
 	}
 	s := &stream{outbox: x, control: http.NewResponseController(w), out: bufio.NewWriterSize(w, 16<<10), read: time.Now(), patience: firstLook}
 	if err := s.begin(w); err == nil {
 		s.run(ctx, page, wake)
 	}
 	return nil
+}
+
+// orStopping is why a stream could not begin.
+func (x *Outbox) orStopping(err error) error {
+	select {
+	case <-x.streams.end:
+		return errStopping
+	default:
+		return err
+	}
 }
 
 // streamContext ends with the request, a little before its deadline, and by EndStreams.

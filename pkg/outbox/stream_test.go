@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -299,3 +300,22 @@ func TestSlowClientHoldsNoConnection(t *testing.T) {
 }
 
 func sequence(v int) string { return fmt.Sprintf("%020d", v) }
+
+// What ends a stream before it has begun is the stop, and no fault.
+func TestAStreamThatHasYetToBeginIsToldOfTheStop(t *testing.T) {
+	t.Parallel()
+	asked, ended := make(chan struct{}), make(chan error, 1)
+	x, _ := start(t, Options{Store: openStore(t), Cursor: admin.EncodeCursor, Changes: func(ctx context.Context, _ string, _ int) (user.ChangesPage, error) {
+		close(asked)
+		<-ctx.Done()
+		return user.ChangesPage{}, ctx.Err()
+	}})
+	go func() {
+		ended <- x.ServeStream(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), "")
+	}()
+	<-asked
+	x.EndStreams()
+	if err := <-ended; !errors.Is(err, errStopping) {
+		t.Error(err)
+	}
+}

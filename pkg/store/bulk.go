@@ -143,8 +143,8 @@ func (b *Bulk) rollback() {
 	}
 }
 
-// errInterfered ends an attempt that met a delivery which may be another bulk's.
-var errInterfered = errors.New("another delivery of the same request is being carried out")
+// errInterfered ends an attempt that met a delivery which may be another bulk's, or missed a user.
+var errInterfered = errors.New("another transaction was in the way")
 
 // lostRace says whether a bulk failed for what another transaction did at the same time, or
 // for what an optimistic one did not look at.

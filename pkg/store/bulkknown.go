@@ -63,7 +63,38 @@ func (b *Bulk) begin(ctx context.Context, patience time.Duration, wanted Wanted)
 	if b.manner != alone && slices.ContainsFunc(known.Claims, func(c ClaimState) bool { return c.Busy }) {
 		return known, errInterfered
 	}
-	return known, nil
+	return known, b.lookAgain(ctx, wanted, known)
+}
+
+// lookAgain ends an attempt that waited for a row while others gave its id or its tag to another:
+// only a later statement sees whom.
+func (b *Bulk) lookAgain(ctx context.Context, wanted Wanted, known Known) error {
+	missing := wanted.without(known.Users)
+	if len(missing.IDs)+len(missing.Tags) == 0 {
+		return nil
+	}
+	var found Known
+	b.next.lock(missing, &found)
+	if err := b.run(ctx); err != nil {
+		return err
+	}
+	if len(found.Users) > 0 {
+		return errInterfered
+	}
+	return nil
+}
+
+// without are those of the wanted users that are not among the found.
+func (w Wanted) without(found []*user.User) Wanted {
+	if len(found) == len(w.IDs)+len(w.Tags) {
+		return Wanted{}
+	}
+	ids, tags := map[uuid.UUID]bool{}, map[string]bool{}
+	for _, u := range found {
+		ids[u.ID], tags[u.Tag] = true, true
+	}
+	return Wanted{IDs: slices.DeleteFunc(slices.Clone(w.IDs), func(id uuid.UUID) bool { return ids[id] }),
+		Tags: slices.DeleteFunc(slices.Clone(w.Tags), func(tag string) bool { return tags[tag] })}
 }
 
 func (b *Bulk) settle(patience time.Duration) {

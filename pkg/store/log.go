@@ -127,7 +127,7 @@ const pruneLog = `WITH page AS MATERIALIZED (
 		AND NOT EXISTS (SELECT FROM claims c WHERE c.event_id = page.id)
 		AND ($6 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(page.user_id), 15) % $5 AND o.seq = page.seq))
 		RETURNING events.xid, events.seq, events.user_id),
-	unsent AS (DELETE FROM outbox o USING gone WHERE $6 AND o.partition = get_byte(uuid_send(gone.user_id), 15) % $5 AND o.seq = gone.seq),
+	unsent AS (DELETE FROM outbox o USING page WHERE $6 AND page.at < $4 AND o.partition = get_byte(uuid_send(page.user_id), 15) % $5 AND o.seq = page.seq),
 	last AS (SELECT xid, seq FROM gone ORDER BY xid DESC, seq DESC LIMIT 1),
 	raised AS (UPDATE feed_floor SET xid = last.xid, seq = last.seq FROM last WHERE (feed_floor.xid, feed_floor.seq) < (last.xid, last.seq))
 	SELECT xid::text::bigint, seq, at < $4, (SELECT count(*) FROM page), (SELECT count(*) FROM gone)

@@ -52,8 +52,8 @@ func updateUser(sh shape) string {
 }
 
 func deleteUser(claimed bool) string {
-	const holds = "id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7))"
-	claim, from := claimCTE(claimed, 7, "SELECT id FROM users WHERE "+holds+" FOR UPDATE"), ""
+	const holds = "id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) AND ($8::text = '' OR tag = $8)"
+	claim, from := claimCTE(claimed, 8, "SELECT id FROM users WHERE "+holds+" FOR UPDATE"), ""
 	if claimed {
 		from = " USING claimed"
 	}

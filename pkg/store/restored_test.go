@@ -138,11 +138,14 @@ func TestPruneKeepsWhatIsUnsentAndExpiresCursors(t *testing.T) {
 	}
 }
 
-// With no sink nothing is ever sent: retention counts all the same.
+// With no sink nothing is ever sent: retention counts all the same, also for what is kept to answer
+// a claim: a sink that comes later is not told a part of what happened.
 func TestPruneRemovesUnsentWhenTold(t *testing.T) {
 	t.Parallel()
 	s := openLog(t)
 	old := record(t, s, uuid.New(), time.Now().Add(-time.Hour), false)
+	answers := record(t, s, uuid.New(), time.Now().Add(-time.Hour), false)
+	exec(t, s, "INSERT INTO claims (key, event_id, expires_at) VALUES ('k', $1, now() + interval '1 h')", answers)
 	young := record(t, s, uuid.New(), time.Now(), false)
 	feed(t, s, user.Place{}, old)
 	feed(t, s, user.Place{}, young)

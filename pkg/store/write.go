@@ -55,6 +55,7 @@ func (s *Store) Update(ctx context.Context, w Write) (Outcome, error) {
 // Removal is a deletion. What its event tells of the user is filled in by the statement.
 type Removal struct {
 	ID      uuid.UUID
+	Tag     string // that the user must have; empty for any
 	Event   user.Event
 	IfMatch *user.Precondition
 	Claim   *user.Claim
@@ -72,7 +73,7 @@ func (s *Store) Delete(ctx context.Context, r *Removal) (Outcome, error) {
 	if r.IfMatch != nil && !r.IfMatch.Any {
 		versions = append([]int64{}, r.IfMatch.Versions...)
 	}
-	args := prepared([16]byte(r.ID), [16]byte(r.Event.ID), r.Event.At, r.Event.Actor, r.Event.Cause, Partition(r.ID), versions)
+	args := prepared([16]byte(r.ID), [16]byte(r.Event.ID), r.Event.At, r.Event.Actor, r.Event.Cause, Partition(r.ID), versions, r.Tag)
 	args = append(args, claimArgs(r.Claim, r.Event.ID, r.Expires)...)
 	var got, done bool
 	err = each(ctx, s.change, deleteUser(r.Claim != nil), args, func(v [][]byte) error {

@@ -22,7 +22,7 @@ func ParseTime(text string) (time.Time, error) {
 	if err != nil || text[second-1] != ':' || strings.Contains(text, ",") {
 		return time.Time{}, errTime
 	}
-	if _, east := t.Zone(); max(east, -east) >= 24*60*60 { // which Parse takes
+	if zone := text[len(text)-5:]; text[len(text)-1] != 'Z' && (zone[:2] > "23" || zone[3:] > "59") { // which Parse takes
 		return time.Time{}, errTime
 	}
 	if t = t.Add(leap).UTC(); t.Year() < 1 || t.Year() > 9999 { // an offset can lead out of them

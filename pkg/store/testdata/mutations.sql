@@ -5,7 +5,7 @@ WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($5::bigint) AS go
 	SELECT (SELECT got FROM attempt), EXISTS (SELECT FROM claimed);
 
 -- delete
-WITH changed AS (DELETE FROM users WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) RETURNING id, tag, version, feed_xid),
+WITH changed AS (DELETE FROM users WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) AND ($8::text = '' OR tag = $8) RETURNING id, tag, version, feed_xid),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
 		SELECT greatest(feed_xid, feed_xid()), $2::uuid, id, version + 1, 'ai.admin.user.deleted', $3::timestamptz, $4::text, $5::text,
 			('{"user":{"id":"' || id || '","tag":"' || tag || '"},"changed":[]}')::json, '[]'
@@ -15,7 +15,7 @@ WITH changed AS (DELETE FROM users WHERE id = $1::uuid AND ($7::bigint[] IS NULL
 	SELECT true, (SELECT version FROM event), (SELECT data::text FROM event);
 
 -- delete claimed
-WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($12::bigint) AS got), locked AS (SELECT id FROM users WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) FOR UPDATE), claimed AS (INSERT INTO claims (key, digest, user_id, event_id, expires_at) SELECT $8::bytea, $9::bytea, $1::uuid, $10::uuid, $11::timestamptz FROM attempt, locked WHERE got ON CONFLICT (key) DO NOTHING RETURNING key), changed AS (DELETE FROM users USING claimed WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) RETURNING id, tag, version, feed_xid),
+WITH attempt AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($13::bigint) AS got), locked AS (SELECT id FROM users WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) AND ($8::text = '' OR tag = $8) FOR UPDATE), claimed AS (INSERT INTO claims (key, digest, user_id, event_id, expires_at) SELECT $9::bytea, $10::bytea, $1::uuid, $11::uuid, $12::timestamptz FROM attempt, locked WHERE got ON CONFLICT (key) DO NOTHING RETURNING key), changed AS (DELETE FROM users USING claimed WHERE id = $1::uuid AND ($7::bigint[] IS NULL OR version = ANY ($7)) AND ($8::text = '' OR tag = $8) RETURNING id, tag, version, feed_xid),
 	event AS (INSERT INTO events (xid, id, user_id, version, type, at, actor, cause, data, changes)
 		SELECT greatest(feed_xid, feed_xid()), $2::uuid, id, version + 1, 'ai.admin.user.deleted', $3::timestamptz, $4::text, $5::text,
 			('{"user":{"id":"' || id || '","tag":"' || tag || '"},"changed":[]}')::json, '[]'
