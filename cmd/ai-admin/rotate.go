@@ -17,7 +17,8 @@ type rotateCmd struct {
 func (rotateCmd) Help() string {
 	return `Seals every stored credential that is not under the key named by vault/PRIMARY with that
 key, the values of the function that this service replaced included. The service may go
-on running; if this command is ended, the next run goes on where it was.
+on running; if this command is ended, the next run goes on where it was. It waits up to a
+minute for a user whom another session holds, and holds nobody meanwhile.
 
 To rotate: add the new key to the vault volume, let every copy of the service take it up,
 name it in PRIMARY, let every copy take that up, and run this. Remove the old key once a
@@ -36,10 +37,20 @@ func (c rotateCmd) Run(ctx context.Context, s streams) error {
 	done, err := service.Rotate(ctx, func(r admin.Rotation) {
 		if time.Since(told) >= progressEvery {
 			told = time.Now()
-			fmt.Fprintf(s.err, "%d of %d resealed\n", r.Resealed, r.Total)
+			fmt.Fprintf(s.err, "%d of %d resealed%s\n", r.Resealed, r.Total, waiting(r.Held))
 		}
 	})
-	fmt.Fprintf(s.out, "under the primary key %s: %d of %d values resealed, %d written anew meanwhile, %d refused\n",
+	if err != nil && done.Total == 0 { // it came to nothing
+		return err
+	}
+	fmt.Fprintf(s.out, "under the primary key %s: %d of %d values resealed, %d written anew or deleted meanwhile, %d refused\n",
 		done.KeyID, done.Resealed, done.Total, done.Skipped, done.Refused)
 	return err
+}
+
+func waiting(held int64) string {
+	if held == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d wait for users whom another session holds", held)
 }

@@ -21,7 +21,15 @@ type serveCmd struct {
 }
 
 // Validate is called by kong.
-func (c serveCmd) Validate() error { return checkPort(c.Port) }
+func (c serveCmd) Validate() error {
+	switch {
+	case c.RequestTimeout <= 0:
+		return fmt.Errorf("--request-timeout=%v: must be more than 0s", c.RequestTimeout)
+	case c.DrainDelay < 0:
+		return fmt.Errorf("--drain-delay=%v: must not be negative", c.DrainDelay)
+	}
+	return checkPort(c.Port)
+}
 
 // checkPort makes a port that cannot be one a wrong call, not one that another service has.
 func checkPort(port int) error {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/vault"
@@ -13,16 +14,22 @@ type Rotation struct {
 	KeyID    string // of the primary key, as mounted here
 	Total    int64  // values that were not under the primary key when it began
 	Resealed int64
-	Skipped  int64 // written anew meanwhile, and so under the primary key already
+	Skipped  int64 // written anew meanwhile, and so under the primary key already, or deleted
 	Refused  int64 // could not be opened, and were left as they are
+	Held     int64 // of users whom another session holds at the moment
 }
 
-const rotationBatch = 200
+const (
+	rotationBatch    = 200
+	rotationPause    = 200 * time.Millisecond // between two tries at users whom others hold
+	rotationPatience = time.Minute            // with a batch of which every user left is held
+)
 
 // Rotate seals every value that is not under the primary key anew, the old function's
 // included, while the service runs. It works in batches, each committed by itself: ended
 // at any moment, it goes on where it was when it is started again. Progress is told after
-// each batch. Values that cannot be opened are logged, left as they are, and make its error.
+// each try at a batch. Values that cannot be opened are logged, left as they are, and make its error.
+// It holds nobody while it waits for a user whom another session holds, and gives up after a minute.
 func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation, error) {
 	keys := s.keys.Load()
 	prefix := keys.Primary() + ":"
@@ -40,11 +47,10 @@ func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation
 		if len(batch) == 0 {
 			break
 		}
-		if err := s.rotateBatch(ctx, keys, batch, &done); err != nil {
+		if err := s.rotateBatch(ctx, keys, batch, &done, progress); err != nil {
 			return done, err
 		}
 		place = batch[len(batch)-1]
-		progress(done)
 	}
 	if done.Refused > 0 {
 		return done, fmt.Errorf("%d values could not be opened: the log names them", done.Refused)
@@ -52,25 +58,50 @@ func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation
 	return done, nil
 }
 
-func (s *Service) rotateBatch(ctx context.Context, keys *vault.KeyRing, batch []store.SealedValue, done *Rotation) error {
-	var old, fresh []store.SealedValue
+func (s *Service) rotateBatch(ctx context.Context, keys *vault.KeyRing, batch []store.SealedValue, done *Rotation, progress func(Rotation)) error {
+	left := s.renewals(ctx, keys, batch, done)
+	for moved := time.Now(); ; {
+		resealed, held, err := s.store.Reseal(ctx, left, keys.Primary())
+		if err != nil {
+			return err
+		}
+		done.Resealed += int64(resealed)
+		done.Skipped += int64(len(left) - len(held) - resealed)
+		done.Held = int64(len(held))
+		progress(*done)
+		if len(held) < len(left) {
+			moved = time.Now()
+		}
+		if left = held; len(left) == 0 {
+			return nil
+		}
+		if time.Since(moved) > s.rotationPatience {
+			return fmt.Errorf("%d values belong to users whom another session has held for %v, the first of them to %s: see pg_stat_activity, then run this again",
+				len(left), s.rotationPatience, left[0].UserID)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rotationPause):
+		}
+	}
+}
+
+// renewals seals what can be opened under the primary key.
+func (s *Service) renewals(ctx context.Context, keys *vault.KeyRing, batch []store.SealedValue, done *Rotation) []store.Renewal {
+	var renewals []store.Renewal
 	for _, v := range batch {
 		plain, err := keys.Open(v.UserID.String(), v.Provider, v.Sealed)
-		if err != nil {
-			s.refused(ctx, v.UserID, v.Provider, err)
-			done.Refused++
-			continue
+		fresh := ""
+		if err == nil {
+			fresh, err = keys.Seal(v.UserID.String(), v.Provider, plain)
 		}
-		sealed, err := keys.Seal(v.UserID.String(), v.Provider, plain)
 		if err != nil { // one value's fault is not the others'
 			s.refused(ctx, v.UserID, v.Provider, err)
 			done.Refused++
 			continue
 		}
-		old, fresh = append(old, v), append(fresh, store.SealedValue{UserID: v.UserID, Provider: v.Provider, Sealed: sealed})
+		renewals = append(renewals, store.Renewal{SealedValue: v, Fresh: fresh})
 	}
-	resealed, err := s.store.Reseal(ctx, old, fresh, keys.Primary())
-	done.Resealed += int64(resealed)
-	done.Skipped += int64(len(old) - resealed)
-	return err
+	return renewals
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/crypto/nacl/secretbox"
@@ -198,4 +199,48 @@ func TestRotateWhileUsersChange(t *testing.T) {
 			t.Errorf("writer %d's last secret: %v", w, err)
 		}
 	}
+}
+
+// TestARotationHoldsNobodyWhileItWaits rotates while another session holds one user: those with it in
+// the batch can be changed, the user itself is rotated once it is free, and given up after a while.
+func TestARotationHoldsNobodyWhileItWaits(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var log bytes.Buffer
+	before, after := withKeys(t, url, "one", &log), withKeys(t, url, "two", &log)
+	free, held := createWithSecret(t, before, "free", "sk-secret-number-1"), createWithSecret(t, before, "held", "sk-secret-number-2")
+	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	waits := make(chan admin.Rotation)
+	var rotated sync.WaitGroup
+	err = db.Locked(t.Context(), user.Ref{ID: held.ID}, func(*store.Locked) error {
+		after.RotateWithin(time.Millisecond)
+		if done, err := after.Rotate(t.Context(), func(admin.Rotation) {}); err == nil || done.Resealed != 1 || done.Held != 1 || !strings.Contains(err.Error(), held.ID.String()) {
+			t.Errorf("%+v, %v", done, err)
+		}
+		after.RotateWithin(time.Hour)
+		rotated.Go(func() {
+			done, err := after.Rotate(t.Context(), func(r admin.Rotation) {
+				if r.Held > 0 {
+					waits <- r
+				}
+			})
+			close(waits)
+			if err != nil || done.Total != 1 || done.Resealed != 1 || done.Held != 0 || done.Skipped != 0 {
+				t.Errorf("%+v, %v", done, err)
+			}
+		})
+		<-waits
+		apply(t, after, once(update(t, "", user.Ref{ID: free.ID}, `{"name":"M"}`)))
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for range waits { // until it is done
+	}
+	rotated.Wait()
 }

@@ -21,6 +21,8 @@ type Service struct {
 	keys    atomic.Pointer[vault.KeyRing]
 	kept    atomic.Pointer[Retention]
 	changes gatherer
+
+	rotationPatience time.Duration
 }
 
 // Options of a Service.
@@ -51,7 +53,7 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 	if options.Refused == nil {
 		options.Refused = func() {}
 	}
-	service := &Service{store: s, options: options}
+	service := &Service{store: s, options: options, rotationPatience: rotationPatience}
 	service.UseKeys(keys)
 	service.Keep(kept)
 	service.changes.log = options.Log

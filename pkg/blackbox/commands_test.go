@@ -31,7 +31,7 @@ func TestCommands(t *testing.T) {
 	if out, err := exec.Command(binary, "version").Output(); err != nil || len(out) == 0 {
 		t.Errorf("version: %v %s", err, out)
 	}
-	for _, args := range [][]string{{}, {"nope"}, {"serve", "--nope"}} {
+	for _, args := range [][]string{{}, {"nope"}, {"serve", "--nope"}, {"serve", "--request-timeout=0s"}, {"serve", "--drain-delay=-1s"}} {
 		if out, err := exec.Command(binary, args...).CombinedOutput(); err == nil {
 			t.Errorf("%q succeeds:\n%s", args, out)
 		}

@@ -42,8 +42,8 @@ func (h *holding) close() {
 	_ = h.conn.Close(ctx)
 }
 
-// count proves that the session is alive and the same, and counts the processes.
-var countMembers = fmt.Sprintf(`SELECT pg_backend_pid(), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
+// count proves that the session is alive, the same, and on a server that writes, and counts the processes.
+var countMembers = fmt.Sprintf(`SELECT pg_backend_pid(), current_setting('transaction_read_only')::bool, (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
 	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 	AND classid = %d AND objid = %d AND objsubid = 2)`, lockClass, memberKey)
 
@@ -53,8 +53,12 @@ func (h *holding) beat(ctx context.Context) error {
 	defer cancel()
 	asked := time.Now()
 	var session, members int
-	if err := h.conn.QueryRow(ctx, countMembers).Scan(&session, &members); err != nil {
+	var readOnly bool
+	if err := h.conn.QueryRow(ctx, countMembers).Scan(&session, &readOnly, &members); err != nil {
 		return err
+	}
+	if readOnly {
+		return errReadOnly
 	}
 	if session != h.session || members == 0 {
 		return errPooled

@@ -100,6 +100,8 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
+var errReadOnly = errors.New("the database server only reads: it may have been the primary until a failover")
+
 var errPooled = errors.New("the database connection goes through a pooler that shares sessions: give ai-admin a direct connection or session pooling")
 
 // serve is the life of one connection.

@@ -77,6 +77,9 @@ func (s *sink) send(ctx context.Context, e user.Event) answer {
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
+		if whole, ok := errors.AsType[*url.Error](err); ok { // it shows the sink's address, which may hold a token
+			err = whole.Err
+		}
 		return failure(networkFault(err), err)
 	}
 	drain(response, cancel)

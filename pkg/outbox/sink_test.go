@@ -1,13 +1,19 @@
 package outbox
 
 import (
+	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+
+	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/user"
 )
 
 func TestParksWhatIsRefusedAndResends(t *testing.T) {
@@ -242,4 +248,54 @@ func TestBacklogsOfSlowUsersLeaveRoom(t *testing.T) {
 		delete(accepted, id)
 	}
 	checkOrder(t, accepted, len(slow), 100)
+}
+
+// TestSendingGoesOnAfterAReadOnlyTime has the relay connect while the database only reads: later
+// events are sent, and what was sent is known.
+func TestSendingGoesOnAfterAReadOnlyTime(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Database(t)
+	sink := newTestSink(t, nil)
+	start(t, Options{Store: openURL(t, database, 4), Sink: sink.URL})
+	first := openURL(t, database, 4)
+	commit(t, first, uuid.New(), 1)
+	awaitSent(t, first, patience)
+	readOnly := func(is string) {
+		if err := pgtest.Exec(t.Context(), database, `SET transaction_read_only = off;
+			DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = `+is+`', current_database()); END $$;
+			SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readOnly("on")
+	time.Sleep(2 * pollEvery) // in which it connects again, and reads
+	if err := pgtest.Exec(t.Context(), database, `SET transaction_read_only = off;
+		DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`); err != nil {
+		t.Fatal(err)
+	}
+	later := openURL(t, database, 4)
+	commit(t, later, uuid.New(), 1)
+	awaitSent(t, later, patience)
+	if n := len(sink.deliveries()); n != 2 {
+		t.Errorf("%d deliveries of 2 events", n)
+	}
+}
+
+// TestTheSinksAddressIsInNoError: it may hold a token.
+func TestTheSinksAddressIsInNoError(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer server.Close()
+	s, err := newSink(Options{Sink: strings.Replace(server.URL, "//", "//planted-user:planted-password@", 1) + "/in?token=planted-token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.client.CloseIdleConnections()
+	for _, ends := range []func(){func() {}, server.Close} {
+		ends()
+		a := s.send(t.Context(), user.Event{Data: []byte("{}")})
+		if a.verdict != failed || a.err == nil || strings.Contains(fmt.Sprint(a.fault, a.err), "planted") {
+			t.Errorf("%s: %v", a.fault, a.err)
+		}
+	}
 }

@@ -21,7 +21,9 @@ const (
 	selectForeign = `SELECT user_id, provider, sealed FROM credentials
 		WHERE (user_id, provider) > ($1, $2) AND NOT starts_with(sealed, $3) ORDER BY user_id, provider LIMIT $4`
 	countForeign = "SELECT count(*) FROM credentials WHERE NOT starts_with(sealed, $1)"
-	lockUsers    = "SELECT id, credentials::text FROM users WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
+	// Who waited for one would hold the others, which may be up to two hundred users.
+	lockUsers = "SELECT id, credentials::text FROM users WHERE id = ANY ($1::uuid[]) FOR UPDATE SKIP LOCKED"
+	thereAre  = "SELECT id FROM users WHERE id = ANY ($1::uuid[])"
 	// A value that was written anew since it was read is left alone.
 	reseal = `UPDATE credentials c SET sealed = f.new FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS f(user_id, provider, old, new)
 		WHERE c.user_id = f.user_id AND c.provider = f.provider AND c.sealed = f.old RETURNING c.user_id, c.provider, c.sealed`
@@ -60,27 +62,34 @@ func scanSealed(rows *sql.Rows) ([]SealedValue, error) {
 	return values, translate(rows.Err())
 }
 
-// Reseal replaces sealed values by others of the same secrets, and the key ids that users
-// show with them, in one transaction; fresh[i] takes the place of old[i]. It returns how
-// many it replaced: a secret that was written anew meanwhile is not touched.
-func (s *Store) Reseal(ctx context.Context, old, fresh []SealedValue, keyID string) (int, error) {
+// Renewal is a sealed value and another of the same secret, which is to take its place.
+type Renewal struct {
+	SealedValue
+	Fresh string
+}
+
+// Reseal replaces sealed values, and the key ids that users show with them, in one transaction. It returns
+// how many it replaced, and those of users whom others hold at the moment. A secret that was
+// written anew meanwhile is not touched.
+func (s *Store) Reseal(ctx context.Context, renewals []Renewal, keyID string) (replaced int, held []Renewal, err error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
-		return 0, translate(err)
+		return 0, nil, translate(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(ctx, waitForLocks); err != nil {
-		return 0, translate(err)
-	}
-	shown, err := lockCredentials(ctx, tx, old)
+	shown, err := lockCredentials(ctx, tx, renewals)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	replaced, err := replaceSealed(ctx, tx, old, fresh)
+	ours, others := split(renewals, shown)
+	if held, err = ofUsers(ctx, tx, others); err != nil {
+		return 0, nil, err
+	}
+	values, err := replaceSealed(ctx, tx, ours)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	for _, v := range replaced {
+	for _, v := range values {
 		for i, c := range shown[v.UserID] {
 			if c.Provider == v.Provider {
 				shown[v.UserID][i].KeyID = keyID
@@ -88,18 +97,14 @@ func (s *Store) Reseal(ctx context.Context, old, fresh []SealedValue, keyID stri
 		}
 	}
 	if err := storeShown(ctx, tx, shown); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	return len(replaced), translate(tx.Commit())
+	return len(values), held, translate(tx.Commit())
 }
 
-// lockCredentials locks the users first, as every change does, so that none deadlocks.
-func lockCredentials(ctx context.Context, tx *transaction, values []SealedValue) (map[uuid.UUID][]user.Credential, error) {
-	ids := make([]uuid.UUID, len(values))
-	for i, v := range values {
-		ids[i] = v.UserID
-	}
-	rows, err := tx.QueryContext(ctx, lockUsers, prepared(ids)...)
+// lockCredentials locks the users first, as every change does.
+func lockCredentials(ctx context.Context, tx *transaction, renewals []Renewal) (map[uuid.UUID][]user.Credential, error) {
+	rows, err := tx.QueryContext(ctx, lockUsers, prepared(userIDs(renewals))...)
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -120,13 +125,46 @@ func lockCredentials(ctx context.Context, tx *transaction, values []SealedValue)
 	return shown, translate(rows.Err())
 }
 
-func replaceSealed(ctx context.Context, tx *transaction, old, fresh []SealedValue) ([]SealedValue, error) {
-	ids, providers := make([]uuid.UUID, len(old)), make([]string, len(old))
-	before, after := make([]string, len(old)), make([]string, len(old))
-	for i := range old {
-		ids[i], providers[i], before[i], after[i] = old[i].UserID, old[i].Provider, old[i].Sealed, fresh[i].Sealed
+func userIDs(renewals []Renewal) []uuid.UUID {
+	ids := make([]uuid.UUID, len(renewals))
+	for i, r := range renewals {
+		ids[i] = r.UserID
 	}
-	rows, err := tx.QueryContext(ctx, reseal, prepared(ids, providers, before, after)...)
+	return ids
+}
+
+func split[V any](renewals []Renewal, by map[uuid.UUID]V) (in, out []Renewal) {
+	for _, r := range renewals {
+		if _, ok := by[r.UserID]; ok {
+			in = append(in, r)
+		} else {
+			out = append(out, r)
+		}
+	}
+	return in, out
+}
+
+// ofUsers are the renewals whose users there are: the others' were deleted.
+func ofUsers(ctx context.Context, tx *transaction, renewals []Renewal) ([]Renewal, error) {
+	if len(renewals) == 0 {
+		return nil, nil
+	}
+	ids, err := queryValues[uuid.UUID](ctx, tx, thereAre, prepared(userIDs(renewals)))
+	if err != nil {
+		return nil, err
+	}
+	there := map[uuid.UUID]bool{}
+	for _, id := range ids {
+		there[id] = true
+	}
+	in, _ := split(renewals, there)
+	return in, nil
+}
+
+func replaceSealed(ctx context.Context, tx *transaction, renewals []Renewal) ([]SealedValue, error) {
+	rows, err := tx.QueryContext(ctx, reseal, prepared(userIDs(renewals),
+		column(renewals, func(r Renewal) string { return r.Provider }), column(renewals, func(r Renewal) string { return r.Sealed }),
+		column(renewals, func(r Renewal) string { return r.Fresh }))...)
 	if err != nil {
 		return nil, translate(err)
 	}

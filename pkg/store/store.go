@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -27,6 +28,8 @@ type Store struct {
 	crowds crowds
 	reach  reach
 
+	readOnly atomic.Int64 // when a server last refused to write, in seconds
+
 	patience time.Duration // see [Options]
 }
 
@@ -41,8 +44,8 @@ type Options struct {
 
 const defaultPatience = 10 * time.Second
 
-// generation is the key under which a connection remembers the configuration it was
-// made with, so that one made with old credentials can be told and retired.
+// generation is the key under which a connection remembers what it was made with, so that one made
+// with old credentials, or to a server that was not the primary any more, can be told and retired.
 const generation = "aiadmin.config"
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
@@ -73,6 +76,7 @@ func (s *Store) Reconnect(connString string) error {
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec // for Bun's own text, which is never the same twice
 	config.ConnectTimeout = connectTimeout
 	config.StatementCacheCapacity = 256
+	config.OnPgError = s.leaveReadOnly(config.OnPgError)
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "ai-admin"
 	}
@@ -81,6 +85,19 @@ func (s *Store) Reconnect(connString string) error {
 }
 
 const connectTimeout = 5 * time.Second
+
+// leaveReadOnly closes a connection to a server that only reads, which was the primary until a failover,
+// or is for a while, and has the others retired: whichever server is the primary now, new ones find it.
+func (s *Store) leaveReadOnly(keep pgconn.PgErrorHandler) pgconn.PgErrorHandler {
+	const readOnly = "25006"
+	return func(conn *pgconn.PgConn, fault *pgconn.PgError) bool {
+		if fault.Code == readOnly {
+			s.readOnly.Store(time.Now().Unix()) // at most once a second, however many changes fail
+			return false
+		}
+		return keep(conn, fault)
+	}
+}
 
 func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 	*config = *s.config.Load().Copy()
@@ -98,16 +115,26 @@ const settings = "SET enable_seqscan = off; SET jit = off; SET random_page_cost 
 const waitForLocks = "SET LOCAL lock_timeout = 0"
 
 func (s *Store) settle(ctx context.Context, conn *pgx.Conn) error {
-	conn.PgConn().CustomData()[generation] = conn.Config().ConnString()
+	conn.PgConn().CustomData()[generation] = s.origin(conn.Config())
 	_, err := conn.PgConn().Exec(ctx, settings+number(int(s.patience.Milliseconds()))).ReadAll()
 	return err
 }
 
 func (s *Store) retireOld(_ context.Context, conn *pgx.Conn) error {
-	if conn.PgConn().CustomData()[generation] != s.config.Load().ConnString() {
+	if made, ok := conn.PgConn().CustomData()[generation].(origin); !ok || made != s.origin(s.config.Load()) {
 		return driver.ErrBadConn
 	}
 	return nil
+}
+
+// origin is what a connection was made with.
+type origin struct {
+	readOnly int64
+	settings string
+}
+
+func (s *Store) origin(config *pgx.ConnConfig) origin {
+	return origin{s.readOnly.Load(), config.ConnString()}
 }
 
 // Close closes every connection.

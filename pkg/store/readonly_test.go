@@ -1,0 +1,39 @@
+package store_test
+
+import (
+	"testing"
+
+	"aiadmin/pkg/pgtest"
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+)
+
+// TestConnectionsOfAReadOnlyTimeAreNotKept has all connections made while the database only reads, as
+// a standby does that a failover leads to for a moment: once it writes again, so does the store.
+func TestConnectionsOfAReadOnlyTimeAreNotKept(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s := open(t, url)
+	readOnly := func(is string) {
+		must(t, pgtest.Exec(t.Context(), url, `SET transaction_read_only = off;
+			DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = `+is+`', current_database()); END $$`))
+	}
+	readOnly("on")
+	warm(t, s, 4)
+	readOnly("off")
+	if _, err := s.Insert(t.Context(), creation(ann(t, "ann"))); user.KindOf(err) != user.Unavailable {
+		t.Errorf("a change by a connection that only reads: %v", err)
+	}
+	outcome, err := s.Insert(t.Context(), creation(ann(t, "ann")))
+	expect(t, store.Done, outcome, err)
+	for range 4 {
+		conn, err := s.DB().Conn(t.Context())
+		must(t, err)
+		defer func() { _ = conn.Close() }()
+		var old bool
+		must(t, conn.QueryRowContext(t.Context(), "SELECT current_setting('transaction_read_only')::bool").Scan(&old))
+		if old {
+			t.Error("a connection to a server that only reads was kept")
+		}
+	}
+}
