@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"aiadmin/pkg/store"
@@ -21,8 +22,7 @@ type Rotation struct {
 
 const (
 	rotationBatch    = 200
-	rotationPause    = 200 * time.Millisecond // between two tries at users whom others hold
-	rotationPatience = time.Minute            // with a batch of which every user left is held
+	rotationPatience = time.Minute // with a batch of which every user left is held
 )
 
 // Rotate seals every value that is not under the primary key anew, the old function's
@@ -60,31 +60,36 @@ func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation
 
 func (s *Service) rotateBatch(ctx context.Context, keys *vault.KeyRing, batch []store.SealedValue, done *Rotation, progress func(Rotation)) error {
 	left := s.renewals(ctx, keys, batch, done)
-	for moved := time.Now(); ; {
-		resealed, held, err := s.store.Reseal(ctx, left, keys.Primary())
+	for now, moved := len(left), time.Now(); ; now = ofFirst(left) { // all at once; then one user at a time, which waits
+		resealed, held, err := s.store.Reseal(ctx, left[:now], keys.Primary())
 		if err != nil {
 			return err
 		}
 		done.Resealed += int64(resealed)
-		done.Skipped += int64(len(left) - len(held) - resealed)
-		done.Held = int64(len(held))
-		progress(*done)
-		if len(held) < len(left) {
+		done.Skipped += int64(now - len(held) - resealed)
+		if len(held) < now {
 			moved = time.Now()
 		}
-		if left = held; len(left) == 0 {
+		left = append(slices.Clone(left[now:]), held...)
+		done.Held = int64(len(left))
+		progress(*done)
+		if len(left) == 0 {
 			return nil
 		}
 		if time.Since(moved) > s.rotationPatience {
 			return fmt.Errorf("%d values belong to users whom another session has held for %v, the first of them to %s: see pg_stat_activity, then run this again",
 				len(left), s.rotationPatience, left[0].UserID)
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(rotationPause):
-		}
 	}
+}
+
+// ofFirst is how many of the renewals, which is at least one, are the first's user's.
+func ofFirst(left []store.Renewal) int {
+	n := slices.IndexFunc(left, func(r store.Renewal) bool { return r.UserID != left[0].UserID })
+	if n < 0 {
+		return len(left)
+	}
+	return n
 }
 
 // renewals seals what can be opened under the primary key.

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +34,13 @@ const (
 // withKeys opens a service on a database with two keys, one of them primary.
 func withKeys(t *testing.T, url, primary string, log *bytes.Buffer) *admin.Service {
 	t.Helper()
-	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 8})
+	return withKeysWithin(t, url, primary, log, 0)
+}
+
+// withKeysWithin waits only so long for a user whom another session holds.
+func withKeysWithin(t *testing.T, url, primary string, log *bytes.Buffer, patience time.Duration) *admin.Service {
+	t.Helper()
+	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 8, Patience: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +215,7 @@ func TestARotationHoldsNobodyWhileItWaits(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	var log bytes.Buffer
-	before, after := withKeys(t, url, "one", &log), withKeys(t, url, "two", &log)
+	before, after := withKeys(t, url, "one", &log), withKeysWithin(t, url, "two", &log, 50*time.Millisecond)
 	free, held := createWithSecret(t, before, "free", "sk-secret-number-1"), createWithSecret(t, before, "held", "sk-secret-number-2")
 	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 2})
 	if err != nil {
@@ -234,7 +242,7 @@ func TestARotationHoldsNobodyWhileItWaits(t *testing.T) {
 			}
 		})
 		<-waits
-		apply(t, after, once(update(t, "", user.Ref{ID: free.ID}, `{"name":"M"}`)))
+		apply(t, before, once(update(t, "", user.Ref{ID: free.ID}, `{"name":"M"}`)))
 		return nil
 	})
 	if err != nil {
@@ -243,4 +251,34 @@ func TestARotationHoldsNobodyWhileItWaits(t *testing.T) {
 	for range waits { // until it is done
 	}
 	rotated.Wait()
+}
+
+// TestARotationHasItsTurnAtABusyUser has two sessions take turns at a user, so that the row is never
+// seen free: who queues for it gets it all the same.
+func TestARotationHasItsTurnAtABusyUser(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var log bytes.Buffer
+	hot := createWithSecret(t, withKeys(t, url, "one", &log), "hot", "sk-secret-number-1")
+	after := withKeys(t, url, "two", &log)
+	var done atomic.Bool
+	var busy sync.WaitGroup
+	for range 2 {
+		busy.Go(func() {
+			for !done.Load() {
+				if err := pgtest.Exec(t.Context(), url, "BEGIN; SELECT FROM users WHERE id = '"+hot.ID.String()+"' FOR UPDATE; SELECT pg_sleep(0.1); COMMIT"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	_, db := running(t, url)
+	for lockWaits(t, db) == 0 {
+		runtime.Gosched()
+	}
+	if got, err := after.Rotate(t.Context(), func(admin.Rotation) {}); err != nil || got.Resealed != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	done.Store(true)
+	busy.Wait()
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
@@ -23,7 +24,9 @@ const (
 	countForeign = "SELECT count(*) FROM credentials WHERE NOT starts_with(sealed, $1)"
 	// Who waited for one would hold the others, which may be up to two hundred users.
 	lockUsers = "SELECT id, credentials::text FROM users WHERE id = ANY ($1::uuid[]) FOR UPDATE SKIP LOCKED"
-	thereAre  = "SELECT id FROM users WHERE id = ANY ($1::uuid[])"
+	// Who waits for one user alone holds nobody meanwhile, and gets a turn among those that queue for it.
+	lockUser = "SELECT id, credentials::text FROM users WHERE id = ANY ($1::uuid[]) FOR UPDATE"
+	thereAre = "SELECT id FROM users WHERE id = ANY ($1::uuid[])"
 	// A value that was written anew since it was read is left alone.
 	reseal = `UPDATE credentials c SET sealed = f.new FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS f(user_id, provider, old, new)
 		WHERE c.user_id = f.user_id AND c.provider = f.provider AND c.sealed = f.old RETURNING c.user_id, c.provider, c.sealed`
@@ -69,8 +72,9 @@ type Renewal struct {
 }
 
 // Reseal replaces sealed values, and the key ids that users show with them, in one transaction. It returns
-// how many it replaced, and those of users whom others hold at the moment. A secret that was
-// written anew meanwhile is not touched.
+// how many it replaced, and those of users whom others hold at the moment: it waits for a user alone as
+// long as a change does, and for one of several not at all. A secret that was written anew meanwhile is
+// not touched. Renewals are in the order of users.
 func (s *Store) Reseal(ctx context.Context, renewals []Renewal, keyID string) (replaced int, held []Renewal, err error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
@@ -78,6 +82,9 @@ func (s *Store) Reseal(ctx context.Context, renewals []Renewal, keyID string) (r
 	}
 	defer func() { _ = tx.Rollback() }()
 	shown, err := lockCredentials(ctx, tx, renewals)
+	if fault, ok := errors.AsType[databaseError](err); ok && fault.of.Code == lockTimeout {
+		return 0, renewals, nil
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -104,7 +111,11 @@ func (s *Store) Reseal(ctx context.Context, renewals []Renewal, keyID string) (r
 
 // lockCredentials locks the users first, as every change does.
 func lockCredentials(ctx context.Context, tx *transaction, renewals []Renewal) (map[uuid.UUID][]user.Credential, error) {
-	rows, err := tx.QueryContext(ctx, lockUsers, prepared(userIDs(renewals))...)
+	lock := lockUsers
+	if len(renewals) > 0 && renewals[0].UserID == renewals[len(renewals)-1].UserID { // they are in the order of users
+		lock = lockUser
+	}
+	rows, err := tx.QueryContext(ctx, lock, prepared(userIDs(renewals))...)
 	if err != nil {
 		return nil, translate(err)
 	}

@@ -28,7 +28,7 @@ type Store struct {
 	crowds crowds
 	reach  reach
 
-	readOnly atomic.Int64 // when a server last refused to write, in seconds
+	readOnly atomic.Int64 // when a server last refused to write, in tenths of a second
 
 	patience time.Duration // see [Options]
 }
@@ -86,14 +86,13 @@ func (s *Store) Reconnect(connString string) error {
 
 const connectTimeout = 5 * time.Second
 
-// leaveReadOnly closes a connection to a server that only reads, which was the primary until a failover,
-// or is for a while, and has the others retired: whichever server is the primary now, new ones find it.
+// leaveReadOnly has all connections retired once a server says that it only reads, which was the primary
+// until a failover, or is a standby: whichever server is the primary now, new ones find it.
 func (s *Store) leaveReadOnly(keep pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	const readOnly = "25006"
 	return func(conn *pgconn.PgConn, fault *pgconn.PgError) bool {
 		if fault.Code == readOnly {
-			s.readOnly.Store(time.Now().Unix()) // at most once a second, however many changes fail
-			return false
+			s.readOnly.Store(time.Now().UnixMilli() / 100) // ten times a second, however many changes fail
 		}
 		return keep(conn, fault)
 	}
