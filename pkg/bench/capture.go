@@ -26,9 +26,6 @@ const (
 
 // captured makes one request and returns its answer and the statements behind it.
 func (b *bench) captured(ctx context.Context, o operation) (a answer, found []statement, n, m int64, err error) {
-	if err := b.quiet(ctx); err != nil {
-		return a, nil, 0, 0, err
-	}
 	// Connections prepare a statement when they first run it: the first requests meet that.
 	for range 2 {
 		if _, _, _, err := b.once(ctx, o); err != nil {
@@ -64,6 +61,9 @@ func (b *bench) quiet(ctx context.Context) error {
 
 // logged makes one request and returns its answer and what was run meanwhile for it.
 func (b *bench) logged(ctx context.Context, o operation) (a answer, found []statement, n, m int64, err error) {
+	if err := b.quiet(ctx); err != nil {
+		return a, nil, 0, 0, err
+	}
 	before, err := b.logSize(ctx)
 	if err != nil {
 		return a, nil, 0, 0, err
@@ -71,7 +71,7 @@ func (b *bench) logged(ctx context.Context, o operation) (a answer, found []stat
 	if a, n, m, err = b.once(ctx, o); err != nil {
 		return a, nil, 0, 0, err
 	}
-	time.Sleep(300 * time.Millisecond) // the log is written by a process of its own
+	time.Sleep(200 * time.Millisecond) // the log is written by a process of its own, and data erased after 300 ms
 	text, err := b.readLog(ctx, before)
 	return a, ofRequest(parseLog(text, b.background), n, m), n, m, err
 }

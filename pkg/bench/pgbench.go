@@ -29,7 +29,7 @@ const maxClients = 16
 
 var (
 	placeholder = regexp.MustCompile(`\$(\d+)(::\w+(?:\[\])?)?`)
-	versionNext = regexp.MustCompile(`version = \$(\d+) - 1`)
+	versionNext = regexp.MustCompile(`version = \$(\d+) - 1 AND created_at = \$(\d+)`)
 )
 
 // scriptOf makes the statements of the request with numbers n and m into a script. What
@@ -41,7 +41,7 @@ func scriptOf(statements []statement, n, m int64) script {
 	for i, captured := range statements {
 		text := s.parametrized(captured, i, n, m)
 		b.WriteString(text)
-		// An update names the version that it read.
+		// An update names the version that it read, and the time of creation.
 		if i+1 < len(statements) && versionNext.MatchString(statements[i+1].text) {
 			b.WriteString("\n\\gset\n")
 		} else {
@@ -53,9 +53,10 @@ func scriptOf(statements []statement, n, m int64) script {
 }
 
 func (s *script) parametrized(captured statement, index int, n, m int64) string {
-	next := 0
+	next, created := 0, 0
 	if match := versionNext.FindStringSubmatch(captured.text); match != nil && index > 0 {
 		next, _ = strconv.Atoi(match[1])
+		created, _ = strconv.Atoi(match[2])
 	}
 	expressions := map[int]string{}
 	for number, value := range captured.args {
@@ -64,6 +65,10 @@ func (s *script) parametrized(captured statement, index int, n, m int64) string 
 			expressions[number] = "NULL"
 		case number == next:
 			expressions[number] = "(:version + 1)"
+		case number == created:
+			expressions[number] = ":created_at"
+		case *value == "": // which is no variable of pgbench's
+			expressions[number] = "''"
 		default:
 			name := fmt.Sprintf("p%d_%d", index, number)
 			expression, constant := expressionOf(name, *value, captured.args, n, m)
