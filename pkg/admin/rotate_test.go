@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -253,32 +252,32 @@ func TestARotationHoldsNobodyWhileItWaits(t *testing.T) {
 	rotated.Wait()
 }
 
-// TestARotationHasItsTurnAtABusyUser has two sessions take turns at a user, so that the row is never
-// seen free: who queues for it gets it all the same.
-func TestARotationHasItsTurnAtABusyUser(t *testing.T) {
+// TestARotationQueuesForABusyUser: who only looked whether the row is free might never see it so, where
+// sessions take turns at it.
+func TestARotationQueuesForABusyUser(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	var log bytes.Buffer
 	hot := createWithSecret(t, withKeys(t, url, "one", &log), "hot", "sk-secret-number-1")
 	after := withKeys(t, url, "two", &log)
-	var done atomic.Bool
-	var busy sync.WaitGroup
-	for range 2 {
-		busy.Go(func() {
-			for !done.Load() {
-				if err := pgtest.Exec(t.Context(), url, "BEGIN; SELECT FROM users WHERE id = '"+hot.ID.String()+"' FOR UPDATE; SELECT pg_sleep(0.1); COMMIT"); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
 	_, db := running(t, url)
-	for lockWaits(t, db) == 0 {
-		runtime.Gosched()
+	rotated := make(chan error, 1)
+	err := db.Locked(t.Context(), user.Ref{ID: hot.ID}, func(*store.Locked) error {
+		go func() {
+			done, err := after.Rotate(t.Context(), func(admin.Rotation) {})
+			if done.Resealed != 1 {
+				t.Errorf("%+v", done)
+			}
+			rotated <- err
+		}()
+		for end := time.Now().Add(9 * time.Second); lockWaits(t, db) == 0; runtime.Gosched() {
+			if time.Now().After(end) {
+				return errors.New("the rotation does not wait for the row")
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, <-rotated); err != nil {
+		t.Error(err)
 	}
-	if got, err := after.Rotate(t.Context(), func(admin.Rotation) {}); err != nil || got.Resealed != 1 {
-		t.Errorf("%+v, %v", got, err)
-	}
-	done.Store(true)
-	busy.Wait()
 }

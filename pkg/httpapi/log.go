@@ -3,11 +3,9 @@ package httpapi
 import (
 	"cmp"
 	"context"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -95,16 +93,6 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	}
 	*buffer = append(out, `],"next":"`+page.Next+`"}`...)
 	return writeJSON(w, r, http.StatusOK, *buffer)
-}
-
-// wantsStream says whether the client asks for server-sent events.
-func wantsStream(r *http.Request) bool {
-	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		if mediaType, parameters, err := mime.ParseMediaType(accepted); err == nil && mediaType == "text/event-stream" && parameters["q"] != "0" {
-			return true
-		}
-	}
-	return false
 }
 
 type place struct {

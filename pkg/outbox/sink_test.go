@@ -260,19 +260,16 @@ func TestSendingGoesOnAfterAReadOnlyTime(t *testing.T) {
 	first := openURL(t, database, 4)
 	commit(t, first, uuid.New(), 1)
 	awaitSent(t, first, patience)
-	readOnly := func(is string) {
-		if err := pgtest.Exec(t.Context(), database, `SET transaction_read_only = off;
-			DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = `+is+`', current_database()); END $$;
-			SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`); err != nil {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	readOnly("on")
+	must(pgtest.ReadOnly(t.Context(), database, true))
+	must(pgtest.Exec(t.Context(), database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"))
 	time.Sleep(2 * pollEvery) // in which it connects again, and reads
-	if err := pgtest.Exec(t.Context(), database, `SET transaction_read_only = off;
-		DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`); err != nil {
-		t.Fatal(err)
-	}
+	must(pgtest.ReadOnly(t.Context(), database, false))
 	later := openURL(t, database, 4)
 	commit(t, later, uuid.New(), 1)
 	awaitSent(t, later, patience)

@@ -50,10 +50,8 @@ var (
 // Once begun, the stream ends, and the error is nil, when the client leaves or is too
 // slow, the request's context ends, or [Outbox.EndStreams] is called.
 func (x *Outbox) ServeStream(w http.ResponseWriter, r *http.Request, cursor string) error {
-	select {
-	case <-x.streams.end:
-		return errStopping
-	default:
+	if err := x.orStopping(nil); err != nil {
+		return err
 	}
 	select {
 	case x.streams.places <- struct{}{}:
@@ -80,7 +78,7 @@ func (x *Outbox) ServeStream(w http.ResponseWriter, r *http.Request, cursor stri
 	return nil
 }
 
-// orStopping is why a stream could not begin.
+// orStopping is why a stream cannot begin: the stop, before all else.
 func (x *Outbox) orStopping(err error) error {
 	select {
 	case <-x.streams.end:

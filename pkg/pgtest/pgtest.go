@@ -166,6 +166,12 @@ func Exec(ctx context.Context, connString, statement string) error {
 	return err
 }
 
+// ReadOnly has new sessions of a database only read, or no longer, as a standby's do.
+func ReadOnly(ctx context.Context, connString string, is bool) error {
+	return Exec(ctx, connString, fmt.Sprintf(`SET transaction_read_only = off;
+		DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET default_transaction_read_only = %t', current_database()); END $$`, is))
+}
+
 func withDatabase(connString, name string) string {
 	u, err := url.Parse(connString)
 	if err != nil {

@@ -14,13 +14,9 @@ func TestConnectionsOfAReadOnlyTimeAreNotKept(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	s := open(t, url)
-	readOnly := func(is string) {
-		must(t, pgtest.Exec(t.Context(), url, `SET transaction_read_only = off;
-			DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = `+is+`', current_database()); END $$`))
-	}
-	readOnly("on")
+	must(t, pgtest.ReadOnly(t.Context(), url, true))
 	warm(t, s, 4)
-	readOnly("off")
+	must(t, pgtest.ReadOnly(t.Context(), url, false))
 	if _, err := s.Insert(t.Context(), creation(ann(t, "ann"))); user.KindOf(err) != user.Unavailable {
 		t.Errorf("a change by a connection that only reads: %v", err)
 	}
