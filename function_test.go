@@ -18,7 +18,7 @@ import (
 
 // The shapes of func-go's Handler, Starter, Stopper, ReadinessReporter and
 // LivenessReporter (v0.21.3): what it does not find it leaves out without a word.
-// config/packaging builds and runs against the real ones.
+// test/packaging builds and runs against the real ones.
 var _ interface {
 	Handle(http.ResponseWriter, *http.Request)
 	Start(context.Context, map[string]string) error

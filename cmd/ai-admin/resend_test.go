@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"aiadmin/pkg/pgtest"
+	"aiadmin/test/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

@@ -14,10 +14,10 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/admin"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
+	"aiadmin/test/pgtest"
 )
 
 var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)

@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestBatchIsOneTransaction ends every connection of the service while a batch waits for

@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/admin"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestRacingKeysHaveOneEffect: deliveries of one request at once, some about a contended user

@@ -3,7 +3,7 @@ package admin_test
 import (
 	"testing"
 
-	"aiadmin/pkg/pgtest"
+	"aiadmin/test/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

@@ -10,9 +10,9 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/admin"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 var annID, heldID = uuid.UUID{15: 1}, uuid.UUID{15: 9}

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/admin"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestDeletionsOfAUserMadeAgainAndAgain races creations and deletions of one id: who deletes is told

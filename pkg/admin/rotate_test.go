@@ -18,11 +18,11 @@ import (
 	"golang.org/x/crypto/nacl/secretbox"
 
 	"aiadmin/pkg/admin"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
+	"aiadmin/test/pgtest"
 )
 
 const (

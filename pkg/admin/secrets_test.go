@@ -14,11 +14,11 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/admin"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/postgres"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
+	"aiadmin/test/pgtest"
 )
 
 // TestTamperedValues: what was copied from another row or bent is refused, told and

@@ -9,8 +9,8 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"aiadmin/pkg/admin"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // once is a command without a claim.

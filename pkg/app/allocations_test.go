@@ -12,7 +12,7 @@ import (
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
-	"aiadmin/pkg/pgtest"
+	"aiadmin/test/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

@@ -21,8 +21,8 @@ import (
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
+	"aiadmin/test/pgtest"
 )
 
 // files are good mounts for a database, and the token that opens them.

@@ -14,7 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"aiadmin/pkg/auth"
-	"aiadmin/pkg/auth/authtest"
+	"aiadmin/test/authtest"
 )
 
 // clock is the real time plus what a test adds to it.

@@ -16,7 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"aiadmin/pkg/auth"
-	"aiadmin/pkg/auth/authtest"
+	"aiadmin/test/authtest"
 )
 
 func grant(claim, value string, scopes ...auth.Scope) auth.Grant {

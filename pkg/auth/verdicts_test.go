@@ -8,7 +8,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"aiadmin/pkg/auth"
-	"aiadmin/pkg/auth/authtest"
+	"aiadmin/test/authtest"
 )
 
 // What is verified is remembered for a minute, as far as exp allows. It shows where the

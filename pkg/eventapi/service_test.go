@@ -16,10 +16,10 @@ import (
 
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/eventapi"
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
+	"aiadmin/test/pgtest"
 )
 
 // service is the handler on a real server and a real database.

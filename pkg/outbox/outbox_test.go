@@ -16,9 +16,9 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 func TestMain(m *testing.M) {

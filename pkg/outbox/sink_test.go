@@ -12,8 +12,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 func TestParksWhatIsRefusedAndResends(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestBulkChangesAllOrNothing deletes two users of which one does not exist: no count comes

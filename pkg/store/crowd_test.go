@@ -12,8 +12,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // crowded is a database with a crowd in it.

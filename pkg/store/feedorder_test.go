@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestFeedKeepsAUsersOrder has writers queue for one user's row: each has its transaction

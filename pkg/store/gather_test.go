@@ -7,9 +7,9 @@ import (
 	"sync"
 	"testing"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestReadsTogetherSeeWhatWasWritten races readers that have just written: each must read

@@ -3,8 +3,8 @@ package store_test
 import (
 	"testing"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
+	"aiadmin/test/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

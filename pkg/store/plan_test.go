@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // documented are the filters of docs/api.md, alone and in pairs that planners find hard:

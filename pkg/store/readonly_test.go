@@ -3,9 +3,9 @@ package store_test
 import (
 	"testing"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestConnectionsOfAReadOnlyTimeAreNotKept has all connections made while the database only reads, as

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestReconnectRetiresOldConnections changes the database user under load, again and again:

@@ -4,9 +4,9 @@ import (
 	"runtime"
 	"testing"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestADeletionTakesWhatItCouldNotSee has a deletion wait for an update that stores a credential: when

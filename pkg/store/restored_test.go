@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 func openLog(t *testing.T) *store.Store {

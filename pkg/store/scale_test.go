@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"testing"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestScale measures listings at the size that SCALE_USERS says: it is no test of

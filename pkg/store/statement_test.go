@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
+	"aiadmin/test/pgtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")

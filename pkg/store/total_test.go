@@ -3,9 +3,9 @@ package store_test
 import (
 	"testing"
 
-	"aiadmin/pkg/pgtest"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/test/pgtest"
 )
 
 // TestTotalsPastTheBound: up to ten thousand a total is counted, past that it is an

@@ -1,0 +1,130 @@
+package validate
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"sigs.k8s.io/yaml"
+)
+
+type alert struct {
+	Alert, Expr, For    string
+	Labels, Annotations map[string]string
+}
+
+// alerts reads the rules strictly: a misspelt field is how an alert never fires.
+func alerts(t *testing.T) []alert {
+	t.Helper()
+	text, err := os.ReadFile("../../config/monitoring/rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		APIVersion, Kind string
+		Metadata         struct{ Name string }
+		Spec             struct {
+			Groups []struct {
+				Name  string
+				Rules []alert
+			}
+		}
+	}
+	if err := yaml.UnmarshalStrict(text, &rules); err != nil {
+		t.Fatal(err)
+	}
+	var all []alert
+	for _, group := range rules.Spec.Groups {
+		all = append(all, group.Rules...)
+	}
+	if len(all) == 0 {
+		t.Fatal("no alerts: this test looks at nothing")
+	}
+	return all
+}
+
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	exported := exportedMetrics(t)
+	runbook, err := os.ReadFile("../../docs/runbook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range alerts(t) {
+		t.Run(a.Alert, func(t *testing.T) {
+			if err := namesOnly(a.Expr, exported); err != nil {
+				t.Error(err)
+			}
+			if _, err := time.ParseDuration(a.For); a.For != "" && err != nil {
+				t.Errorf("for: %v", err)
+			}
+			if a.Annotations["summary"] == "" || !slices.Contains([]string{"critical", "warning"}, a.Labels["severity"]) {
+				t.Error("lacks a summary or a severity")
+			}
+			if !strings.Contains(string(runbook), "### "+a.Alert+"\n") {
+				t.Error("docs/runbook.md does not say what it means")
+			}
+		})
+	}
+}
+
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../config/monitoring/dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	if len(dashboard.Panels) == 0 {
+		t.Fatal("no panels: this test looks at nothing")
+	}
+	exported := exportedMetrics(t)
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")
+			if err := namesOnly(expr, exported); err != nil {
+				t.Errorf("%s: %v", panel.Title, err)
+			}
+		}
+	}
+}
+
+// foreign are metrics that Prometheus or Go's own collectors make.
+var foreign = []string{"up", "process_resident_memory_bytes", "go_memstats_heap_inuse_bytes"}
+
+// namesOnly parses a PromQL expression and refuses one that asks for a metric that
+// nobody exports.
+func namesOnly(expr string, exported []string) error {
+	tree, err := parser.ParseExpr(expr)
+	if err != nil {
+		return err
+	}
+	var unknown []string
+	parser.Inspect(tree, func(n parser.Node, _ []parser.Node) error {
+		if selector, ok := n.(*parser.VectorSelector); ok {
+			name := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(selector.Name, "")
+			if !slices.Contains(exported, name) && !slices.Contains(foreign, name) {
+				unknown = append(unknown, selector.Name)
+			}
+		}
+		return nil
+	})
+	if len(unknown) > 0 {
+		return fmt.Errorf("nothing exports %s", strings.Join(unknown, ", "))
+	}
+	return nil
+}
