@@ -17,13 +17,31 @@ func ifMatch(r *http.Request) (*user.Precondition, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
+	return versionsOf(tags), nil
+}
+
+// ifNoneMatch reads the If-None-Match of a change (RFC 9110, section 13.1.2, whose comparison is the
+// weak one): nil when there is none.
+func ifNoneMatch(r *http.Request) (*user.Precondition, error) {
+	tags, ok, err := entityTags(r, "If-None-Match")
+	if err != nil || !ok {
+		return nil, err
+	}
+	for i := range tags {
+		tags[i] = strings.TrimPrefix(tags[i], "W/")
+	}
+	return versionsOf(tags), nil
+}
+
+// versionsOf returns the versions that entity tags name; no tags stand for any version.
+func versionsOf(tags []string) *user.Precondition {
 	condition := &user.Precondition{Any: tags == nil}
 	for _, tag := range tags {
 		if version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && etag(version) == tag {
 			condition.Versions = append(condition.Versions, version)
 		}
 	}
-	return condition, nil
+	return condition
 }
 
 // unmodified says whether If-None-Match holds the version (RFC 9110, section 13.1.2,

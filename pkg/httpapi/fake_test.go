@@ -24,7 +24,7 @@ type fake struct {
 	list func(context.Context) (user.Page, error)
 }
 
-func (f fake) Get(ctx context.Context, _ uuid.UUID) (*user.User, error) { return f.get(ctx) }
+func (f fake) Get(ctx context.Context, _ user.Ref) (*user.User, error) { return f.get(ctx) }
 
 func (f fake) List(ctx context.Context, _ user.Query) (user.Page, error) { return f.list(ctx) }
 

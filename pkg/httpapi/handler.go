@@ -20,7 +20,7 @@ import (
 // Admin is what the routes need of the service.
 type Admin interface {
 	Apply(context.Context, user.Command) (user.Outcome, error)
-	Get(context.Context, uuid.UUID) (*user.User, error)
+	Get(context.Context, user.Ref) (*user.User, error)
 	List(context.Context, user.Query) (user.Page, error)
 	Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *API) history(w http.ResponseWriter, r *http.Request) error {
-	id, err := userID(r)
+	id, err := a.userID(r)
 	if err != nil {
 		return err
 	}

@@ -2,53 +2,58 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
 
 	"aiadmin/pkg/user"
 )
 
-const logColumns = "id, seq, xid::text::bigint, user_id, version, type, at, actor, cause, data::text, changes::text"
-
 const (
-	// What retention has left behind its floor for a claim or for the sink is past it all the same.
-	kept          = "(xid, seq) > (SELECT xid, seq FROM feed_floor)"
-	selectHistory = "SELECT " + logColumns + " FROM events WHERE user_id = $1 AND seq < $2 AND " + kept + " ORDER BY seq DESC LIMIT $3"
-
+	// What retention has left before its floor, for a claim or for the sink, is past it all the same.
+	kept = "(e.xid, e.seq) > (SELECT xid, seq FROM feed_floor)"
 	// An event is shown once every transaction that is older than its own has ended: until
 	// then one of those could still commit an event that belongs before it.
-	final      = "xid < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT shift FROM feed_floor))::text::xid8"
-	selectFeed = "SELECT " + logColumns + ` FROM events
-		WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3`
-	selectFloor = "SELECT xid::text::bigint, seq FROM feed_floor"
+	final = "e.xid < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT shift FROM feed_floor))::text::xid8"
 )
+
+// logReading are the composed statements that read the event log.
+type logReading struct {
+	history, feed, known string
+	ofHistory, ofFeed    []*schema.Field
+}
+
+func composeLog(db *bun.DB) logReading {
+	history, feed := columnsOf[eventRow](db, "data"), columnsOf[eventRow](db, "changes")
+	events := func() *bun.SelectQuery { return db.NewSelect().Model((*eventRow)(nil)) }
+	return logReading{
+		history: events().Column(history...).Where("e.user_id = $1 AND e.seq < $2").Where(kept).OrderExpr("e.seq DESC LIMIT $3").String(),
+		feed:    events().Column(feed...).Where("(e.xid, e.seq) > ($1::text::xid8, $2)").Where(final).OrderExpr("e.xid, e.seq LIMIT $3").String(),
+		known:   events().ColumnExpr("true").Where("e.user_id = $1").Where(kept).Limit(1).String(),
+
+		ofHistory: fieldsOf[eventRow](db, history), ofFeed: fieldsOf[eventRow](db, feed),
+	}
+}
 
 // History returns a user's events before a place in the log, newest first.
 func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) ([]user.LogEntry, error) {
-	return s.entries(ctx, selectHistory, prepared(id, before, limit))
+	return s.entries(ctx, s.statements.log.history, s.statements.log.ofHistory, id, before, limit)
 }
 
 // Feed returns the events after a place, in the order in which they became final. A place
 // before what retention kept is [user.CursorExpired].
 func (s *Store) Feed(ctx context.Context, after user.Place, limit int) ([]user.LogEntry, error) {
-	return s.entries(ctx, selectFeed, prepared(number64(after.XID), after.Seq, limit))
+	return s.entries(ctx, s.statements.log.feed, s.statements.log.ofFeed, fmt.Sprint(after.XID), after.Seq, limit)
 }
 
 // Floor is where the feed begins: behind the last event that retention has removed.
-func (s *Store) Floor(ctx context.Context) (floor user.Place, err error) {
-	rows, err := s.pool.QueryContext(ctx, selectFloor, prepared()...)
-	if err != nil {
-		return floor, translate(err)
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := rows.Scan(&floor.XID, &floor.Seq); err != nil {
-			return floor, translate(err)
-		}
-	}
-	return floor, translate(rows.Err())
+func (s *Store) Floor(ctx context.Context) (user.Place, error) {
+	var floor feedFloorRow
+	err := s.db.NewSelect().Model(&floor).Column("xid", "seq").Scan(ctx)
+	return user.Place{XID: floor.XID, Seq: floor.Seq}, translate(err)
 }
 
 // CheckFloor is a [user.CursorExpired] error if retention has removed events behind a
@@ -61,34 +66,22 @@ func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 	return err
 }
 
-func (s *Store) entries(ctx context.Context, query string, args []any) ([]user.LogEntry, error) {
-	rows, err := s.pool.QueryContext(ctx, query, args...)
+func (s *Store) entries(ctx context.Context, text string, fields []*schema.Field, args ...any) ([]user.LogEntry, error) {
+	rows, err := collect[eventRow](ctx, s.pool, text, fields, args...)
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
-	return scanEntries(rows)
+	return rowsOf(rows, func(r eventRow) user.LogEntry { return r.entry() }), nil
 }
 
-func scanEntries(rows *sql.Rows) ([]user.LogEntry, error) {
-	defer func() { _ = rows.Close() }()
-	var entries []user.LogEntry
-	for rows.Next() {
-		var e user.LogEntry
-		var data, changes string
-		if err := rows.Scan(&e.ID, &e.Seq, &e.XID, &e.UserID, &e.Version, &e.Type, &e.At, &e.Actor, &e.Cause, &data, &changes); err != nil {
-			return nil, translate(err)
-		}
-		e.At, e.Data, e.Changes = e.At.UTC(), []byte(data), []byte(changes)
-		entries = append(entries, e)
-	}
-	return entries, translate(rows.Err())
-}
-
-// Known says whether the log tells of a user.
+// Known reports whether the log has an event of a user.
 func (s *Store) Known(ctx context.Context, id uuid.UUID) (bool, error) {
-	found, err := queryValues[bool](ctx, s.pool, "SELECT EXISTS (SELECT FROM events WHERE user_id = $1 AND "+kept+")", prepared(id))
-	return err == nil && found[0], err
+	found, err := queryValues[bool](ctx, s.pool, s.statements.log.known, prepared(id))
+	return len(found) > 0, err
 }
+
+// Partitions divide the outbox by a hash of the user's id: see pkg/relay.
+const Partitions = 16
 
 // erase removes the personal values of deleted users from the log. Events still to be
 // sent keep theirs until they are: a user's events are sent in order, so the deletion's
@@ -112,17 +105,17 @@ const erase = `WITH due AS (
 // their events, of at most limit users, and returns of how many. With pending true, users
 // with events in the outbox are left for later.
 func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, error) {
-	result, err := s.pool.ExecContext(ctx, erase, prepared(pending, Partitions, limit)...)
+	result, err := s.pool.Exec(ctx, erase, prepared(pending, Partitions, limit)...)
 	if err != nil {
 		return 0, translate(err)
 	}
-	return result.RowsAffected()
+	return result.RowsAffected(), nil
 }
 
 // pruneLog looks at one page of the log: without the bound, a pass that finds nothing to
 // remove would read all of it.
 const pruneLog = `WITH page AS MATERIALIZED (
-		SELECT id, user_id, xid, seq, at FROM events WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3),
+		SELECT id, user_id, xid, seq, at FROM events AS e WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3),
 	gone AS (DELETE FROM events USING page WHERE events.id = page.id AND page.at < $4
 		AND NOT EXISTS (SELECT FROM claims c WHERE c.event_id = page.id)
 		AND ($6 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(page.user_id), 15) % $5 AND o.seq = page.seq))
@@ -144,11 +137,11 @@ type Pruned struct {
 // time, except those that answer a claim and, unless unsent is true, those still to be
 // sent. Cursors before a removed event expire, and the feed begins behind it.
 func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after user.Place, limit int) (Pruned, error) {
-	rows, err := s.pool.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions, unsent)...)
+	rows, err := s.pool.Query(ctx, pruneLog, prepared(fmt.Sprint(after.XID), after.Seq, limit, before, Partitions, unsent)...)
 	if err != nil {
 		return Pruned{}, translate(err)
 	}
-	defer func() { _ = rows.Close() }()
+	defer rows.Close()
 	var pruned Pruned
 	for rows.Next() {
 		var old bool
@@ -159,4 +152,15 @@ func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after 
 		pruned.More = old && seen == limit
 	}
 	return pruned, translate(rows.Err())
+}
+
+// RemoveExpiredClaims deletes at most limit claims that are past their time and returns
+// how many it deleted.
+func (s *Store) RemoveExpiredClaims(ctx context.Context, now time.Time, limit int) (int64, error) {
+	expired := s.db.NewSelect().Model((*claimRow)(nil)).Column("key").Where("expires_at < ?", now).Limit(int64(limit)).For("UPDATE SKIP LOCKED")
+	result, err := s.db.NewDelete().Model((*claimRow)(nil)).Where("key IN (?)", expired).Exec(ctx)
+	if err != nil {
+		return 0, translate(err)
+	}
+	return result.RowsAffected()
 }

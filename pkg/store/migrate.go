@@ -38,19 +38,36 @@ func latestMigration() string {
 	return sorted[len(sorted)-1].Name
 }
 
-// Migrate brings the database to the newest schema and returns the names of the
-// migrations it applied. Any number of processes may call it at once. A log that was
-// restored from another cluster is mended, see [Store.MendFeed].
-func (s *Store) Migrate(ctx context.Context) ([]string, error) {
-	names, err := s.migrate(ctx)
+// beforeForms is the last migration before which no user has the forms that the next ones index.
+const beforeForms = "20261127000001"
+
+// Migrate brings the database to the newest schema and returns the names of the migrations it applied.
+// Any number of processes may call it at once. Users that lack comparison and search forms get them,
+// see [Store.Form]; a log that was restored from another cluster is mended, see [Store.MendFeed].
+func (s *Store) Migrate(ctx context.Context, progress func(done int)) ([]string, error) {
+	names, err := s.migrate(ctx, beforeForms)
+	if err != nil {
+		return names, err
+	}
+	if _, err := s.Form(ctx, progress); err != nil {
+		return names, err
+	}
+	more, err := s.migrate(ctx, "")
 	if err == nil {
 		_, err = s.MendFeed(ctx)
 	}
-	return names, err
+	return append(names, more...), err
 }
 
-func (s *Store) migrate(ctx context.Context) ([]string, error) {
-	if applied, err := s.applied(ctx); err == nil && applied >= latestMigration() {
+// migrate applies the migrations up to one; all of them for an empty name.
+func (s *Store) migrate(ctx context.Context, last string) ([]string, error) {
+	wanted := migrations()
+	if last != "" {
+		wanted = upTo(wanted, last)
+	} else {
+		last = latestMigration()
+	}
+	if applied, err := s.applied(ctx); err == nil && applied >= last {
 		return nil, nil
 	}
 	// One connection, without the settings that requests want: it may wait, and read whole tables.
@@ -60,7 +77,7 @@ func (s *Store) migrate(ctx context.Context) ([]string, error) {
 	if _, err := db.ExecContext(ctx, "SELECT pg_advisory_lock(?)", int64(migrationLock)); err != nil {
 		return nil, translate(err)
 	}
-	migrator := migrate.NewMigrator(db, migrations(), migrate.WithMarkAppliedOnSuccess(true))
+	migrator := migrate.NewMigrator(db, wanted, migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
@@ -73,6 +90,16 @@ func (s *Store) migrate(ctx context.Context) ([]string, error) {
 		names = append(names, m.Name+"_"+m.Comment)
 	}
 	return names, nil
+}
+
+func upTo(all *migrate.Migrations, last string) *migrate.Migrations {
+	some := migrate.NewMigrations()
+	for _, m := range all.Sorted() {
+		if m.Name <= last {
+			some.Add(m)
+		}
+	}
+	return some
 }
 
 // applied is the name of the newest applied migration, empty before the first.
@@ -92,7 +119,7 @@ func Migrate(ctx context.Context, connString string) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	_, err = s.Migrate(ctx)
+	_, err = s.Migrate(ctx, nil)
 	return err
 }
 

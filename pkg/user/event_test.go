@@ -25,7 +25,7 @@ func TestDifferencesOfACreationAreTheFieldsWithAValue(t *testing.T) {
 	if diff := cmp.Diff([]string{"tag", "name", "role", "status", "models"}, changedFields(nil, bare)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(fieldNames[:], changedFields(nil, stored())); diff != "" {
+	if diff := cmp.Diff(RecordedFields()[:], changedFields(nil, stored())); diff != "" {
 		t.Error(diff)
 	}
 	for _, d := range Differences(nil, stored()) {

@@ -27,8 +27,17 @@ const maxProblems = 200
 
 // Add notes a problem.
 func (p *Problems) Add(field, code, format string, args ...any) {
-	if len(*p) < maxProblems {
+	if !p.full() {
 		*p = append(*p, Problem{field, code, fmt.Sprintf(format, args...)})
+	}
+}
+
+func (p *Problems) full() bool { return len(*p) >= maxProblems }
+
+// AddOnce notes a problem unless its field has one.
+func (p *Problems) AddOnce(field, code, format string, args ...any) {
+	if !p.has(field) {
+		p.Add(field, code, format, args...)
 	}
 }
 
