@@ -19,8 +19,8 @@ func TestACreationFillsInWhatIsLeftOut(t *testing.T) {
 	if err != nil || got.ID.Version() != 7 {
 		t.Fatalf("%v, %v", got, err)
 	}
-	want := &User{ID: got.ID, Tag: "ada", Name: "Ada", Role: Member, Status: Active, Metadata: []byte("{}"),
-		Version: 1, CreatedAt: someTime, UpdatedAt: someTime}
+	want := &User{ID: got.ID, Tag: "ada", Name: "Ada", Role: Member, Status: Active, Metadata: []byte("{}"), SCIM: []byte("{}"),
+		Version: 1, CreatedAt: someTime, UpdatedAt: someTime, UserNameKey: "ada"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -45,7 +45,7 @@ func TestUpdatesSetWhatTheyCarry(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(*User){
 		`{"name":"B"}`:                           func(u *User) { u.Name = "B" },
-		`{"email":null,"externalId":null}`:       func(u *User) { u.Email, u.ExternalID = nil, nil },
+		`{"email":null,"externalId":null}`:       func(u *User) { u.Email, u.EmailKey, u.ExternalID = nil, "", nil },
 		`{"models":null}`:                        func(u *User) { u.Models = nil },
 		`{"models":[]}`:                          func(u *User) { u.Models = []string{} },
 		`{"limits":null}`:                        func(u *User) { u.Limits = Limits{} },

@@ -23,11 +23,11 @@ var (
 	tagRules        = []validation.Rule{validation.Required, validation.By(tagFormat)}
 	nameRules       = []validation.Rule{validation.Required, validation.RuneLength(1, 200), validation.By(oneVisibleLine)}
 	emailRules      = []validation.Rule{validation.Required.ErrorObject(errEmail), validation.RuneLength(1, 254), validation.By(emailFormat)}
-	userNameRules   = []validation.Rule{validation.Required.ErrorObject(errEmpty), validation.RuneLength(1, 255), validation.By(noControl)}
+	userNameRules   = []validation.Rule{validation.Required.ErrorObject(errEmpty), validation.RuneLength(0, 255), validation.By(noControl)}
 	roleRules       = []validation.Rule{validation.Required, validation.In(Admin, Member, Viewer, Service).Error("must be admin, member, viewer or service")}
 	statusRules     = []validation.Rule{validation.Required, validation.In(Active, Suspended).Error("must be active or suspended")}
 	modelRules      = []validation.Rule{validation.Required, validation.RuneLength(1, 128)}
-	externalIDRules = []validation.Rule{validation.Required.ErrorObject(errEmpty), validation.RuneLength(1, 255)}
+	externalIDRules = []validation.Rule{validation.Required.ErrorObject(errEmpty), validation.RuneLength(0, 255)}
 )
 
 var (
