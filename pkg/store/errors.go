@@ -140,6 +140,9 @@ func isConnectionFault(err error) bool {
 }
 
 func postgresError(err error) *pgconn.PgError {
+	if kept, ok := errors.AsType[databaseError](err); ok {
+		return kept.of
+	}
 	pgErr, _ := errors.AsType[*pgconn.PgError](err)
 	return pgErr
 }

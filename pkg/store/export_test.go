@@ -22,12 +22,14 @@ func CopyRows(n int, user func(i int) *user.User) ([]string, pgx.CopyFromSource)
 	columns := columnsOf[userRow](db)
 	fields := fieldsOf[userRow](db, columns)
 	return columns, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		row := rowOf(user(i))
+		u := user(i)
+		u.SetForms()
+		row := rowOf(u)
 		values := make([]any, len(fields))
 		for k, f := range fields {
 			values[k] = f.Value(reflect.ValueOf(&row).Elem()).Interface()
 			if json, ok := values[k].(jsontext.Value); ok {
-				values[k] = []byte(json)
+				values[k] = orEmptyObject(json)
 			}
 		}
 		return values, nil

@@ -6,8 +6,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun"
-
-	"aiadmin/pkg/user"
 )
 
 // Forms are what values are compared and searched by. They are computed here, so that no database
@@ -78,10 +76,7 @@ func form(ctx context.Context, tx bun.Tx, rows []userRow) error {
 		if err != nil {
 			return err
 		}
-		u.EmailKey, u.UserNameKey = "", user.FoldAddress(u.EffectiveUserName())
-		if u.Email != nil {
-			u.EmailKey = user.FoldAddress(*u.Email)
-		}
+		u.SetForms()
 		rows[i] = rowOf(u)
 		emails, names = append(emails, u.EmailKey), append(names, u.UserNameKey)
 	}

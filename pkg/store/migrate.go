@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
@@ -74,7 +75,7 @@ func (s *Store) migrate(ctx context.Context, last string) ([]string, error) {
 	db := bun.NewDB(sql.OpenDB(stdlib.GetConnector(*s.config.Load())), pgdialect.New())
 	defer func() { _ = db.Close() }() // which gives the lock back
 	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(ctx, "SELECT pg_advisory_lock(?)", int64(migrationLock)); err != nil {
+	if err := takeMigrationLock(ctx, db); err != nil {
 		return nil, translate(err)
 	}
 	migrator := migrate.NewMigrator(db, wanted, migrate.WithMarkAppliedOnSuccess(true))
@@ -91,6 +92,24 @@ func (s *Store) migrate(ctx context.Context, last string) ([]string, error) {
 	}
 	return names, nil
 }
+
+// takeMigrationLock waits for the lock by asking again: a statement that waited in the database would
+// have a snapshot, and an index that is created concurrently waits for all snapshots.
+func takeMigrationLock(ctx context.Context, db *bun.DB) error {
+	for {
+		var got bool
+		if err := db.NewRaw("SELECT pg_try_advisory_lock(?)", int64(migrationLock)).Scan(ctx, &got); got || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(migrationPoll):
+		}
+	}
+}
+
+const migrationPoll = 50 * time.Millisecond
 
 func upTo(all *migrate.Migrations, last string) *migrate.Migrations {
 	some := migrate.NewMigrations()

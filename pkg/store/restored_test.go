@@ -180,7 +180,9 @@ func TestEraseWaitsForTheOutbox(t *testing.T) {
 	if err != nil || len(entries) != 2 {
 		t.Fatal(entries, err)
 	}
-	if got := compact(t, entries[1].Data); got != `{"user":{"id":"x"},"changed":["name"]}` {
+	var data string
+	must(t, s.DB().NewRaw("SELECT data FROM events WHERE user_id = ? AND version = 1", id).Scan(t.Context(), &data))
+	if got := compact(t, []byte(data)); got != `{"user":{"id":"x"},"changed":["name"]}` {
 		t.Errorf("data: %s", got)
 	}
 	if got := compact(t, entries[1].Changes); got != `[{"field":"name","from":null,"to":null},{"field":"role","from":null,"to":"member"}]` {

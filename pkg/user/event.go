@@ -109,9 +109,6 @@ func (e *Event) Restore(from Create) error {
 	kept := maps.Collect(members(e.UserJSON()))
 	data := []byte(`{"user":{`)
 	for name, value := range members(requested.AppendJSON(nil)) {
-		if fieldByName[name].live {
-			continue
-		}
 		if old, ok := kept[name]; ok {
 			value = old
 		}

@@ -98,13 +98,10 @@ func (p *Patch) applyTo(u *User, stamp Stamp) error {
 			apply(u, p, stamp)
 		}
 	}
-	if p.Email.Set || u.EmailKey == "" {
-		u.EmailKey = ""
-		if u.Email != nil {
-			u.EmailKey = FoldAddress(*u.Email)
-		}
+	if p.Email.Set {
+		u.EmailKey = emailKey(u.Email)
 	}
-	if p.Email.Set || p.UserName.Set || p.Tag.Set || u.UserNameKey == "" {
+	if p.Email.Set || p.UserName.Set || p.Tag.Set {
 		u.UserNameKey = FoldAddress(u.EffectiveUserName())
 	}
 	var problems Problems

@@ -76,6 +76,18 @@ func (u *User) EffectiveUserName() string {
 	}
 }
 
+// SetForms computes the comparison forms that are unique.
+func (u *User) SetForms() {
+	u.EmailKey, u.UserNameKey = emailKey(u.Email), FoldAddress(u.EffectiveUserName())
+}
+
+func emailKey(email *string) string {
+	if email == nil {
+		return ""
+	}
+	return FoldAddress(*email)
+}
+
 // Limits bound what a user may spend; nil is unlimited.
 type Limits struct {
 	RequestsPerMinute *int64
