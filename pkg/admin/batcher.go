@@ -46,6 +46,11 @@ func (b *batcher) begin(s *Service) {
 // Apply carries a command out, at most once if it brings a claim. While others are being
 // carried out it waits, and goes with those that wait as well.
 func (s *Service) Apply(ctx context.Context, command user.Command) (user.Outcome, error) {
+	if command.Claim == nil { // of a command with one, an earlier delivery's answer may be there
+		if err := command.Change.Validate(); err != nil {
+			return user.Outcome{}, err
+		}
+	}
 	j := &job{ctx: ctx, command: command, done: make(chan struct{})}
 	if !s.batcher.held.join(j) {
 		s.batcher.queue.Add(j)
