@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/config"
 	"aiadmin/pkg/mount"
 	"aiadmin/pkg/postgres"
 	"aiadmin/pkg/vault"
@@ -91,7 +92,7 @@ func (f *devFolder) writeOnce(volume string, files func() map[string]string) err
 func (f *devFolder) token() (string, error) {
 	kept, err := os.ReadFile(f.path("token"))
 	if err == nil {
-		if _, err := os.Stat(f.path("mounts", "auth", auth.TokensFile)); err == nil {
+		if _, err := os.Stat(f.path("mounts", "auth", config.TokensFile)); err == nil {
 			return strings.TrimSpace(string(kept)), nil
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -105,7 +106,7 @@ func (f *devFolder) token() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := mount.Write(f.path("mounts", "auth"), map[string]string{auth.TokensFile: string(list)}); err != nil {
+	if err := mount.Write(f.path("mounts", "auth"), map[string]string{config.TokensFile: string(list)}); err != nil {
 		return "", err
 	}
 	// Last: a token file says that the volume was complete.

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"aiadmin/pkg/auth"
 )
 
 // version is stamped by the linker (-X main.version=…).
@@ -52,7 +54,7 @@ func run(ctx context.Context, args []string, s streams) int {
 		kong.Description("Decides who may use an organization's AI, and keeps their keys."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { code = c }),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+		kong.Vars{"scopes": auth.ScopeNames()}, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
 	if err != nil {
 		panic(err) // the command table above is wrong: no input can cause it
 	}

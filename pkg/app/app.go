@@ -77,7 +77,7 @@ func New(options Options) (*App, error) {
 		MaxConnections: settings.Database.MaxConnections}); err != nil {
 		return nil, MountError{err}
 	}
-	a.auth, err = auth.New(auth.Options{Tokens: mounts.Auth.Value(), Issuers: issuers(settings.OIDC),
+	a.auth, err = auth.New(auth.Options{Tokens: mounts.Auth.Value(), Issuers: settings.OIDC,
 		Disabled: settings.Auth == config.AuthDisabled, Log: a.log})
 	if err != nil {
 		return nil, MountError{err}

@@ -44,9 +44,9 @@ func OpenMounts(root string) (*Mounts, error) {
 // at the start and as a change: nobody could use the service.
 func tokens(needed bool) func(map[string]string) ([]auth.Token, error) {
 	return func(files map[string]string) ([]auth.Token, error) {
-		list, err := auth.ParseTokens(files)
+		list, err := config.ParseTokens(files)
 		if err == nil && needed && len(list) == 0 {
-			err = errors.New(auth.TokensFile + ": expected at least one token (ai-admin token makes one), or oidc or auth: disabled in config.yaml")
+			err = errors.New(config.TokensFile + ": must hold at least one token (ai-admin token makes one), unless config.yaml has oidc or auth: disabled")
 		}
 		return list, err
 	}
@@ -65,22 +65,6 @@ func (m *Mounts) refused() error {
 // is refused is none: the last good one serves as well as it did.
 func (m *Mounts) unreadable() error {
 	return errors.Join(m.Postgres.Unreadable(), m.Vault.Unreadable(), m.Auth.Unreadable())
-}
-
-func issuers(configured []config.OIDC) []auth.Issuer {
-	var all []auth.Issuer
-	for _, o := range configured {
-		issuer := auth.Issuer{Issuer: o.Issuer, Audience: o.Audience}
-		for _, g := range o.Scopes {
-			grant := auth.Grant{Claim: g.Claim, Value: g.Value}
-			for _, scope := range g.Grant {
-				grant.Scopes = append(grant.Scopes, auth.Scope(scope))
-			}
-			issuer.Grants = append(issuer.Grants, grant)
-		}
-		all = append(all, issuer)
-	}
-	return all
 }
 
 func openPostgres(root string) (*mount.Volume[config.Postgres], error) {
