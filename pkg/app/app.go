@@ -97,10 +97,11 @@ func New(options Options) (*App, error) {
 }
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
-	return httpapi.Options{Admin: a.admin, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
+	gate := httpapi.NewGate(0)
+	return httpapi.Options{Admin: a.admin, Gate: gate, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
-		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Problem: httpapi.WriteProblem,
+		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) }}),
 		Schemas: http.HandlerFunc(a.schema),
 		Stream:  a.outbox.ServeStream,

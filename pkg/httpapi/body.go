@@ -11,12 +11,22 @@ import (
 )
 
 // readBody returns the body of a request whose media type is one of those wanted, and what
-// to call once it is of no more use.
-func (a *API) readBody(w http.ResponseWriter, r *http.Request, wanted ...string) ([]byte, func(), error) {
+// to call once the request's work is done. The gate is entered when the body has arrived: a
+// client that sends slowly takes nobody's place.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, wanted ...string) (body []byte, done func(), err error) {
 	if err := checkMediaType(w, r, wanted); err != nil {
 		return nil, nil, err
 	}
-	return a.bodies.Read(w, r)
+	body, giveBack, err := a.bodies.Read(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	leave, err := a.options.Gate.Enter(r.Context())
+	if err != nil {
+		giveBack()
+		return nil, nil, err
+	}
+	return body, func() { leave(); giveBack() }, nil
 }
 
 func checkMediaType(w http.ResponseWriter, r *http.Request, wanted []string) error {
@@ -33,9 +43,9 @@ func checkMediaType(w http.ResponseWriter, r *http.Request, wanted []string) err
 		}
 	}
 	if r.Method == http.MethodPatch {
-		w.Header().Set("Accept-Patch", wanted[0]) // RFC 5789, section 2.2
+		w.Header().Set("Accept-Patch", strings.Join(wanted, ", ")) // RFC 5789, section 2.2
 	}
-	return user.Errorf(user.UnsupportedMedia, "send Content-Type: %s, in UTF-8", wanted[0])
+	return user.Errorf(user.UnsupportedMedia, "send Content-Type: %s, in UTF-8", strings.Join(wanted, " or "))
 }
 
 // claimOf reads the Idempotency-Key of a request with this body.

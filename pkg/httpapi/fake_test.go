@@ -22,6 +22,12 @@ type fake struct {
 	Admin
 	get  func(context.Context) (*user.User, error)
 	list func(context.Context) (user.Page, error)
+	// apply decides what a change fails with; it changes nothing.
+	apply func(context.Context) error
+}
+
+func (f fake) Apply(ctx context.Context, _ user.Command) (user.Outcome, error) {
+	return user.Outcome{User: someone()}, f.apply(ctx)
 }
 
 func (f fake) Get(ctx context.Context, _ uuid.UUID) (*user.User, error) { return f.get(ctx) }

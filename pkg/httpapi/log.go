@@ -74,10 +74,11 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	}
-	if err := a.gate.enter(r.Context()); err != nil {
+	leave, err := a.options.Gate.Enter(r.Context())
+	if err != nil {
 		return err
 	}
-	defer a.gate.leave()
+	defer leave()
 	page, err := a.options.Admin.Changes(r.Context(), place.cursor, place.limit)
 	if err != nil {
 		return err

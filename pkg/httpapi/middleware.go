@@ -113,35 +113,21 @@ func (a *API) recovered(next http.Handler) http.Handler {
 	})
 }
 
-// deadline ends a request's work in time, also the reading of a body that trickles in.
+// deadline ends a request's work in time, and the reading of a body that trickles in.
 func (a *API) deadline(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), a.options.Timeout)
+		ctx, cancel := context.WithTimeout(r.Context(), a.options.Timeout)
 		defer cancel()
-		defer context.AfterFunc(r.Context(), func() { cancelSoon(ctx, cancel, r.ProtoMajor) })()
-		end := time.Now().Add(a.options.Timeout)
-		control := http.NewResponseController(w)
-		if r.Body != http.NoBody { // what is not read cannot trickle in, and the call costs a microsecond
+		now := time.Now()
+		control := http.NewResponseController(w) // not all writers of tests have deadlines
+		if r.Body != http.NoBody {               // what is not read cannot trickle in, and the call costs a microsecond
 			// A connection's read that times out cancels the request as a client that goes away
-			// would: the deadline proper must come first. Not all writers of tests have one.
-			_ = control.SetReadDeadline(end.Add(readGrace))
+			// would: the request's own deadline must come first.
+			_ = control.SetReadDeadline(now.Add(min(a.options.BodyTimeout, a.options.Timeout+readGrace)))
 		}
-		_ = control.SetWriteDeadline(end.Add(writeGrace))
+		_ = control.SetWriteDeadline(now.Add(a.options.Timeout + writeGrace))
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
-}
-
-// halfClosed is how long a request goes on whose client sends no more. A client that has
-// left and one that has said all and waits for its answer (printf … | nc) look the same.
-const halfClosed = time.Second
-
-func cancelSoon(ctx context.Context, cancel func(), protocol int) {
-	if protocol > 1 { // whose clients say which of the two it is
-		cancel()
-		return
-	}
-	timer := time.AfterFunc(halfClosed, cancel)
-	context.AfterFunc(ctx, func() { timer.Stop() })
 }
 
 const readGrace = 250 * time.Millisecond

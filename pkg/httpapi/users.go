@@ -27,11 +27,11 @@ func userID(r *http.Request) (uuid.UUID, error) {
 }
 
 func (a *API) create(w http.ResponseWriter, r *http.Request) error {
-	body, leave, err := a.readBody(w, r, "application/json")
+	body, done, err := a.readBody(w, r, "application/json")
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer done()
 	change, err := user.ParseCreate(body)
 	if err != nil {
 		return err
@@ -58,19 +58,19 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) patch(w http.ResponseWriter, r *http.Request) error {
-	return a.update(w, r, "application/merge-patch+json")
+	return a.update(w, r, "application/merge-patch+json", "application/json")
 }
 
-func (a *API) update(w http.ResponseWriter, r *http.Request, mediaType string) error {
+func (a *API) update(w http.ResponseWriter, r *http.Request, mediaTypes ...string) error {
 	id, err := userID(r)
 	if err != nil {
 		return err
 	}
-	body, leave, err := a.readBody(w, r, mediaType)
+	body, done, err := a.readBody(w, r, mediaTypes...)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer done()
 	change, err := user.ParseUpdate(body)
 	if err != nil {
 		return err
