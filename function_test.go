@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	function "aiadmin"
-	"aiadmin/pkg/mount"
+	"aiadmin/test/mounttest"
 )
 
 // The shapes of func-go's Handler, Starter, Stopper, ReadinessReporter and
@@ -37,7 +37,7 @@ func mounts(t *testing.T) string {
 		"vault":    {"PRIMARY": "k", "k": strings.Repeat("00", 32)},
 		"config":   {"config.yaml": "auth: disabled\nmetricsPort: 0\n"},
 	} {
-		if err := mount.Write(filepath.Join(root, volume), files); err != nil {
+		if err := mounttest.Write(filepath.Join(root, volume), files); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -30,8 +30,15 @@ func (a *API) UseCORS(rules CORS) {
 	a.cors.Store(cors.New(options))
 }
 
+// withCORS adds the CORS headers. A request with more than one Origin line gets none: the
+// library would look at the first and answer with all of them.
 func (a *API) withCORS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.Header["Origin"]) > 1 {
+			w.Header().Add("Vary", "Origin")
+			next.ServeHTTP(w, r)
+			return
+		}
 		a.cors.Load().Handler(next).ServeHTTP(w, r)
 	})
 }

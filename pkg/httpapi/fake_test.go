@@ -34,6 +34,10 @@ func (f fake) Get(ctx context.Context, _ uuid.UUID) (*user.User, error) { return
 
 func (f fake) List(ctx context.Context, _ user.Query) (user.Page, error) { return f.list(ctx) }
 
+func (f fake) Changes(context.Context, string, int) (user.ChangesPage, error) {
+	return user.ChangesPage{}, nil
+}
+
 func (f fake) Reveal(context.Context, uuid.UUID, string) (secret.Text, error) {
 	return secret.New("sk-planted"), nil
 }

@@ -59,7 +59,7 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if a.options.Stream != nil && wantsStream(r) {
+	if a.options.Stream != nil && Negotiate(r, "application/json", "text/event-stream") == "text/event-stream" {
 		if r.Method == http.MethodHead { // whose answer has no end to wait for
 			if _, err := a.options.Admin.Changes(r.Context(), place.cursor, 1); err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -103,6 +104,18 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 	if stranger.Header().Get("Access-Control-Allow-Origin") != "" {
 		t.Error("a foreign origin was let in")
 	}
+	for _, method := range []string{"GET", "OPTIONS"} {
+		r := httptest.NewRequest(method, "/livez", nil)
+		r.Header["Origin"] = []string{"https://console.example.com", "https://evil.example.com"}
+		r.Header.Set("Access-Control-Request-Method", "GET")
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		for name := range w.Header() {
+			if strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%s with two origins is answered with %s: %v", method, name, w.Header()[name])
+			}
+		}
+	}
 	preflight := ask(a, "OPTIONS", onePath, "Origin", "https://console.example.com",
 		"Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "authorization,if-match")
 	if preflight.Code/100 != 2 || preflight.Header().Get("Access-Control-Allow-Methods") == "" {
@@ -158,6 +171,40 @@ func TestFissionCompat(t *testing.T) {
 		}
 		if got.String() != test.want {
 			t.Errorf("%+v: %s", test, got)
+		}
+	}
+}
+
+// TestPatchTakesJSON: PATCH has two media types, and names both where it gets another.
+func TestPatchTakesJSON(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{apply: func(context.Context) error { return nil }}, nil)
+	for contentType, want := range map[string]int{"application/json": 200, "application/merge-patch+json": 200,
+		"application/json; charset=utf-8": 200, "application/json-patch+json": 415, "": 415} {
+		r := httptest.NewRequest("PATCH", onePath, strings.NewReader(`{"name":"Ada"}`))
+		r.Header.Set("Authorization", "Bearer x")
+		r.Header.Set("Content-Type", contentType)
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		if w.Code != want || want == 415 && w.Header().Get("Accept-Patch") != "application/merge-patch+json, application/json" {
+			t.Errorf("%q: %d %v", contentType, w.Code, w.Header())
+		}
+	}
+}
+
+// TestFeedIsNegotiated: the weights of Accept decide between a page and a stream.
+func TestFeedIsNegotiated(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{}, func(o *Options) {
+		o.Stream = func(w http.ResponseWriter, _ *http.Request, _ string) error {
+			w.WriteHeader(http.StatusAccepted)
+			return nil
+		}
+	})
+	for accept, want := range map[string]int{"text/event-stream": 202, "application/json;q=0.5, text/event-stream": 202,
+		"application/json, text/event-stream;q=0.5": 200, "*/*": 200, "text/event-stream;q=0, */*": 200} {
+		if got := ask(a, "GET", "/ai/admin/changes", "Accept", accept).Code; got != want {
+			t.Errorf("Accept: %s: %d, want %d", accept, got, want)
 		}
 	}
 }
