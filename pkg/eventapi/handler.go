@@ -181,16 +181,20 @@ type result struct {
 
 func (h *handler) appendResults(dst []byte, r *http.Request, results []result) []byte {
 	dst = append(dst, `{"results":[`...)
+	details := maxDetails
 	for i := range results {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = h.appendResult(dst, r, &results[i])
+		dst = h.appendResult(dst, r, &results[i], &details)
 	}
 	return append(dst, "]}"...)
 }
 
-func (h *handler) appendResult(dst []byte, r *http.Request, one *result) []byte {
+// maxDetails bounds the problems of a batch's answer, in bytes: those past it lack details.
+const maxDetails = 64 << 10
+
+func (h *handler) appendResult(dst []byte, r *http.Request, one *result, details *int) []byte {
 	status := http.StatusOK
 	switch {
 	case one.err != nil:
@@ -211,9 +215,24 @@ func (h *handler) appendResult(dst []byte, r *http.Request, one *result) []byte 
 	case http.StatusNoContent:
 	default:
 		dst = append(dst, `,"problem":`...)
-		dst = append(dst, h.options.ProblemJSON(r, status, one.err)...)
+		dst = append(dst, h.problem(r, status, one.err, details)...)
 	}
 	return append(dst, '}')
+}
+
+// problem is the document of an error, without details once those before have used them up.
+func (h *handler) problem(r *http.Request, status int, err error, details *int) []byte {
+	document := h.options.ProblemJSON(r, status, err)
+	known, ok := errors.AsType[*user.Error](err)
+	if !ok || len(known.Problems) == 0 {
+		return document
+	}
+	if *details -= len(document); *details >= 0 {
+		return document
+	}
+	bare := *known
+	bare.Problems = nil
+	return h.options.ProblemJSON(r, status, &bare)
 }
 
 func appendKnown(dst []byte, s string) []byte {
