@@ -58,7 +58,7 @@ type App struct {
 }
 
 // New reads the mounts and wires the service. Wrong mounts are a [MountError].
-func New(options Options) (*App, error) {
+func New(options Options) (_ *App, err error) {
 	if options.Mounts == "" {
 		options.Mounts = DefaultMounts
 	}
@@ -77,6 +77,11 @@ func New(options Options) (*App, error) {
 		MaxConnections: settings.Database.MaxConnections}); err != nil {
 		return nil, MountError{err}
 	}
+	defer func() {
+		if err != nil {
+			_ = a.store.Close() // it has no connection yet
+		}
+	}()
 	a.auth, err = auth.New(auth.Options{Tokens: mounts.Auth.Value(), Issuers: settings.OIDC,
 		Disabled: settings.Auth == config.AuthDisabled, Log: a.log})
 	if err != nil {
@@ -159,9 +164,6 @@ func (a *App) Metrics() http.Handler { return a.metrics.handler() }
 
 // MetricsPort is where the configuration wants the metrics; 0 is any free port.
 func (a *App) MetricsPort() int { return a.started.MetricsPort }
-
-// Log is where the service's log goes.
-func (a *App) Log() *slog.Logger { return a.log }
 
 // Start begins what runs beside requests and returns at once.
 func (a *App) Start(ctx context.Context) {
