@@ -71,7 +71,7 @@ func (c devCmd) serve(ctx context.Context, s streams, address string, folder *de
 	group.Go(func() error {
 		defer cancel()
 		return app.Serve(ctx, app.ServeOptions{
-			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err,
+			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err, Version: version,
 				Environment: app.Environment{Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES")}},
 			Address: address, DrainDelay: time.Millisecond, // no router has to notice
 			Listening: func(public, metrics net.Addr) {

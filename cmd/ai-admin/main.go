@@ -13,11 +13,12 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
 )
 
-// version is stamped by the linker (-X main.version=…).
-var version = "dev"
+// version is stamped by the linker (-X main.version=…); see [app.Version].
+var version string
 
 // cli lists the commands; each one lives in the file of its name.
 type cli struct {
@@ -36,7 +37,7 @@ type streams struct{ out, err io.Writer }
 type versionCmd struct{}
 
 func (versionCmd) Run(s streams) error {
-	_, err := fmt.Fprintln(s.out, "ai-admin", version)
+	_, err := fmt.Fprintln(s.out, "ai-admin", app.Version(version))
 	return err
 }
 

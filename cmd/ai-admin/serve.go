@@ -55,7 +55,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	return misconfigured(app.Serve(ctx, app.ServeOptions{
-		Options: app.Options{Mounts: c.Mounts, Log: s.out, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
+		Options: app.Options{Mounts: c.Mounts, Log: s.out, Version: version, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
 			Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES"),
 			Service: os.Getenv("K_SERVICE"), Revision: os.Getenv("K_REVISION")}},
 		Address: net.JoinHostPort("", strconv.Itoa(c.Port)), DrainDelay: c.DrainDelay,

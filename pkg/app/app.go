@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type Options struct {
 	Log    io.Writer // JSON log lines
 	// Environment is what Knative sets.
 	Environment Environment
+	// Version is the tag or commit that the linker stamped, if any; see [Version].
+	Version string
 	// RequestTimeout ends a request; 0 is 300 s.
 	RequestTimeout time.Duration
 }
@@ -47,6 +50,7 @@ type App struct {
 	outbox   *outbox.Outbox
 	api      *httpapi.API
 	metrics  *metrics
+	version  string
 	log      *slog.Logger
 	level    *slog.LevelVar
 	started  config.Config // the settings that only a restart changes
@@ -67,7 +71,7 @@ func New(options Options) (_ *App, err error) {
 		return nil, err
 	}
 	settings := mounts.Config.Value()
-	a := &App{mounts: mounts, level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
+	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
 	a.level.Set(settings.LogLevel)
 	a.log = slog.New(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level}))
 	if options.Environment.Revision != "" {
@@ -87,7 +91,7 @@ func New(options Options) (_ *App, err error) {
 	if err != nil {
 		return nil, MountError{err}
 	}
-	a.metrics = newMetrics(a.store.Stats)
+	a.metrics = newMetrics(a.version, a.store.Stats, a.checks)
 	for _, volume := range mounts.volumes() {
 		a.metrics.watched(volume.Name())
 	}
@@ -103,7 +107,7 @@ func New(options Options) (_ *App, err error) {
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	gate := httpapi.NewGate(0)
-	return httpapi.Options{Admin: a.admin, Gate: gate, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
+	return httpapi.Options{Admin: a.admin, Gate: gate, Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
@@ -168,6 +172,7 @@ func (a *App) MetricsPort() int { return a.started.MetricsPort }
 // Start begins what runs beside requests and returns at once.
 func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
+	a.log.Info("starting", "version", a.version, "go", runtime.Version())
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() {
 		a.migrate(ctx)

@@ -41,7 +41,9 @@ func TestStreamsEndWithTheMetricsServer(t *testing.T) {
 		}
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- a.serve(context.WithoutCancel(t.Context()), listeners[0], listeners[1], ServeOptions{DrainDelay: time.Millisecond}) }()
+	go func() {
+		ended <- a.serve(context.WithoutCancel(t.Context()), listeners[0], listeners[1], ServeOptions{DrainDelay: time.Millisecond})
+	}()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listeners[0].Addr().String()+"/ai/admin/changes", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,8 @@ type Options struct {
 	BodyTimeout time.Duration
 	// Gate bounds the requests worked on at once; nil is one of 500 places.
 	Gate *Gate
+	// Version is what the service was built from, for the OpenAPI document.
+	Version string
 	// FissionCompat serves requests by the headers of the router of the function replaced.
 	FissionCompat bool
 }
@@ -72,6 +75,7 @@ type API struct {
 	lists   gather.Shared[*page]
 	pages   chan struct{}          // see pagesAtOnce
 	failing atomic.Pointer[string] // the check that the last probe was told of
+	openAPI func() ([]byte, error) // the document as JSON
 }
 
 // New composes the routes and what surrounds each of them, outermost first: the request's
@@ -87,6 +91,8 @@ func New(options Options, rules CORS) *API {
 		options.Gate = NewGate(0)
 	}
 	a := &API{options: options, pages: make(chan struct{}, pagesAtOnce), bodies: body.NewBudget(body.OneChange)}
+	// Nothing that can wait is done before the service is ready.
+	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })
 	a.UseCORS(rules)
 	var h http.Handler = a.mux()
 	if options.FissionCompat {

@@ -36,7 +36,7 @@ func (a *API) routes() map[string]map[string]endpoint {
 		one + "/credentials/{provider}": {"GET": {auth.CredentialsRead, a.reveal, true}},
 		one + "/history":                {"GET": {auth.UsersRead, a.history, true}},
 		"/ai/admin/changes":             {"GET": {auth.UsersRead, a.changes, false}},
-		"/openapi.json":                 {"GET": {"", a.openAPI, false}},
+		"/openapi.json":                 {"GET": {"", a.serveOpenAPI, false}},
 		"/livez":                        {"GET": {"", a.livez, false}},
 		"/readyz":                       {"GET": {"", a.readyz, false}},
 	}
