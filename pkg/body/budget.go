@@ -3,6 +3,7 @@
 package body
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -23,7 +24,7 @@ type Limits struct {
 }
 
 // OneChange are the limits of requests that each change one user: most are below 1 KiB.
-var OneChange = Limits{Most: 1 << 20, Total: 16 << 20, Reserved: 4}
+var OneChange = Limits{Most: 1 << 20, Total: 8 << 20, Reserved: 2}
 
 // Budget is the memory that bodies share. A body takes its share as it arrives, never in
 // advance: one that trickles holds little, and keeps nobody out. When the budget is spent,
@@ -42,8 +43,7 @@ func NewBudget(limits Limits) *Budget {
 
 const (
 	firstShare = 1 << 10          // bytes; more is taken once they have arrived
-	longWait   = 30 * time.Second // for a reserved place
-	finishTime = 5 * time.Second  // for a body's rest to arrive in a reserved place
+	patience   = 30 * time.Second // for a reserved place, and then for the rest of the body
 )
 
 // Read reads a body to its end. Its memory is accounted for until leave is called, which
@@ -108,16 +108,16 @@ func (s *share) grow(ctx context.Context, bytes int64) error {
 		s.held += bytes
 		return nil
 	}
-	waiting, cancel := context.WithTimeout(ctx, longWait)
+	if s.reserved = s.budget.reserved.TryAcquire(1); s.reserved {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := s.budget.reserved.Acquire(waiting, 1); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return errSpent
+		return cmp.Or(ctx.Err(), errSpent)
 	}
 	s.reserved = true
-	_ = s.control.SetReadDeadline(time.Now().Add(finishTime)) // the wait was no fault of the client's
+	_ = s.control.SetReadDeadline(time.Now().Add(patience)) // the wait was no fault of the client's
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (s *share) giveBack() {
 	}
 }
 
-var errSpent = user.Errorf(user.Unavailable, "too many large bodies are being read: try again shortly")
+var errSpent error = user.Errorf(user.Unavailable, "too many large bodies are being read: try again shortly")
 
 // TooLarge refuses a body over so many bytes, for good: sent again, it would be as large.
 func TooLarge(most int64) error {

@@ -45,7 +45,7 @@ type handler struct {
 }
 
 // ofBatch are the limits of batches, in bytes.
-var ofBatch = body.Limits{Most: 8 << 20, Total: 8 << 20, Reserved: 1}
+var ofBatch = body.Limits{Most: 8 << 20, Total: 9 << 20, Reserved: 1}
 
 // parsedAtOnce bounds the batches that are held as commands, some 13 MB for a thousand: as
 // many as are carried out at once. With four of them, collecting garbage under the memory

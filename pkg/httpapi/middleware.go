@@ -162,6 +162,8 @@ func (a *API) caller(r *http.Request) (auth.Caller, error) {
 	switch {
 	case errors.Is(err, auth.ErrMissing):
 		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
+	case errors.Is(err, auth.ErrExpired):
+		err = user.Errorf(user.Unauthenticated, "the bearer token has expired: get a new one").Because(err)
 	case errors.Is(err, auth.ErrUnauthenticated):
 		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
 	case r.Context().Err() != nil:
