@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -205,6 +207,49 @@ func TestFeedIsNegotiated(t *testing.T) {
 		"application/json, text/event-stream;q=0.5": 200, "*/*": 200, "text/event-stream;q=0, */*": 200} {
 		if got := ask(a, "GET", "/ai/admin/changes", "Accept", accept).Code; got != want {
 			t.Errorf("Accept: %s: %d, want %d", accept, got, want)
+		}
+	}
+}
+
+// TestTimeGrowsWithTheRequest: what takes a few milliseconds here took seconds if it grew
+// with the square of a header's or a query's size.
+func TestTimeGrowsWithTheRequest(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{get: func(context.Context) (*user.User, error) { return someone(), nil },
+		list:  func(context.Context) (user.Page, error) { return user.Page{}, nil },
+		apply: func(context.Context) error { return nil }}, nil)
+	fill := func(s string) string { return strings.Repeat(s, 60_000/len(s)) }
+	numbered := func(format string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < 60_000; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	hostile := []string{fill("x"), fill(","), fill(`"1",`), fill(`W/"`), fill(";q=1"), fill("a/b;q=0.1,"), fill(`\"`), fill("%"), fill("Bearer "), fill("\t")}
+	for _, name := range []string{"Accept", "If-Match", "If-None-Match", "Origin", "Idempotency-Key", "X-Request-Id", "Content-Type", "Content-Encoding",
+		"Authorization", "Access-Control-Request-Headers", "Last-Event-ID", "X-Fission-Full-Url"} {
+		for _, value := range hostile {
+			for _, request := range [][2]string{{"GET", onePath}, {"DELETE", onePath}, {"POST", usersPath}, {"GET", "/ai/admin/changes"}, {"OPTIONS", usersPath}} {
+				began := time.Now()
+				ask(a, request[0], request[1], name, value, "Access-Control-Request-Method", "GET")
+				if took := time.Since(began); took > 500*time.Millisecond {
+					t.Errorf("%s %s with %s: %.20s… took %v", request[0], request[1], name, value, took)
+				}
+			}
+		}
+	}
+	for _, query := range append(hostile, fill("a=1&"), fill("tag=a&"), fill("sort=name,"), "sort="+fill("name,"), numbered("a%d=1&"), numbered("tag=a%d&"),
+		numbered("metadata.a%d=1&"), "metadata."+fill("a.")+"=1", "q="+fill("%61"), "model="+fill("*"), "cursor="+fill("a"), "id="+fill("0,")) {
+		for _, path := range []string{usersPath, "/ai/admin/changes"} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.URL.RawQuery = query
+			r.Header.Set("Authorization", "Bearer x")
+			began := time.Now()
+			a.ServeHTTP(httptest.NewRecorder(), r)
+			if took := time.Since(began); took > 500*time.Millisecond {
+				t.Errorf("GET %s?%.20s… took %v", path, query, took)
+			}
 		}
 	}
 }
