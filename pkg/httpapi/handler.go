@@ -51,6 +51,9 @@ type Options struct {
 	Timeout time.Duration
 	// BodyTimeout is the time for a request's body to arrive; 0 is 30 s.
 	BodyTimeout time.Duration
+	// AnswerTimeout is the time for a large answer to be taken, beside what it needs at
+	// 2 Mbit/s; 0 is 30 s.
+	AnswerTimeout time.Duration
 	// Gate bounds the requests worked on at once; nil is one of 500 places.
 	Gate *Gate
 	// Version is what the service was built from, for the OpenAPI document.
@@ -86,6 +89,9 @@ func New(options Options, rules CORS) *API {
 	}
 	if options.BodyTimeout == 0 {
 		options.BodyTimeout = 30 * time.Second
+	}
+	if options.AnswerTimeout == 0 {
+		options.AnswerTimeout = 30 * time.Second
 	}
 	if options.Gate == nil {
 		options.Gate = NewGate(0)

@@ -125,6 +125,46 @@ func TestTricklingBodiesKeepNobodyOut(t *testing.T) {
 	}
 }
 
+// TestSlowReadersGiveTheirPlacesBack: a client that asks for a large page and does not read
+// it is cut off in time.
+func TestSlowReadersGiveTheirPlacesBack(t *testing.T) {
+	t.Parallel()
+	const places = 2
+	large := someone()
+	large.Metadata = []byte(`{"x":"` + strings.Repeat("x", 16<<10) + `"}`)
+	page := user.Page{}
+	for range 500 {
+		page.Users = append(page.Users, large)
+	}
+	a, log := service(t, fake{list: func(context.Context) (user.Page, error) { return page, nil },
+		get: func(context.Context) (*user.User, error) { return someone(), nil }},
+		func(o *Options) { o.Gate, o.AnswerTimeout = NewGate(places), -31*time.Second }) // with 8 MB at 2 Mbit/s: a second
+	s := httptest.NewServer(a)
+	defer s.Close()
+	for i := range places {
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "GET %s?limit=500&page=%d HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n", usersPath, i+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for len(a.options.Gate.places) < places {
+		time.Sleep(time.Millisecond)
+	}
+	if answer := ask(a, "GET", onePath); answer.Code != http.StatusOK { // waits for a place
+		t.Errorf("%d", answer.Code)
+	}
+	if !strings.Contains(log.String(), "i/o timeout") {
+		t.Errorf("nobody was cut off: %s", log)
+	}
+}
+
 // TestRequestGoesOnAfterItsBody: the time for the body is no bound of the work.
 func TestRequestGoesOnAfterItsBody(t *testing.T) {
 	t.Parallel()

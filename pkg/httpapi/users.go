@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -249,9 +250,20 @@ func writeUser(w http.ResponseWriter, r *http.Request, status int, version int64
 	return writeJSON(w, r, status, body)
 }
 
+// A large answer must be taken at 2 Mbit/s after a start of [Options.AnswerTimeout]: a client
+// that reads slowly holds a place in the gate, and the answer's memory.
+const (
+	answerRate  = 256 << 10 // bytes a second
+	largeAnswer = 64 << 10  // a smaller one fits into the connection's buffers
+)
+
 // writeJSON answers a body. When it cannot be written the client is gone, which is for
 // the log alone.
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) error {
+	if len(body) > largeAnswer {
+		end := time.Now().Add(infoOf(r.Context()).answerTime + time.Duration(len(body))*time.Second/answerRate)
+		_ = http.NewResponseController(w).SetWriteDeadline(end) // test writers have none
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
