@@ -10,10 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"aiadmin/pkg/app"
@@ -24,7 +22,6 @@ import (
 type Function struct {
 	running atomic.Pointer[app.App]
 	metrics *http.Server
-	unwatch context.CancelFunc // of the signals
 }
 
 // New makes an instance that is not ready until Start has returned.
@@ -53,11 +50,6 @@ func (f *Function) Start(ctx context.Context, settings map[string]string) error 
 	f.metrics = &http.Server{Handler: a.Metrics(), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = f.metrics.Serve(listener) }() // ends by Stop's Close
 	a.Start(context.WithoutCancel(ctx))           // requests in flight still need what it starts
-	// func's server says nothing when it is told to stop, and waits for open streams.
-	stopping, unwatch := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	f.unwatch = unwatch
-	context.AfterFunc(stopping, a.EndStreams)
-	a.DrainingWhen(func() bool { return stopping.Err() != nil })
 	f.running.Store(a)
 	return nil
 }
@@ -69,7 +61,6 @@ func (f *Function) Stop(ctx context.Context) error {
 	if a == nil {
 		return nil
 	}
-	f.unwatch()
 	ended := make(chan error, 1)
 	go func() { ended <- errors.Join(f.metrics.Close(), a.Stop()) }()
 	select {

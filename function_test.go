@@ -5,10 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -106,29 +104,6 @@ func TestFailedStartLeavesNothingBehind(t *testing.T) {
 	err := function.New().Start(t.Context(), map[string]string{"mounts": mounts(t), "K_SINK": "not a URL"})
 	if err == nil || !strings.Contains(err.Error(), "K_SINK") {
 		t.Errorf("got error %v, want one that names K_SINK", err)
-	}
-}
-
-// TestSignalEndsReadiness: func's server finishes requests before it calls Stop, and streams
-// of the feed have no end of their own.
-func TestSignalEndsReadiness(t *testing.T) { //nolint:paralleltest // the signal is the whole process's
-	f := start(t)
-	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		answer := httptest.NewRecorder()
-		f.Handle(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
-		if strings.Contains(answer.Body.String(), `"shutdown"`) {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	answer, request := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/ai/admin/changes", nil)
-	request.Header.Set("Accept", "text/event-stream")
-	f.Handle(answer, request)
-	if answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), "stopping") {
-		t.Errorf("a stream that begins after the signal: %d %s", answer.Code, answer.Body)
 	}
 }
 

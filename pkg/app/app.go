@@ -198,41 +198,6 @@ func (a *App) EndStreams() { a.outbox.EndStreams() }
 // DrainingWhen makes readiness fail while draining returns true.
 func (a *App) DrainingWhen(draining func() bool) { a.draining.Store(&draining) }
 
-const migrateRetry = time.Second
-
-// migrate brings the database up to date, however long it takes to answer.
-func (a *App) migrate(ctx context.Context) {
-	looked := sync.OnceFunc(func() { close(a.looked) })
-	for ctx.Err() == nil {
-		err := a.migrateOnce(ctx)
-		a.migrated.Store(err == nil)
-		looked()
-		if err == nil {
-			return
-		}
-		a.log.Error("the database is not ready; ai-admin migrate shows a failing migration whole", "error", store.Loggable(err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(migrateRetry):
-		}
-	}
-}
-
-// migrateOnce looks first whether there is anything to do: that is one round trip of a
-// query that a new connection plans in no time, and a starting service is not ready before.
-// A log restored from elsewhere is mended by the outbox, in time for whatever came before.
-func (a *App) migrateOnce(ctx context.Context) error {
-	err := a.store.Ping(ctx)
-	if err == nil || unreachable(err) || !a.started.Database.MigrateOnStart {
-		return err
-	}
-	applied, err := a.store.Migrate(ctx)
-	for _, name := range applied {
-		a.log.Info("migrated", "migration", name)
-	}
-	return err
-}
-
 // schema serves the JSON Schemas that events name in dataschema.
 func (a *App) schema(w http.ResponseWriter, r *http.Request) {
 	text, ok := cloudevent.Schema(r.PathValue("name"))

@@ -52,7 +52,7 @@ func (a *App) serve(ctx context.Context, public, private net.Listener, options S
 
 	metrics := &http.Server{Handler: a.Metrics(), ReadHeaderTimeout: 5 * time.Second}
 	group, ctx := errgroup.WithContext(ctx)
-	defer context.AfterFunc(ctx, a.EndStreams)() // told to stop, or the metrics' server has died
+	defer context.AfterFunc(ctx, a.EndStreams)() // at the stop, and when either server has failed
 	group.Go(func() error { return ignoreClosed(metrics.Serve(private)) })
 	group.Go(func() error {
 		defer func() { _ = metrics.Close() }()

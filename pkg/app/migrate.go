@@ -1,0 +1,44 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"aiadmin/pkg/store"
+)
+
+const migrateRetry = time.Second
+
+// migrate brings the database up to date, however long it takes to answer.
+func (a *App) migrate(ctx context.Context) {
+	looked := sync.OnceFunc(func() { close(a.looked) })
+	for ctx.Err() == nil {
+		err := a.migrateOnce(ctx)
+		a.migrated.Store(err == nil)
+		looked()
+		if err == nil {
+			return
+		}
+		a.log.Error("the database is not ready; ai-admin migrate shows a failing migration whole", "error", store.Loggable(err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(migrateRetry):
+		}
+	}
+}
+
+// migrateOnce looks first whether there is anything to do: that is one round trip of a
+// query that a new connection plans in no time, and a starting service is not ready before.
+// A log restored from elsewhere is mended by the outbox, in time for whatever came before.
+func (a *App) migrateOnce(ctx context.Context) error {
+	err := a.store.Ping(ctx)
+	if err == nil || unreachable(err) || !a.started.Database.MigrateOnStart {
+		return err
+	}
+	applied, err := a.store.Migrate(ctx)
+	for _, name := range applied {
+		a.log.Info("migrated", "migration", name)
+	}
+	return err
+}
