@@ -38,7 +38,7 @@ type Options struct {
 	Issuers []Issuer // of config.yaml's oidc
 	// Disabled lets everybody do everything: `auth: disabled` in config.yaml.
 	Disabled bool
-	// HTTPClient reaches the issuers. The default trusts the system's certificates and,
+	// HTTPClient calls the issuers. The default trusts the system's certificates and,
 	// in a cluster, the Kubernetes API server.
 	HTTPClient *http.Client
 	Now        func() time.Time // default time.Now

@@ -16,7 +16,7 @@ const (
 	maxRedirects  = 3
 )
 
-// clientFor returns the client to reach an issuer with: the configured one or, for the
+// clientFor returns the client to call an issuer with: the configured one or, for the
 // cluster's own issuer, one that the Kubernetes API server answers.
 func clientFor(issuer string, configured *http.Client) *http.Client {
 	if configured != nil {
@@ -77,7 +77,7 @@ func isAPIServer(host string) bool {
 	return host == "kubernetes.default.svc" || strings.HasPrefix(host, "kubernetes.default.svc.")
 }
 
-// clusterTransport reaches the Kubernetes API server, whose certificate is the cluster's
+// clusterTransport calls the Kubernetes API server, whose certificate is the cluster's
 // own and which shows its keys to service accounts only. The account's token goes to no
 // server but one with a certificate of the cluster. Both files are read for each request,
 // since Kubernetes replaces them; without them it is an ordinary transport.

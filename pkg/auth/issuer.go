@@ -102,7 +102,7 @@ func (i *issuer) judge(ctx context.Context, token jwt) (Caller, time.Time, error
 const notBeforeLeeway = 10 * time.Second
 
 // period checks exp, nbf and iat (RFC 7519 sections 4.1.4 to 4.1.6). exp must be there.
-func (i *issuer) period(all claims) (expiry time.Time, err error) {
+func (i *issuer) period(all object) (expiry time.Time, err error) {
 	expiry, given, err := all.time("exp")
 	switch {
 	case err != nil:
@@ -124,7 +124,7 @@ func (i *issuer) period(all claims) (expiry time.Time, err error) {
 }
 
 // caller checks aud and sub and adds up what the token is granted.
-func (i *issuer) caller(all claims) (Caller, error) {
+func (i *issuer) caller(all object) (Caller, error) {
 	// RFC 7519 lets sub be anything; OpenID Connect Core section 2 says 255 characters.
 	// It ends up in logs and in the database, which takes no NUL.
 	sub := all.text("sub")

@@ -19,7 +19,7 @@ var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.EdDSA}
 type jwt struct {
 	signed           *jose.JSONWebSignature
 	keyID, algorithm string
-	claims           claims
+	claims           object
 }
 
 // parseJWT reads a JWS in compact serialization (RFC 7515 section 7.1). The signature is
@@ -50,12 +50,12 @@ func parseJWT(token string) (jwt, error) {
 
 // parseHeader reads the JOSE header and refuses what changes a token's meaning in a way
 // that is not understood here (RFC 7515 section 4.1).
-func parseHeader(encoded string) (claims, error) {
+func parseHeader(encoded string) (object, error) {
 	text, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
 		return nil, invalid("its header is not base64url")
 	}
-	var header claims
+	var header object
 	if json.Unmarshal(text, &header) != nil || header == nil {
 		return nil, invalid("its header is not a strict JSON object")
 	}
@@ -82,16 +82,15 @@ func isType(value jsontext.Value, want string) bool {
 	return ok && strings.TrimPrefix(text, "application/") == want
 }
 
-// claims are the members of a JSON object: a token's payload, its header, or an object
-// nested in either.
-type claims map[string]jsontext.Value
+// object is a JSON object: a token's claims, its header, or what is nested in either.
+type object map[string]jsontext.Value
 
 // latest is the last moment that a NumericDate may name, in seconds: the year 9999.
 const latest = 253402300799
 
 // time reads a NumericDate (RFC 7519 section 2): a number, and never its text.
-func (c claims) time(name string) (at time.Time, given bool, err error) {
-	value, given := c[name]
+func (o object) time(name string) (at time.Time, given bool, err error) {
+	value, given := o[name]
 	if !given {
 		return time.Time{}, false, nil
 	}
@@ -104,20 +103,20 @@ func (c claims) time(name string) (at time.Time, given bool, err error) {
 }
 
 // audience reads aud: a string, or a list of strings (RFC 7519 section 4.1.3).
-func (c claims) audience() []string {
-	if one, ok := stringOf(c["aud"]); ok {
+func (o object) audience() []string {
+	if one, ok := stringOf(o["aud"]); ok {
 		return []string{one}
 	}
 	var all []string
-	if c["aud"].Kind() != '[' || json.Unmarshal(c["aud"], &all) != nil {
+	if o["aud"].Kind() != '[' || json.Unmarshal(o["aud"], &all) != nil {
 		return nil
 	}
 	return all
 }
 
 // text returns a claim that is a string, "" when there is none.
-func (c claims) text(name string) string {
-	text, _ := stringOf(c[name])
+func (o object) text(name string) string {
+	text, _ := stringOf(o[name])
 	return text
 }
 
@@ -128,16 +127,16 @@ func stringOf(value jsontext.Value) (text string, ok bool) {
 
 // find returns the member of that name or, at the longest prefix up to a dot that names
 // an object, what the rest of the path finds in it; nil when there is none.
-func (c claims) find(path string) jsontext.Value {
-	if value, ok := c[path]; ok {
+func (o object) find(path string) jsontext.Value {
+	if value, ok := o[path]; ok {
 		return value
 	}
 	for dot := strings.LastIndexByte(path, '.'); dot >= 0; dot = strings.LastIndexByte(path[:dot], '.') {
-		value := c[path[:dot]]
+		value := o[path[:dot]]
 		if value.Kind() != '{' {
 			continue
 		}
-		var nested claims
+		var nested object
 		if json.Unmarshal(value, &nested) != nil {
 			continue
 		}
@@ -148,7 +147,7 @@ func (c claims) find(path string) jsontext.Value {
 	return nil
 }
 
-func (g Grant) matches(all claims) bool {
+func (g Grant) matches(all object) bool {
 	value := all.find(g.Claim)
 	if value.Kind() != '[' {
 		return scalarIs(value, g.Value)

@@ -336,3 +336,42 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestTricklingStreamsOfHTTP2 shares one connection between a body that trickles in and
+// whole requests.
+func TestTricklingStreamsOfHTTP2(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{apply: func(context.Context) error { return nil }}, func(o *Options) { o.BodyTimeout = 500 * time.Millisecond })
+	s := httptest.NewUnstartedServer(a)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	defer s.Close()
+	transport := &http.Transport{Protocols: s.Config.Protocols}
+	defer transport.CloseIdleConnections()
+	put := func(body io.Reader) int {
+		r, err := http.NewRequestWithContext(t.Context(), "PUT", s.URL+onePath, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer x")
+		r.Header.Set("Content-Type", "application/json")
+		answer, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	trickled := make(chan int)
+	go func() { trickled <- put(neverEnding(t)) }()
+	for range 20 {
+		if got := put(strings.NewReader(`{"name":"Ada"}`)); got != http.StatusOK {
+			t.Errorf("a whole request: %d", got)
+		}
+	}
+	if got := <-trickled; got != http.StatusGatewayTimeout {
+		t.Errorf("a body that never comes whole: %d", got)
+	}
+}
