@@ -63,9 +63,9 @@ func canBeBlind(commands []user.Command) bool {
 
 // wanted collects what the batch has to know. A value that breaks a rule may not even be fit for a query.
 func (b *batch) wanted() *store.Wanted {
-	w := &store.Wanted{Claims: make([]*user.Claim, len(b.commands))}
+	w := &store.Wanted{Claims: make([]store.Claim, len(b.commands))}
 	for i, command := range b.commands {
-		w.Claims[i] = command.Claim
+		w.Claims[i] = store.Claim{Claim: command.Claim, Refused: b.invalid[i] != nil}
 		if b.invalid[i] != nil {
 			continue
 		}

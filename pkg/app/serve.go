@@ -31,12 +31,12 @@ func Serve(ctx context.Context, options ServeOptions) error {
 	}
 	public, err := net.Listen("tcp", options.Address)
 	if err != nil {
-		return fmt.Errorf("cannot listen: %w (is another service on this port? set PORT to another)", err)
+		return errors.Join(fmt.Errorf("cannot listen: %w (is another service on this port? set PORT to another)", err), a.Stop())
 	}
 	host, _, _ := net.SplitHostPort(options.Address)
 	private, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(a.MetricsPort())))
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot listen for metrics: %w (set metricsPort in config.yaml to another)", err), public.Close())
+		return errors.Join(fmt.Errorf("cannot listen for metrics: %w (set metricsPort in config.yaml to another)", err), public.Close(), a.Stop())
 	}
 	if options.Listening != nil {
 		options.Listening(public.Addr(), private.Addr())
@@ -47,12 +47,12 @@ func Serve(ctx context.Context, options ServeOptions) error {
 func (a *App) serve(ctx context.Context, public, private net.Listener, options ServeOptions) error {
 	s := server.New(server.Options{Handler: a.Handler(), Log: a.log, DrainDelay: options.DrainDelay, Grace: options.RequestTimeout})
 	a.DrainingWhen(s.Draining)
-	defer context.AfterFunc(ctx, a.EndStreams)()
 	a.Start(context.WithoutCancel(ctx)) // what runs beside requests goes on while they finish
 	a.log.Info("serving", "address", public.Addr().String(), "metrics", private.Addr().String())
 
 	metrics := &http.Server{Handler: a.Metrics(), ReadHeaderTimeout: 5 * time.Second}
 	group, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, a.EndStreams)() // at the stop, and when either server has failed
 	group.Go(func() error { return ignoreClosed(metrics.Serve(private)) })
 	group.Go(func() error {
 		defer func() { _ = metrics.Close() }()

@@ -59,7 +59,7 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if a.options.Stream != nil && wantsStream(r) {
+	if a.options.Stream != nil && Negotiate(r, "application/json", "text/event-stream") == "text/event-stream" {
 		if r.Method == http.MethodHead { // whose answer has no end to wait for
 			if _, err := a.options.Admin.Changes(r.Context(), place.cursor, 1); err != nil {
 				return err
@@ -74,10 +74,11 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	}
-	if err := a.gate.enter(r.Context()); err != nil {
+	leave, err := a.options.Gate.Enter(r.Context())
+	if err != nil {
 		return err
 	}
-	defer a.gate.leave()
+	defer leave()
 	page, err := a.options.Admin.Changes(r.Context(), place.cursor, place.limit)
 	if err != nil {
 		return err

@@ -2,24 +2,12 @@ package httpapi
 
 import (
 	"context"
-	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
 )
-
-// wantsStream says whether the client asks for server-sent events.
-func wantsStream(r *http.Request) bool {
-	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		if mediaType, parameters, err := mime.ParseMediaType(accepted); err == nil && mediaType == "text/event-stream" && parameters["q"] != "0" {
-			return true
-		}
-	}
-	return false
-}
 
 // askAgain is how often the caller of a stream is looked at again.
 const askAgain = time.Second

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -56,4 +57,35 @@ func TestAStreamEndsWithItsCallersLeave(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAStreamEndsWhenItsTokenExpires: by the entry in tokens.json, without anything changing.
+func TestAStreamEndsWhenItsTokenExpires(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		plain, entry, err := auth.NewToken("contractor", auth.UsersRead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry.ExpiresAt = time.Now().Add(5 * time.Second)
+		authenticator, err := auth.New(auth.Options{Tokens: []auth.Token{entry}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		a, _ := service(t, fake{}, func(o *Options) {
+			o.Authenticate = authenticator.Authenticate
+			o.Stream = func(_ http.ResponseWriter, r *http.Request, _ string) error {
+				<-r.Context().Done()
+				return context.Cause(r.Context())
+			}
+		})
+		answer := ask(a, "GET", "/ai/admin/changes", "Accept", "text/event-stream", "Authorization", "Bearer "+plain.Reveal())
+		if lasted := time.Since(began); lasted < 5*time.Second || lasted > 5*time.Second+askAgain {
+			t.Errorf("it lasted %v", lasted)
+		}
+		if answer.Code != http.StatusUnauthorized || !strings.Contains(answer.Body.String(), "has expired") {
+			t.Errorf("%d %s", answer.Code, answer.Body)
+		}
+	})
 }

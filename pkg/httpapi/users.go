@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -53,11 +54,11 @@ func (a *API) command(r *http.Request, change user.Change) (command user.Command
 }
 
 func (a *API) create(w http.ResponseWriter, r *http.Request) error {
-	body, leave, err := a.readBody(w, r, "application/json")
+	body, done, err := a.readBody(w, r, "application/json")
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer done()
 	change, err := user.ParseCreate(body)
 	if err != nil {
 		return err
@@ -84,15 +85,15 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) patch(w http.ResponseWriter, r *http.Request) error {
-	return a.update(w, r, "application/merge-patch+json")
+	return a.update(w, r, "application/merge-patch+json", "application/json")
 }
 
-func (a *API) update(w http.ResponseWriter, r *http.Request, mediaType string) error {
-	body, leave, err := a.readBody(w, r, mediaType)
+func (a *API) update(w http.ResponseWriter, r *http.Request, mediaTypes ...string) error {
+	body, done, err := a.readBody(w, r, mediaTypes...)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer done()
 	change, err := user.ParseUpdate(body)
 	if err != nil {
 		return err
@@ -264,9 +265,20 @@ func writeUser(w http.ResponseWriter, r *http.Request, status int, version int64
 	return writeJSON(w, r, status, body)
 }
 
+// A large answer must be taken at 2 Mbit/s after a start of [Options.AnswerTimeout]: a client
+// that reads slowly holds a place in the gate, and the answer's memory.
+const (
+	answerRate  = 256 << 10 // bytes a second
+	largeAnswer = 64 << 10  // a smaller one fits into the connection's buffers
+)
+
 // writeJSON answers a body. When it cannot be written the client is gone, which is for
 // the log alone.
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) error {
+	if len(body) > largeAnswer {
+		end := time.Now().Add(infoOf(r.Context()).answerTime + time.Duration(len(body))*time.Second/answerRate)
+		_ = http.NewResponseController(w).SetWriteDeadline(end) // test writers have none
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

@@ -14,11 +14,17 @@ import (
 
 // Wanted is what a batch has to know, and to lock, before anything can be decided.
 type Wanted struct {
-	Claims []*user.Claim // one for each command; nil stands for none
+	Claims []Claim       // one for each command
 	Users  []user.Ref    // kept from being changed by others until the end of the transaction
 	Keys   UniqueKeys    // whose holders are asked for
 	Seals  bool          // those of the users
 	Former []uuid.UUID   // ids that creations bring: of a former user with one, the last version
+}
+
+// Claim is a claim to look up, and to lock unless its command is refused anyway.
+type Claim struct {
+	*user.Claim // nil stands for none
+	Refused     bool
 }
 
 // Known is what a batch has learned.
@@ -306,19 +312,22 @@ func (tx *Tx) askHolders(keys UniqueKeys, known *Known) {
 // claimed are the keys of the claims that there are.
 type claimed struct {
 	keys   [][]byte
+	places map[string][]int // among the commands, several of which may bring one key
 	locks  []int64
-	at     []int            // the claim's place among the commands
-	places map[string][]int // the same by key, which several commands may bring
+	locked []int // the locks' places
 }
 
-func claimKeys(claims []*user.Claim) claimed {
+func claimKeys(claims []Claim) claimed {
 	c := claimed{places: map[string][]int{}}
 	for i, claim := range claims {
-		if claim != nil {
-			key := claim.Key()
-			c.keys, c.at = append(c.keys, key[:]), append(c.at, i)
-			c.places[string(key[:])] = append(c.places[string(key[:])], i)
-			c.locks = append(c.locks, int64(binary.BigEndian.Uint64(key[:8]))) //nolint:gosec // any 64 bits do
+		if claim.Claim == nil {
+			continue
+		}
+		key := claim.Key()
+		c.keys = append(c.keys, key[:])
+		c.places[string(key[:])] = append(c.places[string(key[:])], i)
+		if !claim.Refused {
+			c.locks, c.locked = append(c.locks, int64(binary.BigEndian.Uint64(key[:8]))), append(c.locked, i) //nolint:gosec // any 64 bits do
 		}
 	}
 	return c
@@ -330,14 +339,16 @@ func (tx *Tx) askClaims(c claimed, known *Known) {
 		return
 	}
 	st := &tx.store.statements.learning
-	n := 0
-	tx.next.query(st.takeLocks, []any{c.locks}, func(rows pgx.Rows) error {
-		var got bool
-		err := rows.Scan(&got)
-		known.Claims[c.at[n]].Busy = !got
-		n++
-		return err
-	})
+	if len(c.locks) > 0 {
+		n := 0
+		tx.next.query(st.takeLocks, []any{c.locks}, func(rows pgx.Rows) error {
+			var got bool
+			err := rows.Scan(&got)
+			known.Claims[c.locked[n]].Busy = !got
+			n++
+			return err
+		})
+	}
 	// Only a later statement sees what those committed that held the locks before.
 	tx.next.query(st.claims, []any{c.keys}, func(rows pgx.Rows) error {
 		claim, replay, err := st.scanReplay(rows)

@@ -85,7 +85,7 @@ func change(ctx context.Context, s *store.Store, id uuid.UUID, f func(*user.User
 
 // remove deletes a user whose row it waits for.
 func remove(ctx context.Context, s *store.Store, id uuid.UUID, claim *user.Claim) error {
-	wanted := &store.Wanted{Users: []user.Ref{{ID: id}}, Claims: []*user.Claim{claim}}
+	wanted := &store.Wanted{Users: []user.Ref{{ID: id}}, Claims: []store.Claim{{Claim: claim}}}
 	return transact(ctx, s, store.Wait, wanted, func(known *store.Known) (*store.Writes, []store.Record) {
 		event := user.Removed(known.Users[0], command, morning)
 		return &store.Writes{Delete: []uuid.UUID{id}}, []store.Record{{Event: &event, Claim: claim, Expires: time.Now().Add(time.Hour)}}

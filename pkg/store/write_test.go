@@ -84,7 +84,7 @@ func TestClaimsAnswerAgain(t *testing.T) {
 	if err := insertAll(t.Context(), s, claim("1"), ann(t, "bob")); !store.Conflict(err) {
 		t.Errorf("a taken claim: %v", err)
 	}
-	tx, known, err := s.Begin(t.Context(), store.Skip, &store.Wanted{Claims: []*user.Claim{nil, claim("1"), claim("2")}})
+	tx, known, err := s.Begin(t.Context(), store.Skip, &store.Wanted{Claims: []store.Claim{{}, {Claim: claim("1")}, {Claim: claim("2")}}})
 	must(t, err)
 	defer tx.Rollback()
 	replay := known.Claims[1].Replay
@@ -92,7 +92,7 @@ func TestClaimsAnswerAgain(t *testing.T) {
 		string(replay.Digest) != "digest" || len(replay.Event.Data) == 0 {
 		t.Errorf("claims: %+v", known.Claims)
 	}
-	other, state, err := s.Begin(t.Context(), store.Skip, &store.Wanted{Claims: []*user.Claim{claim("2")}})
+	other, state, err := s.Begin(t.Context(), store.Skip, &store.Wanted{Claims: []store.Claim{{Claim: claim("2")}}})
 	must(t, err)
 	other.Rollback()
 	if !state.Claims[0].Busy {

@@ -1,4 +1,5 @@
-package mount
+// Package mounttest lays out mounted volumes for tests. No binary may import it.
+package mounttest
 
 import (
 	"os"
@@ -6,7 +7,7 @@ import (
 	"strings"
 )
 
-// Write lays files out in dir as Kubernetes does, for runs without it: the files in a
+// Write lays files out in dir as Kubernetes does: the files in a
 // folder of their own, "..data" pointing there, and a link per file through it. Written
 // again, all files change at one moment; the old generation is removed. One writer at a
 // time per dir. Folders and files are the owner's alone.
@@ -23,7 +24,7 @@ func Write(dir string, files map[string]string) error {
 			return err
 		}
 	}
-	old := generation(dir)
+	old, _ := os.Readlink(filepath.Join(dir, "..data")) // "" the first time
 	if err := swapLink(filepath.Join(dir, "..data"), filepath.Base(gen)); err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func linkFiles(dir string, files map[string]string) error {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if _, kept := files[name]; !kept && entry.Type()&os.ModeSymlink != 0 && isKey(name) {
+		if _, kept := files[name]; !kept && entry.Type()&os.ModeSymlink != 0 && !strings.HasPrefix(name, ".") {
 			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				return err
 			}

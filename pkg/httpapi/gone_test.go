@@ -1,11 +1,9 @@
 package httpapi
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -28,30 +26,6 @@ func conversation(t *testing.T, get func(context.Context) (*user.User, error)) *
 		t.Fatal(err)
 	}
 	return conn.(*net.TCPConn)
-}
-
-// TestHalfClosedClientGetsItsAnswer: who has said all and waits is answered.
-func TestHalfClosedClientGetsItsAnswer(t *testing.T) {
-	t.Parallel()
-	closed := make(chan struct{})
-	conn := conversation(t, func(ctx context.Context) (*user.User, error) {
-		<-closed
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(50 * time.Millisecond): // in which the server sees that nothing more comes
-			return someone(), nil
-		}
-	})
-	if err := conn.CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	close(closed)
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("%v %v", answer, err)
-	}
-	_ = answer.Body.Close()
 }
 
 // TestWorkForAClientThatLeftEnds: nobody waits for it.

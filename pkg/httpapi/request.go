@@ -1,12 +1,71 @@
 package httpapi
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"aiadmin/pkg/user"
 )
+
+// readBody returns the body of a request whose media type is one of those wanted, and what
+// to call once the request's work is done. The gate is entered when the body has arrived: a
+// client that sends slowly takes nobody's place.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, wanted ...string) (body []byte, done func(), err error) {
+	if err := checkMediaType(w, r, wanted); err != nil {
+		return nil, nil, err
+	}
+	body, giveBack, err := a.bodies.Read(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	leave, err := a.options.Gate.Enter(r.Context())
+	if err != nil {
+		giveBack()
+		return nil, nil, err
+	}
+	return body, func() { leave(); giveBack() }, nil
+}
+
+func checkMediaType(w http.ResponseWriter, r *http.Request, wanted []string) error {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 12.5.3
+		return user.Errorf(user.UnsupportedMedia, "send the body without a content encoding")
+	}
+	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset, given := parameters["charset"]
+	utf8 := !given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
+	for _, name := range wanted {
+		if err == nil && mediaType == name && utf8 {
+			return nil
+		}
+	}
+	if r.Method == http.MethodPatch {
+		w.Header().Set("Accept-Patch", strings.Join(wanted, ", ")) // RFC 5789, section 2.2
+	}
+	return user.Errorf(user.UnsupportedMedia, "send Content-Type: %s, in UTF-8", strings.Join(wanted, " or "))
+}
+
+// claimOf reads the Idempotency-Key of a request with this body.
+func claimOf(r *http.Request, body []byte) (*user.Claim, error) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return nil, nil //nolint:nilnil // no key, no claim
+	}
+	key := values[0]
+	if len(values) > 1 || len(key) < 1 || len(key) > 255 || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return nil, headerProblem("Idempotency-Key", "must be given once, as 1 to 255 visible ASCII characters")
+	}
+	digest := sha256.Sum256(body)
+	return &user.Claim{Kind: user.RequestClaim, Scope: Actor(r.Context()), ID: key, Digest: digest[:]}, nil
+}
+
+func headerProblem(header, format string, args ...any) error {
+	return user.Problems{{Field: header, Code: "validation_header", Message: fmt.Sprintf(format, args...)}}.Err()
+}
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
