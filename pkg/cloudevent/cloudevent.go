@@ -25,6 +25,7 @@ const (
 	PartitionKey = "partitionkey" // the user's id: whoever shards by it keeps each user's order
 	Sequence     = "sequence"     // the user's version, zero-padded so that it sorts as text
 	CausationID  = "causationid"  // the id of the event or request that caused the change
+	Replayed     = "replayed"     // in answers alone: true where an earlier delivery had the effect
 )
 
 // attribute is a context attribute in its canonical string form (CloudEvents 1.0.2, section 3).

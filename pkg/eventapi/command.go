@@ -1,6 +1,7 @@
 package eventapi
 
 import (
+	"crypto/sha256"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -24,8 +25,9 @@ func (r rejected) Validate() error { return r.reason }
 
 // command is what the event asks for, by whom.
 func (r *received) command(actor string) user.Command {
+	digest := sha256.Sum256(r.Data())
 	command := user.Command{Actor: actor, Cause: r.ID(),
-		Claim: &user.Claim{Kind: user.EventClaim, Scope: r.source, ID: r.ID()}}
+		Claim: &user.Claim{Kind: user.EventClaim, Scope: r.source, ID: r.ID(), Digest: digest[:]}}
 	err := r.fill(&command)
 	if err != nil {
 		command.Change = rejected{err}

@@ -22,7 +22,7 @@ type agreeing struct{ t *testing.T }
 
 func (a agreeing) Apply(_ context.Context, command user.Command) (user.Outcome, error) {
 	claim := command.Claim
-	if claim == nil || claim.Kind != user.EventClaim || claim.Scope == "" || claim.ID == "" || claim.Digest != nil || command.Cause != claim.ID {
+	if claim == nil || claim.Kind != user.EventClaim || claim.Scope == "" || claim.ID == "" || len(claim.Digest) != 32 || command.Cause != claim.ID {
 		a.t.Errorf("a command with the claim %+v and the cause %q", claim, command.Cause)
 	}
 	if strings.ContainsRune(claim.Scope+claim.ID, 0) {

@@ -89,7 +89,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h.reply(w, outcome.Event)
+	h.reply(w, outcome)
 	return nil
 }
 
@@ -108,15 +108,19 @@ func (h *handler) readBody(budget *body.Budget, w http.ResponseWriter, r *http.R
 }
 
 // reply answers with what happened, as an event that a Trigger's reply can route on. A
-// plain JSON body would be a fault to Knative's broker, so nothing is said of nothing.
-func (h *handler) reply(w http.ResponseWriter, happened *user.Event) {
-	if happened == nil {
+// plain JSON body would be a fault to Knative's broker, so nothing is said of nothing. A repeated
+// event's answer is the first one's, with the extension replayed.
+func (h *handler) reply(w http.ResponseWriter, outcome user.Outcome) {
+	if outcome.Event == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	cloudevent.SetHeader(w.Header(), *happened, h.options.Source)
+	cloudevent.SetHeader(w.Header(), *outcome.Event, h.options.Source)
+	if outcome.Replayed {
+		cloudevent.SetAttribute(w.Header(), cloudevent.Replayed, "true")
+	}
 	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(happened.Data) // the client is gone when this fails; the event has been applied
+	_, _ = w.Write(outcome.Event.Data) // the client is gone when this fails; the event has been applied
 }
 
 func (h *handler) serveBatch(w http.ResponseWriter, r *http.Request) error {
