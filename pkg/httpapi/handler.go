@@ -39,9 +39,8 @@ type Options struct {
 	// Events takes CloudEvents in, Schemas serves the JSON Schemas of events; a nil one has
 	// no route.
 	Events, Schemas http.Handler
-	// Stream streams the change feed behind a cursor. What fails before it begins is its
-	// error. Nil serves pages alone.
-	Stream func(w http.ResponseWriter, r *http.Request, cursor string) error
+	// Cursor encodes a place in the change feed, for the streams. Nil serves pages alone.
+	Cursor func(user.Place) string
 	// AppendEvent appends an event as structured CloudEvents JSON.
 	AppendEvent func(dst []byte, e user.Event) []byte
 	// Observe is told of every answered request, for metrics; it may be nil.
@@ -70,7 +69,8 @@ type API struct {
 	gate    *gate
 	bodies  *body.Room
 	lists   gather.Shared[*page]
-	pages   chan struct{}          // see pagesAtOnce
+	pages   chan struct{} // see pagesAtOnce
+	streams *streams
 	failing atomic.Pointer[string] // the check that the last probe was told of
 }
 
@@ -81,7 +81,7 @@ func New(options Options, rules CORS) *API {
 		options.Timeout = 300 * time.Second
 	}
 	a := &API{options: options, gate: newGate(options.MaxConcurrent), pages: make(chan struct{}, pagesAtOnce),
-		bodies: body.NewRoom(body.OneChange)}
+		bodies: body.NewRoom(body.OneChange), streams: newStreams()}
 	a.UseCORS(rules)
 	var h http.Handler = a.mux()
 	if options.FissionCompat {

@@ -95,8 +95,8 @@ func TestDatabaseAway(t *testing.T) {
 		"update":  func() error { _, err := s.Update(t.Context(), revision(u, func(*user.User) {})); return err },
 		"delete":  func() error { _, err := s.Delete(t.Context(), removal(u)); return err },
 		"sealed":  func() error { _, err := s.Sealed(t.Context(), u.ID, "openai"); return err },
-		"history": func() error { _, err := s.History(t.Context(), u.ID, 1, 1); return err },
-		"feed":    func() error { _, err := s.Feed(t.Context(), user.Place{XID: 1}, 1); return err },
+		"history": func() error { _, _, err := s.History(t.Context(), u.ID, 1, 1); return err },
+		"feed":    func() error { _, _, err := s.Feed(t.Context(), user.Place{XID: 1}, 1); return err },
 		"replay":  func() error { _, err := s.Replay(t.Context(), claim("x")); return err },
 		"claim":   func() error { _, err := s.TakeClaim(t.Context(), claim("x"), time.Now()); return err },
 		"locked": func() error {

@@ -2,38 +2,45 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/user"
 )
 
-const logColumns = "id, seq, xid::text::bigint, user_id, version, type, at, actor, cause, data::text, changes::text"
-
 const (
+	// The feed has no use for what changed, nor the history for the event's data: each reads one of the two large columns.
+	placeColumns = "id, seq, xid::text::bigint, user_id, version, type, at, actor, cause, "
+
 	// What retention has left behind its floor for a claim or for the sink is past it all the same.
 	kept          = "(xid, seq) > (SELECT xid, seq FROM feed_floor)"
-	selectHistory = "SELECT " + logColumns + " FROM events WHERE user_id = $1 AND seq < $2 AND " + kept + " ORDER BY seq DESC LIMIT $3"
+	selectHistory = "SELECT " + placeColumns + "changes::text FROM events WHERE user_id = $1 AND seq < $2 AND " + kept + " ORDER BY seq DESC LIMIT $3"
 
 	// An event is shown once every transaction that is older than its own has ended: until
 	// then one of those could still commit an event that belongs before it.
 	final      = "xid < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT shift FROM feed_floor))::text::xid8"
-	selectFeed = "SELECT " + logColumns + ` FROM events
+	selectFeed = "SELECT " + placeColumns + `data::text FROM events
 		WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3`
 	selectFloor = "SELECT xid::text::bigint, seq FROM feed_floor"
 )
 
-// History returns a user's events before a place in the log, newest first.
-func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) ([]user.LogEntry, error) {
-	return s.entries(ctx, selectHistory, prepared(id, before, limit))
+// pageBytes bounds the events of a page, together: the page ends with the event that reaches it.
+const pageBytes = 1 << 20
+
+// History returns at most limit of a user's events before a place in the log, newest
+// first, without their data. They are fewer if they are large; more reports whether there
+// are further ones.
+func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) (entries []user.LogEntry, more bool, err error) {
+	return s.entries(ctx, limit, func(e *user.LogEntry) *jsontext.Value { return &e.Changes }, selectHistory, prepared(id, before, limit+1))
 }
 
-// Feed returns the events after a place, in the order in which they became final. A place
-// before what retention kept is [user.CursorExpired].
-func (s *Store) Feed(ctx context.Context, after user.Place, limit int) ([]user.LogEntry, error) {
-	return s.entries(ctx, selectFeed, prepared(number64(after.XID), after.Seq, limit))
+// Feed returns at most limit events after a place, in the order in which they became
+// final, without what they changed. They are fewer if they are large; more reports whether
+// there are further ones. See [Store.CheckFloor] for a place before what retention kept.
+func (s *Store) Feed(ctx context.Context, after user.Place, limit int) (entries []user.LogEntry, more bool, err error) {
+	return s.entries(ctx, limit, func(e *user.LogEntry) *jsontext.Value { return &e.Data }, selectFeed, prepared(number64(after.XID), after.Seq, limit+1))
 }
 
 // Floor is where the feed begins: behind the last event that retention has removed.
@@ -61,27 +68,27 @@ func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 	return err
 }
 
-func (s *Store) entries(ctx context.Context, query string, args []any) ([]user.LogEntry, error) {
+// entries reads a page, of whose events large names the one large column that was selected.
+func (s *Store) entries(ctx context.Context, limit int, large func(*user.LogEntry) *jsontext.Value, query string, args []any) (entries []user.LogEntry, more bool, err error) {
 	rows, err := s.pool.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, translate(err)
+		return nil, false, translate(err)
 	}
-	return scanEntries(rows)
-}
-
-func scanEntries(rows *sql.Rows) ([]user.LogEntry, error) {
 	defer func() { _ = rows.Close() }()
-	var entries []user.LogEntry
-	for rows.Next() {
-		var e user.LogEntry
-		var data, changes string
-		if err := rows.Scan(&e.ID, &e.Seq, &e.XID, &e.UserID, &e.Version, &e.Type, &e.At, &e.Actor, &e.Cause, &data, &changes); err != nil {
-			return nil, translate(err)
+	for bytes := 0; rows.Next(); {
+		if len(entries) == limit || bytes >= pageBytes {
+			return entries, true, nil
 		}
-		e.At, e.Data, e.Changes = e.At.UTC(), []byte(data), []byte(changes)
+		var e user.LogEntry
+		var text []byte
+		if err := rows.Scan(&e.ID, &e.Seq, &e.XID, &e.UserID, &e.Version, &e.Type, &e.At, &e.Actor, &e.Cause, &text); err != nil {
+			return nil, false, translate(err)
+		}
+		e.At, *large(&e) = e.At.UTC(), text
+		bytes += len(text)
 		entries = append(entries, e)
 	}
-	return entries, translate(rows.Err())
+	return entries, false, translate(rows.Err())
 }
 
 // Known says whether the log tells of a user.
@@ -99,20 +106,19 @@ const erase = `WITH due AS (
 		WHERE NOT $1 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(e.user_id), 15) % $2 AND o.seq = e.seq)
 		LIMIT $3 FOR UPDATE SKIP LOCKED),
 	erased AS (UPDATE events v SET
-		data = CASE WHEN v.type = '` + string(user.Deleted) + `' THEN v.data ELSE
-			json_build_object('user', (SELECT json_object_agg(u.key, u.value) FROM json_each(v.data->'user') AS u
-				WHERE u.key NOT IN ('name', 'email', 'externalId', 'metadata')), 'changed', v.data->'changed') END,
-		changes = coalesce((SELECT json_agg(CASE WHEN c->>'field' IN ('name', 'email', 'externalId', 'metadata')
+		data = json_build_object('user', (SELECT json_object_agg(u.key, u.value) FROM json_each(v.data->'user') AS u
+			WHERE u.key <> ALL ($4::text[])), 'changed', v.data->'changed'),
+		changes = coalesce((SELECT json_agg(CASE WHEN c->>'field' = ANY ($4::text[])
 			THEN json_build_object('field', c->'field', 'from', null, 'to', null) ELSE c END)
 			FROM json_array_elements(v.changes) AS c), '[]')
 		FROM due WHERE v.user_id = due.user_id AND v.seq <= due.seq)
 	DELETE FROM erasures USING due WHERE erasures.user_id = due.user_id AND erasures.seq = due.seq`
 
-// Erase removes the name, e-mail address, externalId and metadata of deleted users from
-// their events, of at most limit users, and returns of how many. With pending true, users
-// with events in the outbox are left for later.
+// Erase removes the [user.PersonalFields] of deleted users from their events, of at most
+// limit users, and returns of how many. With pending true, users with events in the outbox
+// are left for later.
 func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, error) {
-	result, err := s.pool.ExecContext(ctx, erase, prepared(pending, Partitions, limit)...)
+	result, err := s.pool.ExecContext(ctx, erase, prepared(pending, Partitions, limit, user.PersonalFields())...)
 	if err != nil {
 		return 0, translate(err)
 	}

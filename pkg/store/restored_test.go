@@ -48,7 +48,7 @@ func record(t *testing.T, s *store.Store, of uuid.UUID, at time.Time, sent bool)
 func feed(t *testing.T, s *store.Store, after user.Place, want uuid.UUID) (ids []uuid.UUID, last user.Place) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		entries, err := s.Feed(t.Context(), after, 1000)
+		entries, _, err := s.Feed(t.Context(), after, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestMendFeedGoesOnBehindRestoredLog(t *testing.T) {
 	}
 	const ahead = 1 << 40
 	exec(t, s, "UPDATE events SET xid = (xid::text::bigint + $1)::text::xid8", int64(ahead))
-	if entries, err := s.Feed(t.Context(), user.Place{}, 10); err != nil || len(entries) != 0 {
+	if entries, _, err := s.Feed(t.Context(), user.Place{}, 10); err != nil || len(entries) != 0 {
 		t.Fatalf("the fault is not there to be mended: %v, %v", entries, err)
 	}
 	stray := record(t, s, uuid.New(), time.Now(), true) // before the mending
@@ -176,7 +176,7 @@ func TestEraseWaitsForTheOutbox(t *testing.T) {
 	if n, err := s.Erase(t.Context(), true, 10); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	entries, err := s.History(context.Background(), id, 1<<62, 10)
+	entries, _, err := s.History(context.Background(), id, 1<<62, 10)
 	if err != nil || len(entries) != 2 {
 		t.Fatal(entries, err)
 	}

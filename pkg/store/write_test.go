@@ -286,7 +286,7 @@ func TestRacingStores(t *testing.T) {
 	}
 	after, err := stores[0].Get(t.Context(), user.Ref{ID: u.ID})
 	must(t, err)
-	history, err := stores[1].History(t.Context(), u.ID, 1<<62, 100)
+	history, _, err := stores[1].History(t.Context(), u.ID, 1<<62, 100)
 	must(t, err)
 	if after.Version != 21 || len(history) != 21 {
 		t.Errorf("version %d and %d entries after 20 updates", after.Version, len(history))

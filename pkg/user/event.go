@@ -115,6 +115,10 @@ func Differences(before, after *User) []FieldChange {
 
 var fieldNames = [10]string{"tag", "name", "email", "role", "status", "models", "limits", "credentials", "metadata", "externalId"}
 
+// PersonalFields returns the names of the fields that are erased from the event log once a
+// user was deleted.
+func PersonalFields() []string { return []string{"tag", "name", "email", "metadata", "externalId"} }
+
 func (u *User) fields() [10]jsontext.Value {
 	return [10]jsontext.Value{
 		appendString(nil, u.Tag), appendString(nil, u.Name), appendOptional(nil, u.Email),

@@ -45,6 +45,7 @@ type HistoryPage struct {
 type ChangesPage struct {
 	Entries []LogEntry
 	Next    string // where to go on: also on the last page, for what comes later
+	More    bool   // there are probably more events at present
 }
 
 // Result is what became of one command among several: its outcome, or why it was refused.

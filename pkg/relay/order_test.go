@@ -1,4 +1,4 @@
-package outbox
+package relay
 
 import (
 	"math/rand/v2"
@@ -26,7 +26,7 @@ func hangUp(w http.ResponseWriter) {
 func TestTwoRelaysKeepOrderWithFaultySink(t *testing.T) {
 	t.Parallel()
 	first := openStore(t)
-	sink := newTestSink(t, func(w http.ResponseWriter, _ delivery) int {
+	sink := newTestSink(t, func(w http.ResponseWriter, _ received) int {
 		switch n := rand.IntN(100); {
 		case n < 4:
 			return http.StatusServiceUnavailable
@@ -59,7 +59,7 @@ func TestTwoRelaysKeepOrderWithFaultySink(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	y, stopY := start(t, o)
-	owns := func(x *Outbox) int { return int(value(t, x.metrics.owned)) }
+	owns := func(x *Relay) int { return int(value(t, x.metrics.owned)) }
 	eventually(t, patience, "both own their share", func() bool { return owns(x) == 8 && owns(y) == 8 })
 	writers.Wait()
 	stopX() // its partitions are taken over
@@ -87,7 +87,7 @@ func value(t *testing.T, c prometheus.Collector) float64 {
 func TestLosingTheLocksKeepsOrder(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int { time.Sleep(time.Millisecond); return 202 })
+	sink := newTestSink(t, func(http.ResponseWriter, received) int { time.Sleep(time.Millisecond); return 202 })
 	users := newUsers(30)
 	const versions = 60
 	commitMany(t, s, users, versions)
@@ -117,7 +117,7 @@ func TestNoTransactionIsOpenWhileSending(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	inside, leave := make(chan struct{}, 100), make(chan struct{})
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int { inside <- struct{}{}; <-leave; return 202 })
+	sink := newTestSink(t, func(http.ResponseWriter, received) int { inside <- struct{}{}; <-leave; return 202 })
 	defer sync.OnceFunc(func() { close(leave) })()
 	x, _ := start(t, Options{Store: s, Sink: sink.URL})
 	for _, id := range newUsers(10) {
@@ -156,7 +156,7 @@ func TestLateCommitIsNotOvertaken(t *testing.T) {
 	commitMany(t, s, others, 1)
 	x.Wake()
 	eventually(t, patience, "the others are sent", func() bool { return len(sink.deliveries()) == 100 })
-	time.Sleep(3 * markEvery) // fresh scans no longer look back so far
+	time.Sleep(2 * pollEvery)
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestStopEndsBetweenEvents(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	inside := make(chan struct{}, 100)
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int {
+	sink := newTestSink(t, func(http.ResponseWriter, received) int {
 		inside <- struct{}{}
 		time.Sleep(300 * time.Millisecond)
 		return 202

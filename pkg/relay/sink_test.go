@@ -1,4 +1,4 @@
-package outbox
+package relay
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ func TestParksWhatIsRefusedAndResends(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	var bad atomic.Pointer[uuid.UUID]
-	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+	sink := newTestSink(t, func(_ http.ResponseWriter, d received) int {
 		if id := bad.Load(); id != nil && d.user == *id && d.version >= 2 {
 			return http.StatusUnprocessableEntity
 		}
@@ -75,7 +75,7 @@ func TestParksWhatIsRefusedAndResends(t *testing.T) {
 func TestRestartGoesOnCounting(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int { return http.StatusForbidden })
+	sink := newTestSink(t, func(http.ResponseWriter, received) int { return http.StatusForbidden })
 	o := Options{Store: s, Sink: sink.URL, MaxAttempts: 3, MaxBackoff: 30 * time.Millisecond}
 	commit(t, s, uuid.New(), 1)
 	for want := 1; want <= 3; want++ {
@@ -97,7 +97,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	var seen atomic.Int32
-	sink := newTestSink(t, func(w http.ResponseWriter, _ delivery) int {
+	sink := newTestSink(t, func(w http.ResponseWriter, _ received) int {
 		if seen.Add(1) == 1 {
 			w.Header().Set("Retry-After", "1")
 			return http.StatusTooManyRequests
@@ -122,7 +122,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	s := openStore(t)
 	other := newTestSink(t, nil)
 	var seen atomic.Int32
-	sink := newTestSink(t, func(w http.ResponseWriter, _ delivery) int {
+	sink := newTestSink(t, func(w http.ResponseWriter, _ received) int {
 		if seen.Add(1) > 2 {
 			return http.StatusNoContent
 		}
@@ -144,7 +144,7 @@ func TestSlowUserDelaysNobodyElse(t *testing.T) {
 	s := openStore(t)
 	slow := uuid.New()
 	leave := make(chan struct{})
-	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+	sink := newTestSink(t, func(_ http.ResponseWriter, d received) int {
 		if d.user == slow {
 			<-leave
 		}
@@ -180,7 +180,7 @@ func TestDownSinkGetsNoStorm(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	var up atomic.Bool
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int {
+	sink := newTestSink(t, func(http.ResponseWriter, received) int {
 		if up.Load() {
 			return 202
 		}
@@ -211,7 +211,7 @@ func TestBacklogsOfSlowUsersLeaveRoom(t *testing.T) {
 		hangs[id] = true
 	}
 	leave := make(chan struct{})
-	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+	sink := newTestSink(t, func(_ http.ResponseWriter, d received) int {
 		if hangs[d.user] {
 			<-leave
 		}
