@@ -166,7 +166,7 @@ func TestEraseWaitsForTheOutbox(t *testing.T) {
 		'ai.admin.user.created', now(), 'a', 'c', '{"user":{"id":"x","name":"Ada","email":"a@b","metadata":{"k":1e-99999}},"changed":["name"]}',
 		'[{"field":"name","from":null,"to":"Ada"},{"field":"role","from":null,"to":"member"}]')`, user.NewID(), id)
 	exec(t, s, `WITH e AS (INSERT INTO events (id, user_id, version, type, at, actor, cause, data, changes)
-		VALUES ($1, $2, 2, 'ai.admin.user.deleted', now(), 'a', 'c', '{"user":{"id":"x","tag":"ada"}}', '[]') RETURNING id, seq, user_id),
+		VALUES ($1, $2, 2, 'ai.admin.user.deleted', now(), 'a', 'c', '{"user":{"id":"x","tag":"ada"},"changed":[]}', '[]') RETURNING id, seq, user_id),
 		q AS (INSERT INTO outbox (partition, seq, event_id, user_id) SELECT $3, seq, id, user_id FROM e)
 		INSERT INTO erasures SELECT user_id, seq FROM e`, user.NewID(), id, store.Partition(id))
 	if n, err := s.Erase(t.Context(), true, 10); n != 0 || err != nil {
@@ -180,7 +180,14 @@ func TestEraseWaitsForTheOutbox(t *testing.T) {
 	if err != nil || len(entries) != 2 {
 		t.Fatal(entries, err)
 	}
-	if got := compact(t, entries[1].Data); got != `{"user":{"id":"x"},"changed":["name"]}` {
+	var data []string
+	if err := s.DB().NewSelect().Table("events").Column("data").Order("seq").Scan(t.Context(), &data); err != nil || len(data) != 2 {
+		t.Fatal(data, err)
+	}
+	if got := compact(t, []byte(data[1])); got != `{"user":{"id":"x"},"changed":[]}` {
+		t.Errorf("data of the deletion: %s", got)
+	}
+	if got := compact(t, []byte(data[0])); got != `{"user":{"id":"x"},"changed":["name"]}` {
 		t.Errorf("data: %s", got)
 	}
 	if got := compact(t, entries[1].Changes); got != `[{"field":"name","from":null,"to":null},{"field":"role","from":null,"to":"member"}]` {

@@ -3,6 +3,6 @@
 -- begin within seconds, it gives up instead of making writers queue, and the service tries again.
 SET LOCAL lock_timeout = '3s';
 --bun:split
-ALTER TABLE outbox ADD COLUMN failures integer NOT NULL DEFAULT 0; -- tries in a row; attempts are those that were refused
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS failures integer NOT NULL DEFAULT 0; -- tries in a row; attempts are those that were refused
 --bun:split
-CREATE INDEX outbox_due ON outbox (partition, retry_at) WHERE retry_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS outbox_due ON outbox (partition, retry_at) WHERE retry_at IS NOT NULL;
