@@ -47,12 +47,12 @@ func Serve(ctx context.Context, options ServeOptions) error {
 func (a *App) serve(ctx context.Context, public, private net.Listener, options ServeOptions) error {
 	s := server.New(server.Options{Handler: a.Handler(), Log: a.log, DrainDelay: options.DrainDelay, Grace: options.RequestTimeout})
 	a.DrainingWhen(s.Draining)
-	defer context.AfterFunc(ctx, a.EndStreams)()
 	a.Start(context.WithoutCancel(ctx)) // what runs beside requests goes on while they finish
 	a.log.Info("serving", "address", public.Addr().String(), "metrics", private.Addr().String())
 
 	metrics := &http.Server{Handler: a.Metrics(), ReadHeaderTimeout: 5 * time.Second}
 	group, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, a.EndStreams)() // at the stop, and when either server has failed
 	group.Go(func() error { return ignoreClosed(metrics.Serve(private)) })
 	group.Go(func() error {
 		defer func() { _ = metrics.Close() }()
