@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"aiadmin/pkg/store"
 )
 
 // hangUp closes the connection in the middle of an answer.
@@ -168,6 +170,37 @@ func TestLateCommitIsNotOvertaken(t *testing.T) {
 	stop()
 	accepted := sink.accepted()
 	checkOrder(t, map[uuid.UUID][]int{late: accepted[late]}, 1, 5)
+}
+
+// A large transaction that commits late is found at once, though one look has no space for
+// all of it, and though its rows come before ones that were seen.
+func TestLargeLateCommitIsSent(t *testing.T) {
+	t.Parallel()
+	s, sink := openStore(t), newTestSink(t, nil)
+	x, _ := start(t, Options{Store: s, Sink: sink.URL})
+	tx, err := s.DB().DB.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const late = 4 * maxUsers
+	for _, id := range newUsers(late) {
+		if _, err := tx.Exec(insertEvent, uuid.New(), id, 1, `{"user":{}}`, store.Partition(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 { // looks that see rows behind those
+		commitMany(t, s, newUsers(20), 1)
+		x.Wake()
+		awaitSent(t, s, patience)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	x.Wake()
+	awaitSent(t, s, fullEvery/2)
+	if n := len(sink.deliveries()); n != late+60 {
+		t.Errorf("%d deliveries of %d events", n, late+60)
+	}
 }
 
 // Stopping lets what is being sent finish, and begins nothing else.

@@ -252,7 +252,7 @@ func (s *session) take(found found, q query) {
 	}
 	s.following = following
 	s.wanted = s.wanted || found.full(q.limit) || found.cut
-	s.bounds.seen(found)
+	s.bounds.seen(found, q.limit)
 }
 
 // bounds say where in each partition new events can be: behind a row below which no
@@ -275,15 +275,19 @@ func (b *bounds) refresh(now time.Time) {
 
 func (b *bounds) reset(p int) { b.after[p], b.pending[p] = 0, 0 }
 
-// seen moves the bounds. The highest row that was read becomes one when every transaction
-// has ended that was running then, since one of those may still commit an event before it.
-func (b *bounds) seen(f found) {
-	if f.xmax == 0 || f.cut {
+// seen moves the bounds. The highest new head that was read becomes one when every
+// transaction has ended that was running then, since one of those may still commit an event
+// before it; and when those events have been read, too, which may take more than one look.
+func (b *bounds) seen(f found, limit int) {
+	if f.xmax == 0 || f.cut || limit == 0 {
 		return
 	}
 	if b.xmax != 0 && f.xmin >= b.xmax {
-		for p := range b.after {
-			b.after[p] = max(b.after[p], b.pending[p])
+		for p, to := range b.pending {
+			if f.counts[p] >= limit {
+				to = min(to, f.top[p])
+			}
+			b.after[p] = max(b.after[p], to)
 		}
 		b.xmax = 0
 	}
