@@ -35,7 +35,7 @@
 //
 // New heads are looked for behind a bound of each partition, a row below which no running
 // transaction can commit one. All of the outbox is read when a partition is locked, and
-// once a minute, for rows that were changed by hand.
+// about once a minute, for rows that were changed by hand.
 //
 // # Goroutines
 //

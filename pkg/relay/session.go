@@ -31,10 +31,11 @@ type session struct {
 }
 
 const (
-	maxUsers     = 1024                  // in memory
-	pollEvery    = time.Second           // for new events nobody announced
-	settleAfter  = 20 * time.Millisecond // results wait that long, to be recorded together
-	settleRows   = 512                   // or until there are that many
+	maxUsers     = 1024                   // in memory
+	pollEvery    = time.Second            // for new events nobody announced
+	settleAfter  = 20 * time.Millisecond  // results wait that long, to be recorded together
+	settleRows   = 512                    // or until there are that many
+	maxRest      = 100 * time.Millisecond // of the database, after it was used for as long
 	dbTimeout    = 30 * time.Second
 	dbRetry      = time.Second
 	finishWithin = 10 * time.Second // for requests under way when the service stops
@@ -127,7 +128,7 @@ func (s *session) exchange(stop context.Context) {
 	if ok && stop.Err() == nil {
 		ok = s.look(ctx)
 	}
-	s.notBefore = time.Now().Add(time.Since(began)) // leaves the database to the requests for as long
+	s.notBefore = time.Now().Add(min(time.Since(began), maxRest)) // leaves the database to the requests
 	if !ok {
 		s.notBefore = time.Now().Add(dbRetry)
 	}
@@ -223,12 +224,14 @@ func (s *session) look(ctx context.Context) bool {
 	for user := range s.users {
 		q.busy = append(q.busy, user.String())
 	}
+	began := time.Now()
 	found, err := readOutbox(ctx, s.db, q)
 	if err != nil {
 		s.wanted = true
 		s.failed(err)
 		return false
 	}
+	s.bounds.took(time.Since(began))
 	s.take(found, q)
 	return true
 }
@@ -261,15 +264,26 @@ type bounds struct {
 	after   perPartition[int64]
 	pending perPartition[int64] // the next bounds, once the transactions running then have ended
 	xmax    int64               // no transaction up to here was running when pending was read; 0 for none pending
-	full    time.Time           // when everything was last read from the start
+	fullAt  time.Time           // when everything is to be read from the start again
 }
 
-// fullEvery is how often all of the outbox is looked through, for rows that somebody changed by hand.
-const fullEvery = time.Minute
+// Now and then all of the outbox is read, for rows that somebody changed by hand: each
+// minute, or less often if that takes more than a hundredth of the time.
+const (
+	fullEvery = time.Minute
+	fullShare = 100
+)
 
 func (b *bounds) refresh(now time.Time) {
-	if now.Sub(b.full) >= fullEvery {
-		*b = bounds{full: now}
+	if !now.Before(b.fullAt) {
+		*b = bounds{fullAt: now.Add(fullEvery)}
+	}
+}
+
+// took puts the next full read off by what a read has cost.
+func (b *bounds) took(cost time.Duration) {
+	if at := time.Now().Add(fullShare * cost); at.After(b.fullAt) {
+		b.fullAt = at
 	}
 }
 
