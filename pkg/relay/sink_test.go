@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -188,7 +190,9 @@ func TestDownSinkGetsNoStorm(t *testing.T) {
 	})
 	users := newUsers(500)
 	commitMany(t, s, users, 3)
-	x, stop := start(t, Options{Store: s, Sink: sink.URL})
+	var log bytes.Buffer // written by slog under its lock, read when all has ended
+	address := strings.Replace(sink.URL, "//", "//planted-user:planted-password@", 1) + "/in?token=planted-token"
+	x, stop := start(t, Options{Store: s, Sink: address, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	time.Sleep(3 * time.Second)
 	x.Wake()
 	if n := len(sink.deliveries()); n < 10 || n > 2*maxFlying {
@@ -198,6 +202,9 @@ func TestDownSinkGetsNoStorm(t *testing.T) {
 	awaitSent(t, s, maxPause+patience)
 	stop()
 	checkOrder(t, sink.accepted(), 500, 3)
+	if text := log.String(); strings.Count(text, `"sink":"`+sink.URL+`/in"`) < 2 || strings.Contains(text, "planted") {
+		t.Errorf("down and back, the log names the sink: %s", text)
+	}
 }
 
 // Users whose events hang, with more behind them than memory takes, leave room for others;
