@@ -184,7 +184,7 @@ func TestLargeLateCommitIsSent(t *testing.T) {
 	}
 	const late = 4 * maxUsers
 	for _, id := range newUsers(late) {
-		if _, err := tx.Exec(insertEvent, uuid.New(), id, 1, `{"user":{}}`, store.Partition(id)); err != nil {
+		if _, err := tx.Exec(insertEvent, uuid.New(), id, 1, `{"user":{}}`, int16(id[15]%store.Partitions)); err != nil {
 			t.Fatal(err)
 		}
 	}

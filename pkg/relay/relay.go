@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"database/sql"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -96,13 +95,11 @@ func (r *Relay) Run(ctx context.Context) {
 	if r.sink == nil {
 		return
 	}
-	db := r.store.Aside(1) // a flood of requests, which wait for the pool, must not delay events
-	defer func() { _ = db.Close() }()
 	var notifying sync.WaitGroup
 	notifying.Go(func() { r.notifyOthers(ctx) })
 	defer notifying.Wait()
 	for ctx.Err() == nil {
-		if err := r.runSession(ctx, db); err != nil && ctx.Err() == nil {
+		if err := r.runSession(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("sending is paused: the outbox's locks are not held", "error", store.Loggable(err))
 			pause(ctx, beatEvery/4+rand.N(beatEvery/2)) //nolint:gosec // jitter needs no secret
 		}
@@ -110,11 +107,13 @@ func (r *Relay) Run(ctx context.Context) {
 }
 
 // runSession acquires a lease and sends events for as long as it lasts.
-func (r *Relay) runSession(ctx context.Context, db *sql.DB) error {
+func (r *Relay) runSession(ctx context.Context) error {
 	l, err := r.acquire(ctx)
 	if err != nil {
 		return err
 	}
+	db := r.store.Aside(1) // a flood of requests, which wait for the pool, must not delay events
+	defer func() { _ = db.Close() }()
 	s := newSession(r, db, l)
 	lost := make(chan error, 1)
 	go func() {
