@@ -2,10 +2,13 @@ package relay
 
 import (
 	"bytes"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -301,5 +304,80 @@ func TestTheSinksAddressIsInNoError(t *testing.T) {
 		if a.verdict != failed || a.err == nil || strings.Contains(fmt.Sprint(a.fault, a.err), "planted") {
 			t.Errorf("%s: %v", a.fault, a.err)
 		}
+	}
+}
+
+// TestSinkTokenIsSentAndRenewed follows the file that a SinkBinding mounts: absent, made,
+// renewed.
+func TestSinkTokenIsSentAndRenewed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	s, err := newSink(Options{Sink: "http://sink.example/in", TokenFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]string{"": "", "first\n": "Bearer first", "second": "Bearer second"} {
+		if content != "" {
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			_ = os.Remove(file)
+		}
+		request, err := s.request(t.Context(), user.Event{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := request.Header.Get("Authorization"); got != want {
+			t.Errorf("with %q in the file: Authorization %q, want %q", content, got, want)
+		}
+	}
+}
+
+// TestSinkIsTrustedByTheMountedAuthorities goes from no bundle to one that does not help and one
+// that does, while the same sink is in use, in both versions of HTTP.
+func TestSinkIsTrustedByTheMountedAuthorities(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			got := make(chan string, 1)
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				got <- r.Proto
+				w.WriteHeader(http.StatusAccepted)
+			}))
+			server.EnableHTTP2 = protocol == "HTTP/2.0"
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			folder := t.TempDir()
+			s, err := newSink(Options{Sink: server.URL, TrustFolder: folder})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.client.CloseIdleConnections)
+			bundle := func(name string, text []byte) {
+				if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			untrusted := func(when string) {
+				if a := s.send(t.Context(), user.Event{}); a.fault != "has a certificate that is not trusted" {
+					t.Errorf("%s: %+v", when, a)
+				}
+			}
+			authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+			untrusted("no bundle")
+			bundle("broken.pem", []byte("-----BEGIN CERTIFICATE-----\nplanted"))
+			untrusted("a broken one")
+			bundle("..data", authority)
+			untrusted("Kubernetes' own files are none")
+			bundle("ca.crt", append([]byte("# of the cluster\n"), authority...))
+			if a := s.send(t.Context(), user.Event{}); a.err != nil {
+				t.Fatalf("%+v", a)
+			}
+			if proto := <-got; proto != protocol {
+				t.Errorf("sent by %s", proto)
+			}
+		})
 	}
 }
