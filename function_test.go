@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	function "aiadmin"
-	"aiadmin/pkg/mount"
+	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
 
@@ -40,7 +40,7 @@ func mounts(t *testing.T, database string) string {
 		"vault":    {"PRIMARY": "k", "k": strings.Repeat("00", 32)},
 		"config":   {"config.yaml": "auth: disabled\nmetricsPort: 0\n"},
 	} {
-		if err := mount.Write(filepath.Join(root, volume), files); err != nil {
+		if err := mounttest.Write(filepath.Join(root, volume), files); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,6 +98,15 @@ func TestWrongMountsAreNamed(t *testing.T) {
 	err := function.New().Start(t.Context(), map[string]string{"mounts": t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "PG_HOST") {
 		t.Errorf("got error %v, want one that names what is missing", err)
+	}
+}
+
+// TestFailedStartLeavesNothingBehind: goleak finds what the pool would run.
+func TestFailedStartLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	err := function.New().Start(t.Context(), map[string]string{"mounts": mounts(t, away), "K_SINK": "not a URL"})
+	if err == nil || !strings.Contains(err.Error(), "K_SINK") {
+		t.Errorf("got error %v, want one that names K_SINK", err)
 	}
 }
 

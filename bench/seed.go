@@ -90,19 +90,19 @@ func (b *bench) seed(ctx context.Context) error {
 }
 
 var userColumns = []string{"id", "tag", "name", "name_key", "email", "email_key", "role", "status", "models", "credentials",
-	"metadata", "version", "created_at", "updated_at", "facets"}
+	"metadata", "version", "created_at", "updated_at", "facets", "user_name_key", "search"}
 
 // copyUsers loads count users from a number on, created a millisecond after each other.
 func (b *bench) copyUsers(ctx context.Context, first, count int64, at time.Time) error {
 	rows := pgx.CopyFromSlice(int(count), func(i int) ([]any, error) {
 		u := b.person(first+int64(i), user.Timestamp(at.Add(time.Duration(i)*time.Millisecond)))
+		u.SetForms()
 		var emailKey *string
 		if u.Email != nil {
-			folded := user.Fold(*u.Email)
-			emailKey = &folded
+			emailKey = &u.EmailKey
 		}
-		return []any{u.ID, u.Tag, u.Name, user.Fold(u.Name), u.Email, emailKey, string(u.Role), string(u.Status), u.Models,
-			"[]", string(u.Metadata), u.Version, u.CreatedAt, u.UpdatedAt, user.Facets(u)}, nil
+		return []any{u.ID, u.Tag, u.Name, user.SearchForm(u.Name), u.Email, emailKey, string(u.Role), string(u.Status), u.Models,
+			"[]", string(u.Metadata), u.Version, u.CreatedAt, u.UpdatedAt, user.Facets(u), u.UserNameKey, user.SearchText(u)}, nil
 	})
 	_, err := b.db.CopyFrom(ctx, pgx.Identifier{"users"}, userColumns, rows)
 	return err

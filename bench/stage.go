@@ -88,6 +88,9 @@ func (b *bench) openDatabase(ctx context.Context) (err error) {
 	if b.db, err = pgx.Connect(ctx, b.cluster.URL(database)); err != nil {
 		return err
 	}
+	if _, err = b.db.Exec(ctx, "SET ai_admin.forms = '1'"); err != nil { // what is copied has its forms
+		return err
+	}
 	return b.seed(ctx)
 }
 

@@ -28,7 +28,7 @@ type devCmd struct {
 // Help is the text that dev --help ends with.
 func (devCmd) Help() string {
 	return `Needs nothing mounted and nothing running: starts a private PostgreSQL in .dev/ (installs
-it first on Debian, as root or with sudo), lays out the volumes as Kubernetes would, makes
+it first on Debian, as root or with sudo), lays out the volumes for you to edit, makes
 a vault key and an admin token, serves, and prints how to reach it. Data stays between
 runs; remove .dev/ to begin anew. Ctrl-C stops the service and the database.
 The service's log goes to standard error, everything else to standard output.`
@@ -71,7 +71,7 @@ func (c devCmd) serve(ctx context.Context, s streams, address string, folder *de
 	group.Go(func() error {
 		defer cancel()
 		return app.Serve(ctx, app.ServeOptions{
-			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err,
+			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err, Version: version,
 				Environment: app.Environment{Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES")}},
 			Address: address, DrainDelay: time.Millisecond, // no router has to notice
 			Listening: func(public, metrics net.Addr) {

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"aiadmin/pkg/auth"
 )
 
 // output is a stream that a test reads while a command writes.
@@ -85,10 +87,10 @@ func found(t *testing.T, text, pattern string) string {
 	return match[1]
 }
 
-// total asks how many users there are.
-func (d devRun) total(t *testing.T) int {
+// list asks for users.
+func (d devRun) list(t *testing.T, query string) *http.Response {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.url+"/ai/admin/users?count=exact&limit=1", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.url+"/ai/admin/users?"+query, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,14 @@ func (d devRun) total(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
+	t.Cleanup(func() { _ = answer.Body.Close() })
+	return answer
+}
+
+// total asks how many users there are.
+func (d devRun) total(t *testing.T) int {
+	t.Helper()
+	answer := d.list(t, "count=exact&limit=1")
 	var list struct {
 		Page struct{ Total int }
 	}
@@ -150,23 +159,40 @@ func TestDevLinesWorkWhenPasted(t *testing.T) {
 	}
 }
 
-func TestDevMountsAreKubernetesOwn(t *testing.T) {
+// TestDevMountsAreForEditing: plain files, the owner's alone, whose edits count while it runs.
+func TestDevMountsAreForEditing(t *testing.T) {
 	t.Parallel()
 	dir := devFolderForTest(t)
 	d := startDev(t, "--dir", dir)
 	for _, file := range []string{"postgres/PG_PASS", "vault/PRIMARY", "auth/tokens.json", "config/config.yaml"} {
 		name := filepath.Join(dir, "mounts", file)
-		if target, err := os.Readlink(name); err != nil || target != filepath.Join("..data", filepath.Base(name)) {
-			t.Errorf("%s is a link to %q, %v", file, target, err)
-		}
-		if info, err := os.Stat(name); err != nil || info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s: %v, %v: others may read it", file, info, err)
+		if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v, %v: not a plain file that is the owner's alone", file, info, err)
 		}
 	}
 	tokens, err := os.ReadFile(filepath.Join(dir, "mounts", "auth", "tokens.json"))
 	if err != nil || strings.Contains(string(tokens), d.token) {
 		t.Errorf("%v, %s: want the hash alone", err, tokens)
 	}
+	_, entry, err := auth.NewToken("another", auth.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited, err := json.Marshal([]auth.Token{entry})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "mounts", "auth", "tokens.json"), edited, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for d.list(t, "limit=1").StatusCode != http.StatusUnauthorized {
+		if time.Since(began) > 30*time.Second { // 2 s on a machine that is not busy
+			t.Fatal("a token that was edited away is still taken")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Logf("an edit counted after %v", time.Since(began))
 	if info, err := os.Stat(filepath.Join(dir, "token")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("token: %v, %v", info, err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"aiadmin/pkg/auth"
-	"aiadmin/pkg/mount"
+	"aiadmin/pkg/config"
 	"aiadmin/pkg/postgres"
 	"aiadmin/pkg/vault"
 )
@@ -58,14 +58,14 @@ func (f *devFolder) layOut(cluster *postgres.Cluster) (token string, err error) 
 	if err != nil {
 		return "", err
 	}
-	err = mount.Write(f.path("mounts", "postgres"), map[string]string{"PG_HOST": host, "PG_PORT": port,
+	err = writeFiles(f.path("mounts", "postgres"), map[string]string{"PG_HOST": host, "PG_PORT": port,
 		"PG_DB": devDatabase, "PG_USER": devDatabase, "PG_PASS": cluster.Password().Reveal(), "PG_SSLMODE": "disable"})
 	if err != nil {
 		return "", err
 	}
 	const settings = "# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: 0 # any free one\n"
 	if err := f.writeOnce("vault", func() map[string]string {
-		return map[string]string{"PRIMARY": "dev", "dev": vault.NewKey().Reveal()}
+		return map[string]string{"PRIMARY": "dev\n", "dev": vault.NewKey().Reveal() + "\n"}
 	}); err != nil {
 		return "", err
 	}
@@ -77,13 +77,34 @@ func (f *devFolder) layOut(cluster *postgres.Cluster) (token string, err error) 
 	return f.token()
 }
 
-// writeOnce lays a volume out unless it is there.
+// writeOnce lays a volume out unless it is there, as a plain folder: its files are for the
+// user to edit. It appears complete or not at all.
 func (f *devFolder) writeOnce(volume string, files func() map[string]string) error {
 	dir := f.path("mounts", volume)
-	if _, err := os.Lstat(filepath.Join(dir, "..data")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return mount.Write(dir, files())
+	unfinished, err := os.MkdirTemp(f.path("mounts"), "."+volume+"-")
+	if err != nil {
+		return err
+	}
+	if err := writeFiles(unfinished, files()); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, dir)
+}
+
+// writeFiles writes a volume's files; they are the owner's alone.
+func writeFiles(dir string, files map[string]string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // token reads the admin token, or makes one with its volume. The volume holds the hash
@@ -91,7 +112,7 @@ func (f *devFolder) writeOnce(volume string, files func() map[string]string) err
 func (f *devFolder) token() (string, error) {
 	kept, err := os.ReadFile(f.path("token"))
 	if err == nil {
-		if _, err := os.Stat(f.path("mounts", "auth", auth.TokensFile)); err == nil {
+		if _, err := os.Stat(f.path("mounts", "auth", config.TokensFile)); err == nil {
 			return strings.TrimSpace(string(kept)), nil
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -105,7 +126,7 @@ func (f *devFolder) token() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := mount.Write(f.path("mounts", "auth"), map[string]string{auth.TokensFile: string(list)}); err != nil {
+	if err := writeFiles(f.path("mounts", "auth"), map[string]string{config.TokensFile: string(list) + "\n"}); err != nil {
 		return "", err
 	}
 	// Last: a token file says that the volume was complete.

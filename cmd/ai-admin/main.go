@@ -12,10 +12,13 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"aiadmin/pkg/app"
+	"aiadmin/pkg/auth"
 )
 
-// version is stamped by the linker (-X main.version=…).
-var version = "dev"
+// version is stamped by the linker (-X main.version=…); see [app.Version].
+var version string
 
 // cli lists the commands; each one lives in the file of its name.
 type cli struct {
@@ -34,7 +37,7 @@ type streams struct{ out, err io.Writer }
 type versionCmd struct{}
 
 func (versionCmd) Run(s streams) error {
-	_, err := fmt.Fprintln(s.out, "ai-admin", version)
+	_, err := fmt.Fprintln(s.out, "ai-admin", app.Version(version))
 	return err
 }
 
@@ -52,7 +55,7 @@ func run(ctx context.Context, args []string, s streams) int {
 		kong.Description("Decides who may use an organization's AI, and keeps their keys."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { code = c }),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+		kong.Vars{"scopes": auth.ScopeNames()}, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
 	if err != nil {
 		panic(err) // the command table above is wrong: no input can cause it
 	}

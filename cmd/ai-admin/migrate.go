@@ -23,12 +23,19 @@ func (c migrateCmd) Run(ctx context.Context, s streams) error {
 		return misconfigured(err)
 	}
 	defer func() { _ = db.Close() }()
-	applied, err := db.Migrate(ctx)
+	applied, err := db.Migrate(ctx, func(users int) { fmt.Fprintf(s.err, "comparison and search forms: %d users\n", users) })
 	if err != nil {
 		return err
 	}
 	for _, name := range applied {
 		fmt.Fprintln(s.out, "applied", name)
+	}
+	conflicts, err := db.FormConflicts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range conflicts {
+		fmt.Fprintf(s.out, "conflict: %s of user %s is another user's too: change or delete one of them\n", c.Field, c.UserID)
 	}
 	_, err = fmt.Fprintf(s.out, "%d migrations applied, the database is up to date\n", len(applied))
 	return err

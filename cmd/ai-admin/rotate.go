@@ -44,7 +44,7 @@ func (c rotateCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "under the primary key %s: %d of %d values resealed, %d written anew or deleted meanwhile, %d refused\n",
-		done.KeyID, done.Resealed, done.Total, done.Skipped, done.Refused)
+		done.KeyID, done.Resealed, done.Total, max(0, done.Total-done.Resealed-done.Refused), done.Refused)
 	return err
 }
 
@@ -52,5 +52,5 @@ func waiting(held int64) string {
 	if held == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d wait for users whom another session holds", held)
+	return fmt.Sprintf(", %d users are held by another session", held)
 }

@@ -9,16 +9,21 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/config"
+	"aiadmin/pkg/secret"
 )
 
 // tokenCmd makes a bearer token. The token itself goes to stdout alone and is kept
 // nowhere: the service knows it by its hash.
 type tokenCmd struct {
-	Name   string   `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
-	Scope  []string `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: users:read, users:write, credentials:read, events:send, admin (all)."`
-	Append string   `placeholder:"FILE" help:"Add the entry to this tokens.json, which is made when missing."`
+	Name      string        `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
+	Scope     []string      `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
+	ExpiresIn time.Duration `placeholder:"DURATION" xor:"expiry" help:"How long it is accepted, such as 720h; default: until its entry is removed."`
+	ExpiresAt time.Time     `placeholder:"TIME" xor:"expiry" help:"Until when it is accepted, in RFC 3339, such as 2027-01-31T00:00:00Z."`
+	Append    string        `placeholder:"FILE" help:"Add the entry to this tokens.json, which is made when missing."`
 }
 
 // Help is shown by --help below the flags.
@@ -30,6 +35,7 @@ Examples:
 
     ai-admin token --name console --scope users:read --scope users:write
     ai-admin token --name ops --scope admin --append tokens.json
+    ai-admin token --name contractor --scope users:read --expires-in 720h
     TOKEN=$(ai-admin token --name hr --scope events:send --append tokens.json)
 
 The entries of tokens.json are a JSON list; put it where the service reads it:
@@ -41,19 +47,11 @@ A running service takes up a changed file within two seconds (Kubernetes needs u
 minute to bring it there), and refuses the tokens whose entries are gone.`
 }
 
-// Run makes the token. A name or scope that cannot be is a wrong call, exit code 2.
+// Run makes the token. A name, scope or expiry that cannot be is a wrong call, exit code 2.
 func (c tokenCmd) Run(s streams) error {
-	scopes := make([]auth.Scope, len(c.Scope))
-	for i, name := range c.Scope {
-		scope, err := auth.ParseScope(name)
-		if err != nil {
-			return exitError{2, fmt.Errorf("ai-admin: --scope=%s: %w", name, err)}
-		}
-		scopes[i] = scope
-	}
-	plain, entry, err := auth.NewToken(c.Name, scopes...)
+	plain, entry, err := c.newToken()
 	if err != nil {
-		return exitError{2, fmt.Errorf("ai-admin: --name: %w", err)}
+		return exitError{2, fmt.Errorf("ai-admin: %w", err)}
 	}
 	if c.Append != "" {
 		if err := appendToken(c.Append, entry); err != nil {
@@ -68,6 +66,40 @@ func (c tokenCmd) Run(s streams) error {
 	}
 	_, err = fmt.Fprintf(s.out, "%s\n%s\n", plain.Reveal(), line)
 	return err
+}
+
+// newToken makes the token and its entry.
+func (c tokenCmd) newToken() (plain secret.Text, entry auth.Token, err error) {
+	if err := auth.CheckTokenName(c.Name); err != nil {
+		return plain, entry, fmt.Errorf("--name: %w", err)
+	}
+	if len(c.Scope) == 0 {
+		return plain, entry, fmt.Errorf("--scope: must be one of %s", auth.ScopeNames())
+	}
+	scopes := make([]auth.Scope, len(c.Scope))
+	for i, name := range c.Scope {
+		if scopes[i], err = auth.ParseScope(name); err != nil {
+			return plain, entry, fmt.Errorf("--scope=%s: %w", name, err)
+		}
+	}
+	if plain, entry, err = auth.NewToken(c.Name, scopes...); err != nil {
+		return plain, entry, err
+	}
+	entry.ExpiresAt, err = c.expiry(time.Now())
+	return plain, entry, err
+}
+
+// expiry is when the token ends; the zero time is never.
+func (c tokenCmd) expiry(now time.Time) (time.Time, error) {
+	switch {
+	case c.ExpiresIn < 0:
+		return time.Time{}, fmt.Errorf("--expires-in=%v: must be a duration from now on, such as 720h", c.ExpiresIn)
+	case c.ExpiresIn > 0:
+		return now.Add(c.ExpiresIn).UTC().Truncate(time.Second), nil
+	case !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(now):
+		return time.Time{}, fmt.Errorf("--expires-at=%s: must be a time to come", c.ExpiresAt.Format(time.RFC3339))
+	}
+	return c.ExpiresAt, nil
 }
 
 // appendToken adds an entry to a tokens.json. The file is replaced as a whole, so that
@@ -90,7 +122,7 @@ func appendToken(file string, entry auth.Token) error {
 	if err != nil {
 		return err
 	}
-	if _, err := auth.ParseTokens(map[string]string{auth.TokensFile: string(text)}); err != nil {
+	if _, err := config.ParseTokens(map[string]string{config.TokensFile: string(text)}); err != nil {
 		return fmt.Errorf("%s stays as it was, the new entry does not fit in: %w", file, err)
 	}
 	return replaceFile(file, append(text, '\n'), mode)
@@ -121,7 +153,7 @@ func readTokens(file string) ([]auth.Token, fs.FileMode, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	tokens, err := auth.ParseTokens(map[string]string{auth.TokensFile: strings.TrimSpace(string(text))})
+	tokens, err := config.ParseTokens(map[string]string{config.TokensFile: strings.TrimSpace(string(text))})
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s stays as it was: %w", file, err)
 	}

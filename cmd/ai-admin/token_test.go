@@ -10,10 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/config"
 )
 
 func runToken(t *testing.T, args ...string) (code int, out, errs string) {
@@ -29,7 +31,7 @@ func readTokensFile(t *testing.T, file string) []auth.Token {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := auth.ParseTokens(map[string]string{"tokens.json": string(text)})
+	tokens, err := config.ParseTokens(map[string]string{"tokens.json": string(text)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,10 +45,25 @@ func TestTokenPrintsTokenAndEntry(t *testing.T) {
 	if code != 0 || errs != "" || len(lines) != 3 {
 		t.Fatalf("code %d, %q, %q", code, out, errs)
 	}
-	tokens, err := auth.ParseTokens(map[string]string{"tokens.json": "[" + lines[1] + "]"})
+	tokens, err := config.ParseTokens(map[string]string{"tokens.json": "[" + lines[1] + "]"})
 	want := []auth.Token{{Name: "hr", SHA256: sha256.Sum256([]byte(lines[0])), Scopes: []auth.Scope{auth.UsersRead, auth.EventsSend}}}
 	if diff := cmp.Diff(want, tokens); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+func TestTokenExpiry(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--expires-in", "720h"}, {"--expires-at", time.Now().Add(720 * time.Hour).Format(time.RFC3339)}} {
+		code, out, errs := runToken(t, append(args, "--name", "hr", "--scope", "users:read")...)
+		_, entry, _ := strings.Cut(out, "\n")
+		tokens, err := config.ParseTokens(map[string]string{"tokens.json": "[" + entry + "]"})
+		if code != 0 || errs != "" || err != nil || len(tokens) != 1 {
+			t.Fatalf("code %d, %q, %q, %v", code, out, errs, err)
+		}
+		if lasts := time.Until(tokens[0].ExpiresAt); lasts < 719*time.Hour || lasts > 720*time.Hour {
+			t.Errorf("%v: it lasts %v", args, lasts)
+		}
 	}
 }
 
@@ -139,6 +156,11 @@ func TestTokenRefusals(t *testing.T) {
 		{"no name", []string{"--scope", "admin"}, 2, "--name"},
 		{"no scope", []string{"--name", "n"}, 2, "--scope"},
 		{"an empty name", []string{"--name", "", "--scope", "admin"}, 2, "--name"},
+		{"an empty scope", []string{"--name", "n", "--scope", ""}, 2, "--scope: must be one of users:read"},
+		{"a past expiry", []string{"--name", "n", "--scope", "admin", "--expires-at", "2020-01-01T00:00:00Z"}, 2, "--expires-at=2020-01-01T00:00:00Z: must be a time to come"},
+		{"an expiry of the past", []string{"--name", "n", "--scope", "admin", "--expires-in=-1h"}, 2, "--expires-in"},
+		{"an expiry that is no time", []string{"--name", "n", "--scope", "admin", "--expires-at", "tomorrow"}, 2, "--expires-at"},
+		{"two expiries", []string{"--name", "n", "--scope", "admin", "--expires-in", "1h", "--expires-at", "2099-01-01T00:00:00Z"}, 2, "--expires-in"},
 		{"a reserved name", []string{"--name", "oidc:x", "--scope", "admin"}, 2, "--name"},
 		{"an unknown scope", []string{"--name", "n", "--scope", "root"}, 2, "users:read, users:write"},
 		{"an argument too many", []string{"--name", "n", "--scope", "admin", "extra"}, 2, "extra"},

@@ -1,84 +1,123 @@
 package admin
 
 import (
+	"bytes"
 	"context"
-	"time"
+	"errors"
+	"fmt"
 
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/secret"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
+	"aiadmin/pkg/vault"
 )
 
-// ApplyAll carries commands out in their order, each judged on its own as [Service.Apply]
-// judges one, after the effects of those before it. An error of its own (the database is
-// away, the context ended) means that none of them was carried out.
-//
-// All happens in one transaction with few statements: claims and users are read and
-// locked, every change is computed from what those before it made, and what came of them
-// is written at once. See [store.Bulk] for what happens when others interfere.
-func (s *Service) ApplyAll(ctx context.Context, commands []user.Command) ([]user.Result, error) {
-	return s.applyAll(ctx, batchPatience, commands)
-}
+var (
+	errBusy         = user.Errorf(user.InProgress, "the same request is being carried out at this moment: try again shortly")
+	errPrecondition = user.Errorf(user.PreconditionFailed, "the user's version is not the expected one: read it again")
+	errKeyReused    = user.Errorf(user.KeyReused, "this Idempotency-Key was used with another body")
 
-// How long a batch waits for its turn and for what others hold. A group does not wait long:
-// its commands can be carried out apart instead.
-const (
-	batchPatience = 30 * time.Second
-	groupPatience = 200 * time.Millisecond
+	// errBlind ends a blind attempt that refused a command with a claim: an earlier delivery's answer may
+	// be there already.
+	errBlind = errors.New("the claim of a refused command was not looked for")
 )
 
-func (s *Service) applyAll(ctx context.Context, patience time.Duration, commands []user.Command) ([]user.Result, error) {
-	if len(commands) == 0 {
-		return nil, nil
-	}
-	var (
-		results []user.Result
-		b       *batch
-	)
-	invalid := validate(commands)
-	err := s.store.Bulk(ctx, len(commands), patience, wantedFor(commands, invalid), func(bulk *store.Bulk, known store.Known) (err error) {
-		b = &batch{service: s, bulk: bulk, commands: commands, invalid: invalid, claims: known.Claims,
-			answers: map[[32]byte]*store.Replay{}, assumed: known.Assumed, world: newWorld(known)}
-		results, err = b.run(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if b.happened {
-		s.options.Changed()
-	}
-	return results, nil
-}
-
-func validate(commands []user.Command) []error {
-	invalid := make([]error, len(commands))
-	for i := range commands {
-		invalid[i] = commands[i].Change.Validate()
-	}
-	return invalid
-}
-
-// batch is one attempt to carry commands out.
+// batch is one attempt to carry commands out in one transaction. Each rule for changing a user is here or
+// in package user, once.
 type batch struct {
 	service  *Service
-	bulk     *store.Bulk
+	keys     *vault.KeyRing // one throughout
 	commands []user.Command
-	invalid  []error            // by command: what its change says of itself
-	claims   []store.ClaimState // by command
-	assumed  bool               // that they are all free
-	answers  map[[32]byte]*store.Replay
-	world    world
-	pending  pending
+	invalid  []error // by command: what its change says of itself
+
+	tx      *store.Tx
+	known   *store.Known
+	state   state
+	pending pending
+
+	answers  map[[32]byte]*store.Replay // to the claims of earlier commands of this batch
 	records  []store.Record
 	happened bool // there is an event among the records
 }
 
-func (b *batch) run(ctx context.Context) ([]user.Result, error) {
-	results := make([]user.Result, len(b.commands))
-	for i := range b.commands {
+func newBatch(s *Service, commands []user.Command) *batch {
+	b := &batch{service: s, keys: s.keys.Load(), commands: commands, invalid: make([]error, len(commands)), answers: map[[32]byte]*store.Replay{}}
+	for i := range commands {
+		b.invalid[i] = commands[i].Change.Validate()
+	}
+	return b
+}
+
+// canBeBlind reports whether commands can be tried without learning anything before: creations whose ids
+// the service makes.
+func canBeBlind(commands []user.Command) bool {
+	for i := range commands {
+		if creation, ok := commands[i].Change.(user.Create); !ok || creation.ID.Set {
+			return false
+		}
+	}
+	return true
+}
+
+// wanted collects what the batch has to know. A value that breaks a rule may not even be fit for a query.
+func (b *batch) wanted() *store.Wanted {
+	w := &store.Wanted{Claims: make([]store.Claim, len(b.commands))}
+	for i, command := range b.commands {
+		w.Claims[i] = store.Claim{Claim: command.Claim, Refused: b.invalid[i] != nil}
+		if b.invalid[i] != nil {
+			continue
+		}
+		switch change := command.Change.(type) {
+		case user.Create:
+			if change.ID.Set {
+				w.Former = append(w.Former, change.ID.Value)
+				w.Keys[store.KeyID] = append(w.Keys[store.KeyID], change.ID.Value.String())
+			}
+			wantKeys(w, change.Patch)
+			continue
+		case user.Update:
+			wantKeys(w, change.Patch)
+			w.Seals = w.Seals || len(change.Credentials.Set) > 0
+		}
+		w.Users = append(w.Users, command.User)
+	}
+	return w
+}
+
+// wantKeys asks for the holders of the unique keys that a patch may bring. Which userName takes effect
+// depends on the user, so all that could are asked for.
+func wantKeys(w *store.Wanted, p user.Patch) {
+	add := func(index int, value string) { w.Keys[index] = append(w.Keys[index], value) }
+	if p.Tag.Set {
+		add(store.KeyTag, p.Tag.Value)
+		add(store.KeyUserName, user.FoldAddress(p.Tag.Value))
+	}
+	if p.Email.Value != nil {
+		add(store.KeyEmail, user.FoldAddress(*p.Email.Value))
+		add(store.KeyUserName, user.FoldAddress(*p.Email.Value))
+	}
+	if p.UserName.Value != nil {
+		add(store.KeyUserName, user.FoldAddress(*p.UserName.Value))
+	}
+	if p.ExternalID.Value != nil {
+		add(store.KeyExternalID, *p.ExternalID.Value)
+	}
+}
+
+// judgeAll decides about each command, after the effects of those before it, and returns those that are
+// about users whom another session holds.
+func (b *batch) judgeAll(ctx context.Context, results []user.Result) (map[int]uuid.UUID, error) {
+	held := map[int]uuid.UUID{}
+	for i, command := range b.commands {
+		if id, ok := b.heldBy(command); ok {
+			held[i] = id
+			continue
+		}
 		outcome, change, err := b.judge(i)
-		if err != nil && b.assumed && b.commands[i].Claim != nil {
-			return nil, store.ErrAssumed // it may be a repetition, whose answer is there already
+		if err != nil && b.known.Blind && command.Claim != nil {
+			return nil, errBlind
 		}
 		if change != nil {
 			if err := b.take(ctx, change); err != nil {
@@ -86,27 +125,41 @@ func (b *batch) run(ctx context.Context) ([]user.Result, error) {
 			}
 		}
 		if err == nil && !outcome.Replayed {
-			b.record(b.commands[i].Claim, outcome.Event)
+			if err := b.record(command.Claim, outcome.Event); err != nil {
+				return nil, err
+			}
 		}
 		results[i] = user.Result{Outcome: outcome, Err: err}
 	}
-	return results, b.bulk.Finish(ctx, b.pending.group(), b.records)
+	return held, nil
 }
 
-// judge decides about a command, given what those before it made. Its change, when there
-// is one, has yet to be taken.
+// heldBy returns the user that a command is about if another session holds it.
+func (b *batch) heldBy(command user.Command) (uuid.UUID, bool) {
+	if _, creation := command.Change.(user.Create); creation {
+		return uuid.Nil, false
+	}
+	for _, u := range b.known.Held {
+		if u.ID == command.User.ID || command.User.ID == uuid.Nil && command.User.Names(u) {
+			return u.ID, true
+		}
+	}
+	return uuid.Nil, false
+}
+
+// judge decides about one command. Its change, when there is one, has yet to be taken.
 func (b *batch) judge(i int) (user.Outcome, *change, error) {
 	command := b.commands[i]
 	if command.Claim != nil {
-		replay := b.claims[i].Replay
+		replay := b.known.Claims[i].Replay
 		if replay == nil {
-			replay = b.answers[command.Claim.Key()] // of an earlier event of this batch
+			replay = b.answers[command.Claim.Key()]
 		}
 		switch {
 		case replay != nil:
-			outcome, err := replayed(replay, command, nil)
+			outcome, err := b.replay(replay, command)
 			return outcome, nil, err
-		case b.claims[i].Busy:
+		case b.known.Claims[i].Busy:
 			return user.Outcome{}, nil, errBusy
 		}
 	}
@@ -114,20 +167,178 @@ func (b *batch) judge(i int) (user.Outcome, *change, error) {
 		return user.Outcome{}, nil, b.invalid[i]
 	}
 	made, err := b.decide(command)
-	switch {
-	case err != nil:
+	if err != nil {
 		return user.Outcome{}, nil, err
-	case made.event == nil:
-		return user.Outcome{User: made.before}, nil, nil
 	}
-	return user.Outcome{User: made.after, Event: made.event}, made, nil
+	if made.event == nil {
+		return user.Outcome{Before: made.before, User: made.before}, nil, nil
+	}
+	return user.Outcome{Before: made.before, User: made.after, Event: made.event}, made, nil
 }
 
-// record notes what goes to the log, and the answer to the event's next delivery.
-func (b *batch) record(claim *user.Claim, event *user.Event) {
-	b.happened = b.happened || event != nil
-	b.records = append(b.records, store.Record{Event: event, Claim: claim, Expires: b.service.expiry(claim)})
-	if claim != nil {
-		b.answers[claim.Key()] = &store.Replay{Digest: claim.Digest, Event: event}
+// replay answers a command as its first delivery was.
+func (b *batch) replay(replay *store.Replay, command user.Command) (user.Outcome, error) {
+	outcome := user.Outcome{Event: replay.Event, Replayed: true}
+	same := command.Claim.Digest == nil || replay.Digest == nil || bytes.Equal(command.Claim.Digest, replay.Digest)
+	if command.Claim.Kind == user.EventClaim {
+		if !same {
+			b.service.options.Log.Warn("an event was repeated with other data: the first delivery's effect stands",
+				"source", command.Claim.Scope, "id", command.Claim.ID)
+		}
+		return outcome, nil
 	}
+	if !same {
+		return user.Outcome{}, errKeyReused
+	}
+	if replay.Secret != "" {
+		plain, err := b.keys.Open(replay.Event.UserID.String(), claimedSecret, replay.Secret)
+		if err != nil {
+			return user.Outcome{}, fmt.Errorf("the secret of a repeated request: %w", err)
+		}
+		outcome.Secret = plain
+	}
+	if creation, ok := command.Change.(user.Create); ok && outcome.Event != nil {
+		return outcome, outcome.Event.Restore(creation)
+	}
+	return outcome, nil
+}
+
+// claimedSecret stands in a provider's place when a claim's secret is sealed.
+const claimedSecret = "ai-admin key"
+
+// record notes what goes to the log, and the answer to the command's next delivery.
+func (b *batch) record(claim *user.Claim, event *user.Event) error {
+	b.happened = b.happened || event != nil
+	record := store.Record{Event: event, Claim: claim, Expires: b.service.expiry(claim)}
+	if claim != nil {
+		if event != nil && claim.Secret.Len() > 0 {
+			var err error
+			if record.Secret, err = b.keys.Seal(event.UserID.String(), claimedSecret, claim.Secret); err != nil {
+				return err
+			}
+		}
+		b.answers[claim.Key()] = &store.Replay{Digest: claim.Digest, Event: event, Secret: record.Secret}
+	}
+	b.records = append(b.records, record)
+	return nil
+}
+
+// change is what one command makes of a user.
+type change struct {
+	before, after *user.User // nil before a creation, after a deletion
+	event         *user.Event
+	sealed        map[string]string // by provider; an empty value is to be removed
+}
+
+// decide computes a command's change; one without an event changes nothing.
+func (b *batch) decide(command user.Command) (*change, error) {
+	if creation, ok := command.Change.(user.Create); ok {
+		return b.create(command, creation)
+	}
+	before := b.state.find(command.User)
+	if before == nil {
+		return nil, store.ErrNotFound
+	}
+	modification, ok := command.Change.(user.Modification)
+	if !ok {
+		return b.remove(before, command)
+	}
+	if !command.Allowed(before.Version) {
+		return nil, errPrecondition
+	}
+	after, err := modification.Apply(before, b.stamp(before, command))
+	if err != nil || after == before {
+		return &change{before: before}, err
+	}
+	return b.write(before, after, command)
+}
+
+// create makes a user. Before it, the user's version is 0: that is all that a precondition can ask.
+func (b *batch) create(command user.Command, creation user.Create) (*change, error) {
+	if !command.IfMatch.Holds(0) {
+		return nil, errPrecondition
+	}
+	created, err := creation.Apply(b.state.former[creation.ID.Value], b.stamp(&user.User{}, command))
+	if err != nil {
+		return nil, err
+	}
+	return b.write(nil, created, command)
+}
+
+func (b *batch) remove(before *user.User, command user.Command) (*change, error) {
+	if err := sameTag(before, command.User); err != nil {
+		return nil, err
+	}
+	if !command.Allowed(before.Version) {
+		return nil, errPrecondition
+	}
+	event := user.Removed(before, command, user.Timestamp(b.service.options.Now()))
+	return &change{before: before, event: &event}, nil
+}
+
+// sameTag refuses a deletion that names the user by an id and by another user's tag: it
+// could not be undone.
+func sameTag(found *user.User, ref user.Ref) error {
+	if ref.Tag == "" || ref.Tag == found.Tag {
+		return nil
+	}
+	return user.Problems{{Field: "tag", Code: "validation_mismatch", Message: "is not the tag of the user with this id"}}.Err()
+}
+
+func (b *batch) stamp(before *user.User, command user.Command) user.Stamp {
+	stamp := user.Stamp{Now: user.Timestamp(b.service.options.Now()), KeyID: b.keys.Primary(), Actor: command.Actor}
+	seals := b.state.seals[before.ID]
+	stamp.Same = func(provider string, plain secret.Text) bool {
+		stored, ok := seals[provider]
+		if !ok {
+			return false
+		}
+		opened, err := b.keys.Open(before.ID.String(), provider, stored) // what cannot be opened is replaced
+		return err == nil && opened.Reveal() == plain.Reveal()
+	}
+	return stamp
+}
+
+// write completes a change from before (nil for a creation): it seals new secrets, and refuses a unique
+// key that another user has, as the database would.
+func (b *batch) write(before, after *user.User, command user.Command) (*change, error) {
+	if err := b.state.conflict(before, after); err != nil {
+		return nil, err
+	}
+	event := user.Recorded(before, after, command)
+	c := &change{before: before, after: after, event: &event, sealed: map[string]string{}}
+	if before == nil {
+		before = &user.User{}
+	}
+	for _, credential := range after.Credentials {
+		if old := before.Credential(credential.Provider); old != nil && *old == credential {
+			continue
+		}
+		plain := command.Change.(interface{ Secrets() map[string]secret.Text }).Secrets()[credential.Provider]
+		sealed, err := b.keys.Seal(after.ID.String(), credential.Provider, plain)
+		if err != nil {
+			return nil, err
+		}
+		c.sealed[credential.Provider] = sealed
+	}
+	for _, credential := range before.Credentials {
+		if after.Credential(credential.Provider) == nil {
+			c.sealed[credential.Provider] = ""
+		}
+	}
+	return c, nil
+}
+
+// take makes a change true, and writes what is pending first where the database would find
+// the two in each other's way.
+func (b *batch) take(ctx context.Context, c *change) error {
+	if b.pending.blocks(c) {
+		if err := b.tx.Write(ctx, b.pending.writes()); err != nil {
+			return err
+		}
+		b.pending = pending{}
+	}
+	b.pending.add(c)
+	b.state.advance(c)
+	return nil
 }

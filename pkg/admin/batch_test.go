@@ -265,7 +265,7 @@ func TestSwappedTags(t *testing.T) {
 			t.Errorf("step %d: %s", i, got)
 		}
 	}
-	if u, err := s.Get(t.Context(), a.ID); err != nil || u.Tag != "b" {
+	if u, err := s.Get(t.Context(), user.Ref{ID: a.ID}); err != nil || u.Tag != "b" {
 		t.Errorf("the swap came to %+v, %v", u, err)
 	}
 }

@@ -28,7 +28,7 @@ func TestBatchIsOneTransaction(t *testing.T) {
 	release, locked := make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
-		err := otherDB.Locked(t.Context(), user.Ref{Tag: "held"}, func(*store.Locked) error {
+		err := hold(t, otherDB, user.Ref{Tag: "held"}, func() error {
 			close(locked)
 			<-release
 			return nil
@@ -70,7 +70,7 @@ func TestOthersGoOnBesideAHeldUser(t *testing.T) {
 	applyAll(t, s, create(t, "held", `{"id":"00000000-0000-0000-0000-000000000001","tag":"held","name":"N"}`))
 	_, otherDB := atNoon(t, url)
 	var held, others sync.WaitGroup
-	err := otherDB.Locked(t.Context(), ref, func(*store.Locked) error {
+	err := hold(t, otherDB, ref, func() error {
 		for n := range 240 {
 			others.Go(func() {
 				if _, err := s.Apply(t.Context(), create(t, fmt.Sprint("c", n), fmt.Sprintf(`{"tag":"u%d","name":"N"}`, n))); err != nil {
@@ -93,7 +93,7 @@ func TestOthersGoOnBesideAHeldUser(t *testing.T) {
 		t.Error(err)
 	}
 	held.Wait()
-	if u, err := s.Get(t.Context(), ref.ID); err != nil || u.Version != 7 {
+	if u, err := s.Get(t.Context(), ref); err != nil || u.Version != 7 {
 		t.Errorf("the held user: %+v, %v", u, err)
 	}
 }
@@ -107,7 +107,7 @@ func TestAHeldUserStopsNobodyElse(t *testing.T) {
 	ref := user.Ref{ID: uuid.UUID{15: 1}}
 	applyAll(t, s, create(t, "held", `{"id":"00000000-0000-0000-0000-000000000001","tag":"held","name":"N"}`), create(t, "free", `{"tag":"free","name":"N"}`))
 	_, otherDB := atNoon(t, url)
-	err := otherDB.Locked(t.Context(), ref, func(*store.Locked) error {
+	err := hold(t, otherDB, ref, func() error {
 		var waiting sync.WaitGroup
 		var refused atomic.Int64
 		for n := range 40 {
@@ -122,7 +122,7 @@ func TestAHeldUserStopsNobodyElse(t *testing.T) {
 			runtime.Gosched()
 		}
 		for n := range 20 {
-			if _, err := s.Get(t.Context(), ref.ID); err != nil {
+			if _, err := s.Get(t.Context(), ref); err != nil {
 				t.Errorf("a read beside them: %v", err)
 			}
 			if _, err := s.Apply(t.Context(), update(t, fmt.Sprint("f", n), user.Ref{Tag: "free"}, fmt.Sprintf(`{"name":"N%d"}`, n))); err != nil {
@@ -208,7 +208,7 @@ func TestABatchWaitsForAHeldUser(t *testing.T) {
 	applyAll(t, s, create(t, "1", `{"tag":"held","name":"N"}`))
 	_, otherDB := atNoon(t, url)
 	var batch sync.WaitGroup
-	err := otherDB.Locked(t.Context(), user.Ref{Tag: "held"}, func(*store.Locked) error {
+	err := hold(t, otherDB, user.Ref{Tag: "held"}, func() error {
 		batch.Go(func() {
 			results, err := s.ApplyAll(t.Context(), []user.Command{update(t, "2", user.Ref{Tag: "held"}, `{"name":"M"}`), create(t, "3", `{"tag":"b","name":"B"}`)})
 			if err != nil || results[0].Err != nil || results[1].Err != nil {
@@ -241,40 +241,34 @@ func cut(t *testing.T, db *store.Store) {
 }
 
 // TestFeedOrderOfAUserMadeAgain deletes a user while a batch that makes it again, and has its
-// transaction id already, waits for another user's tag: the feed must tell of the deletion first.
+// transaction id already, waits for another user's row: the feed must tell of the deletion first.
 func TestFeedOrderOfAUserMadeAgain(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	s, db := atNoon(t, url)
+	_, holder := atNoon(t, url)
 	const id = "00000000-0000-0000-0000-000000000001"
-	applyAll(t, s, create(t, "1", `{"id":"`+id+`","tag":"first","name":"N"}`))
-	holder, err := db.DB().BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := holder.ExecContext(t.Context(), `INSERT INTO users (id, created_at, updated_at, version, tag, role, status, name, name_key, credentials, metadata, facets)
-		VALUES (gen_random_uuid(), now(), now(), 1, 'held', 'member', 'active', 'n', 'n', '[]', '{}', '{}')`); err != nil {
-		t.Fatal(err)
-	}
+	applyAll(t, s, create(t, "0", `{"tag":"first-held","name":"N"}`), create(t, "1", `{"id":"`+id+`","tag":"first","name":"N"}`))
 	var batch sync.WaitGroup
-	batch.Go(func() {
-		applyAll(t, s, create(t, "2", `{"tag":"held","name":"N"}`), create(t, "3", `{"id":"`+id+`","tag":"second","name":"N"}`))
+	err := hold(t, holder, user.Ref{Tag: "first-held"}, func() error {
+		batch.Go(func() {
+			applyAll(t, s, update(t, "2", user.Ref{Tag: "first-held"}, `{"name":"M"}`), create(t, "3", `{"id":"`+id+`","tag":"second","name":"N"}`))
+		})
+		for lockWaits(t, db) == 0 {
+			runtime.Gosched()
+		}
+		_, err := s.Apply(t.Context(), remove("4", user.Ref{ID: uuid.UUID{15: 1}}))
+		return err
 	})
-	for lockWaits(t, db) == 0 {
-		runtime.Gosched()
-	}
-	if _, err := s.Apply(t.Context(), remove("4", user.Ref{ID: uuid.UUID{15: 1}})); err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.Rollback(); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	batch.Wait()
 	var told []string
-	if err := db.DB().NewRaw(`SELECT type FROM events WHERE user_id = ? ORDER BY xid, seq`, id).Scan(t.Context(), &told); err != nil {
+	if err := db.DB().NewRaw(`SELECT type || version FROM events WHERE user_id = ? ORDER BY xid, seq`, id).Scan(t.Context(), &told); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"ai.admin.user.created", "ai.admin.user.deleted", "ai.admin.user.created"}
+	want := []string{"ai.admin.user.created1", "ai.admin.user.deleted2", "ai.admin.user.created3"}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Errorf("the feed (-want +got):\n%s", diff)
 	}

@@ -60,7 +60,7 @@ func TestConcurrentBatches(t *testing.T) {
 	}
 	all.Wait()
 	for i, ref := range refs {
-		u, err := one.Get(t.Context(), ref.ID)
+		u, err := one.Get(t.Context(), ref)
 		if err != nil || u.Version != 1+batches+singles {
 			t.Errorf("user %d: %v, version %d, want %d", i, err, u.Version, 1+batches+singles)
 		}

@@ -1,16 +1,22 @@
 // Package admin is the one way in for every change to users, and the reader of them.
 //
-// Whatever the transport, a change is a [user.Command] given to [Service.Apply], which
-// validates it, seals its secrets, and has the store claim, lock, check, write and record
-// it in one transaction. Nothing else writes users.
+// Whatever the transport, a change is a [user.Command]. Commands are carried out in batches of one to a
+// thousand, each batch in one transaction of two round trips:
 //
-// A Service has no state of its own besides the key ring in use, which may be replaced
-// while it works, and the commands that wait; all methods may be called concurrently. Under
-// load, commands that wait for others are carried out together, in one transaction and as
-// if one after another: a lane takes them over, and whoever gave up waiting before that has
-// changed nothing. If one of them makes the transaction fail, all are carried out by
-// themselves; if the connection breaks, all get that error, as one alone would. An update computes its result
-// from the user as read and writes it if nobody changed the user meanwhile; who loses that
-// race takes the row's lock and computes again, so that no change is lost and a
-// contended user costs one more round trip. Failures are [user.Error]s, or internal.
+//	learn: the claims' answers, the users, locked, and who holds the unique keys that they want
+//	judge: each command in memory, after the effects of those before it
+//	write: users, sealed secrets, API keys, events, claims, and COMMIT
+//
+// [Service.Apply] takes one command. It goes at once when a worker is free, and otherwise with all that
+// wait; the caller that gives up before its batch begins has changed nothing. [Service.ApplyAll] takes a batch
+// as it is.
+//
+// Creations whose ids the service makes skip the first round trip: what is taken makes them fail, and
+// they are tried again with it. A batch that fails for one of its commands is carried out in halves, down
+// to one command. No batch waits for a user whom another session holds: commands on such a user wait apart,
+// in one goroutine for each user, and end with 503 after ten seconds.
+//
+// A Service has no state of its own besides the key ring in use, which may be replaced while it works,
+// and the commands that wait. All methods may be called concurrently. Failures are [user.Error]s, or
+// internal.
 package admin

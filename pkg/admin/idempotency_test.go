@@ -78,7 +78,8 @@ func TestReplays(t *testing.T) {
 		if !outcome.Replayed || outcome.User != nil {
 			t.Errorf("%s: %+v", name, outcome)
 		}
-		if diff := cmp.Diff(string(test.want.AppendJSON(nil)), string(outcome.Event.UserJSON())); diff != "" {
+		want := strings.Replace(string(test.want.AppendJSON(nil)), `"groups":[],`, "", 1) // which no event has
+		if diff := cmp.Diff(want, string(outcome.Event.UserJSON())); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -105,7 +106,7 @@ func TestAnErasedCreationIsRepeatedInFull(t *testing.T) {
 			t.Fatalf("%d erased: %v", n, err)
 		}
 		again := apply(t, s, command)
-		if diff := cmp.Diff(string(first.Event.Data), string(again.Event.Data)); diff != "" || !again.Replayed {
+		if diff := cmp.Diff(string(first.User.AppendJSON(nil)), string(again.Event.UserJSON())); diff != "" || !again.Replayed {
 			t.Errorf("replayed %v (-want +got):\n%s", again.Replayed, diff)
 		}
 	}

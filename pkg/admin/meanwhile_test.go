@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/admin"
-	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/test/pgtest"
 )
@@ -46,7 +45,7 @@ func carriedOutMeanwhile(t *testing.T, carryOut func(*admin.Service) string, bat
 	}
 	var all sync.WaitGroup
 	var got string
-	err := holder.Locked(t.Context(), user.Ref{ID: heldID}, func(*store.Locked) error {
+	err := hold(t, holder, user.Ref{ID: heldID}, func() error {
 		all.Go(func() { applyAll(t, two, batch...) })
 		waiting(1)
 		all.Go(func() { got = carryOut(one) })

@@ -13,8 +13,8 @@ import (
 )
 
 // Get returns one user.
-func (s *Service) Get(ctx context.Context, id uuid.UUID) (*user.User, error) {
-	return s.store.Get(ctx, user.Ref{ID: id})
+func (s *Service) Get(ctx context.Context, ref user.Ref) (*user.User, error) {
+	return s.store.Get(ctx, ref)
 }
 
 // List returns one page of users.

@@ -75,8 +75,8 @@ func TestAUserMadeAgainHasNothingOfTheOneBefore(t *testing.T) {
 	updates.Wait()
 	var mixed int
 	if err := db.DB().NewRaw(`SELECT count(*) FROM (
-		SELECT data->'user'->>'tag' AS tag, max(CASE WHEN version = 1 THEN data->'user'->>'tag' END) OVER (PARTITION BY life) AS made
-		FROM (SELECT *, count(*) FILTER (WHERE version = 1) OVER (ORDER BY seq) AS life FROM events) AS e) AS e
+		SELECT data->'user'->>'tag' AS tag, max(CASE WHEN type = 'ai.admin.user.created' THEN data->'user'->>'tag' END) OVER (PARTITION BY life) AS made
+		FROM (SELECT *, count(*) FILTER (WHERE type = 'ai.admin.user.created') OVER (ORDER BY seq) AS life FROM events) AS e) AS e
 		WHERE tag <> made`).Scan(t.Context(), &mixed); err != nil || mixed > 0 {
 		t.Errorf("%d events show a user of an earlier life: %v", mixed, err)
 	}

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
 )
 
@@ -15,14 +18,13 @@ type Rotation struct {
 	KeyID    string // of the primary key, as mounted here
 	Total    int64  // values that were not under the primary key when it began
 	Resealed int64
-	Skipped  int64 // written anew meanwhile, and so under the primary key already, or deleted
 	Refused  int64 // could not be opened, and were left as they are
-	Held     int64 // of users whom another session holds at the moment
+	Held     int64 // users whom another session holds at the moment
 }
 
 const (
-	rotationBatch    = 200
-	rotationPatience = time.Minute // with a batch of which every user left is held
+	rotationBatch    = 200         // users
+	rotationPatience = time.Minute // with one user whom another session holds
 )
 
 // Rotate seals every value that is not under the primary key anew, the old function's
@@ -38,19 +40,18 @@ func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation
 	if done.Total, err = s.store.CountForeign(ctx, prefix); err != nil {
 		return done, err
 	}
-	var place store.SealedValue
-	for {
-		batch, err := s.store.Foreign(ctx, place, prefix, rotationBatch)
+	for place := uuid.Nil; ; {
+		users, err := s.store.Foreign(ctx, place, prefix, rotationBatch)
 		if err != nil {
 			return done, err
 		}
-		if len(batch) == 0 {
+		if len(users) == 0 {
 			break
 		}
-		if err := s.rotateBatch(ctx, keys, batch, &done, progress); err != nil {
+		if err := s.rotateUsers(ctx, keys, users, &done, progress); err != nil {
 			return done, err
 		}
-		place = batch[len(batch)-1]
+		place = users[len(users)-1]
 	}
 	if done.Refused > 0 {
 		return done, fmt.Errorf("%d values could not be opened: the log names them", done.Refused)
@@ -58,55 +59,95 @@ func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation
 	return done, nil
 }
 
-func (s *Service) rotateBatch(ctx context.Context, keys *vault.KeyRing, batch []store.SealedValue, done *Rotation, progress func(Rotation)) error {
-	left := s.renewals(ctx, keys, batch, done)
-	for now, moved := len(left), time.Now(); ; now = ofFirst(left) { // all at once; then one user at a time, which waits
-		resealed, held, err := s.store.Reseal(ctx, left[:now], keys.Primary())
-		if err != nil {
-			return err
-		}
-		done.Resealed += int64(resealed)
-		done.Skipped += int64(now - len(held) - resealed)
-		if len(held) < now {
-			moved = time.Now()
-		}
-		left = append(slices.Clone(left[now:]), held...)
-		done.Held = int64(len(left))
+// rotateUsers reseals the values of users: at once those whom nobody holds, then the others one at a time.
+func (s *Service) rotateUsers(ctx context.Context, keys *vault.KeyRing, users []uuid.UUID, done *Rotation, progress func(Rotation)) error {
+	held, err := s.reseal(ctx, store.Skip, keys, users, done)
+	if err != nil {
+		return err
+	}
+	for begun := time.Now(); ; {
+		done.Held = int64(len(held))
 		progress(*done)
-		if len(left) == 0 {
+		if len(held) == 0 {
 			return nil
 		}
-		if time.Since(moved) > s.rotationPatience {
-			return fmt.Errorf("%d values belong to users whom another session has held for %v, the first of them to %s: see pg_stat_activity, then run this again",
-				len(left), s.rotationPatience, left[0].UserID)
+		if time.Since(begun) > s.rotationPatience {
+			return fmt.Errorf("%d users are held by another session, for %v or longer, the first of them %s: see pg_stat_activity, then run this again",
+				len(held), s.rotationPatience, held[0])
+		}
+		switch _, err := s.reseal(ctx, store.Wait, keys, held[:1], done); {
+		case err == nil:
+			held, begun = held[1:], time.Now()
+		case store.Held(err) || store.Conflict(err):
+			held = slices.Concat(held[1:], held[:1])
+		default:
+			return err
 		}
 	}
 }
 
-// ofFirst is how many of the renewals, which is at least one, are the first's user's.
-func ofFirst(left []store.Renewal) int {
-	n := slices.IndexFunc(left, func(r store.Renewal) bool { return r.UserID != left[0].UserID })
-	if n < 0 {
-		return len(left)
+// reseal reseals the values of users in one transaction. It goes the way of every change, but that the users'
+// versions stay: the same secrets, under another key, are no change that anybody is told of.
+func (s *Service) reseal(ctx context.Context, mode store.Mode, keys *vault.KeyRing, users []uuid.UUID, done *Rotation) (held []uuid.UUID, err error) {
+	wanted := &store.Wanted{Seals: true}
+	for _, id := range users {
+		wanted.Users = append(wanted.Users, user.Ref{ID: id})
 	}
-	return n
-}
-
-// renewals seals what can be opened under the primary key.
-func (s *Service) renewals(ctx context.Context, keys *vault.KeyRing, batch []store.SealedValue, done *Rotation) []store.Renewal {
-	var renewals []store.Renewal
-	for _, v := range batch {
-		plain, err := keys.Open(v.UserID.String(), v.Provider, v.Sealed)
-		fresh := ""
-		if err == nil {
-			fresh, err = keys.Seal(v.UserID.String(), v.Provider, plain)
-		}
-		if err != nil { // one value's fault is not the others'
-			s.refused(ctx, v.UserID, v.Provider, err)
-			done.Refused++
+	tx, known, err := s.store.Begin(ctx, mode, wanted)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback()
+	var writes store.Writes
+	var resealed, refused int64
+	for _, u := range known.Users {
+		fresh, failed := s.freshSeals(ctx, keys, u, known.Seals[u.ID])
+		refused += failed
+		if len(fresh) == 0 {
 			continue
 		}
-		renewals = append(renewals, store.Renewal{SealedValue: v, Fresh: fresh})
+		after := *u
+		after.Credentials = slices.Clone(u.Credentials)
+		for i := range after.Credentials {
+			if _, ok := fresh[after.Credentials[i].Provider]; ok {
+				after.Credentials[i].KeyID = keys.Primary()
+			}
+		}
+		writes.Update = append(writes.Update, &after)
+		for provider, sealed := range fresh {
+			writes.Seal = append(writes.Seal, store.Seal{User: &after, Provider: provider, Sealed: sealed})
+			resealed++
+		}
 	}
-	return renewals
+	for _, u := range known.Held {
+		held = append(held, u.ID)
+	}
+	if err := tx.Commit(ctx, &writes, nil); err != nil {
+		return nil, err
+	}
+	done.Resealed += resealed
+	done.Refused += refused
+	return held, nil
+}
+
+// freshSeals seals what can be opened under the primary key. One value's fault is not the others'.
+func (s *Service) freshSeals(ctx context.Context, keys *vault.KeyRing, u *user.User, seals map[string]string) (fresh map[string]string, failed int64) {
+	fresh = map[string]string{}
+	for provider, stored := range seals {
+		if vault.KeyID(stored) == keys.Primary() {
+			continue
+		}
+		plain, err := keys.Open(u.ID.String(), provider, stored)
+		var sealed string
+		if err == nil {
+			sealed, err = keys.Seal(u.ID.String(), provider, plain)
+		}
+		if err != nil {
+			s.refused(ctx, u.ID, provider, err)
+			failed++
+			continue
+		}
+		fresh[provider] = sealed
+	}
+	return fresh, failed
 }

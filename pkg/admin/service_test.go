@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"aiadmin/pkg/admin"
+	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/test/pgtest"
 )
@@ -58,7 +59,7 @@ func TestConcurrentUpdatesLoseNone(t *testing.T) {
 			t.Errorf("update %d: %v", i, err)
 		}
 	})
-	after, err := one.Get(t.Context(), id)
+	after, err := one.Get(t.Context(), user.Ref{ID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func TestChangesOfNothing(t *testing.T) {
 	if outcome := apply(t, s, update(t, "nothing1", ref, `{"name":"N"}`)); outcome.Event != nil || !outcome.Replayed {
 		t.Errorf("%+v", outcome)
 	}
-	if got, err := s.Get(t.Context(), u.ID); err != nil || got.Name != "B" || got.Version != 2 {
+	if got, err := s.Get(t.Context(), user.Ref{ID: u.ID}); err != nil || got.Name != "B" || got.Version != 2 {
 		t.Errorf("%+v %v", got, err)
 	}
 	checkLog(t, db)
@@ -158,4 +159,18 @@ func TestPreconditions(t *testing.T) {
 	if made.Load() != 1 {
 		t.Errorf("%d changes of version 1 were made", made.Load())
 	}
+}
+
+// hold keeps a user's row locked, as another copy of the service would, until f returns.
+func hold(t *testing.T, db *store.Store, ref user.Ref, f func() error) error {
+	t.Helper()
+	tx, known, err := db.Begin(t.Context(), store.Wait, &store.Wanted{Users: []user.Ref{ref}})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if len(known.Users) != 1 {
+		t.Errorf("%v names %d users", ref, len(known.Users))
+	}
+	return f()
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ type Options struct {
 	Log    io.Writer // JSON log lines
 	// Environment is what Knative sets.
 	Environment Environment
+	// Version is the tag or commit that the linker stamped, if any; see [Version].
+	Version string
 	// RequestTimeout ends a request; 0 is 300 s.
 	RequestTimeout time.Duration
 }
@@ -49,6 +52,7 @@ type App struct {
 	janitor  *janitor.Janitor
 	api      *httpapi.API
 	metrics  *metrics
+	version  string
 	log      *slog.Logger
 	level    *slog.LevelVar
 	started  config.Config // the settings that only a restart changes
@@ -60,7 +64,7 @@ type App struct {
 }
 
 // New reads the mounts and wires the service. Wrong mounts are a [MountError].
-func New(options Options) (*App, error) {
+func New(options Options) (_ *App, err error) {
 	if options.Mounts == "" {
 		options.Mounts = DefaultMounts
 	}
@@ -69,7 +73,7 @@ func New(options Options) (*App, error) {
 		return nil, err
 	}
 	settings := mounts.Config.Value()
-	a := &App{mounts: mounts, level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
+	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
 	a.level.Set(settings.LogLevel)
 	a.log = slog.New(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level}))
 	if options.Environment.Revision != "" {
@@ -79,12 +83,17 @@ func New(options Options) (*App, error) {
 		MaxConnections: settings.Database.MaxConnections}); err != nil {
 		return nil, MountError{err}
 	}
-	a.auth, err = auth.New(auth.Options{Tokens: mounts.Auth.Value(), Issuers: issuers(settings.OIDC),
+	defer func() {
+		if err != nil {
+			_ = a.store.Close() // it has no connection yet
+		}
+	}()
+	a.auth, err = auth.New(auth.Options{Tokens: mounts.Auth.Value(), Issuers: settings.OIDC,
 		Disabled: settings.Auth == config.AuthDisabled, Log: a.log})
 	if err != nil {
 		return nil, MountError{err}
 	}
-	a.metrics = newMetrics(a.store.Stats)
+	a.metrics = newMetrics(a.version, a.store.Stats, a.checks)
 	for _, volume := range mounts.volumes() {
 		a.metrics.watched(volume.Name())
 	}
@@ -102,10 +111,11 @@ func New(options Options) (*App, error) {
 }
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
-	return httpapi.Options{Admin: a.admin, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
+	gate := httpapi.NewGate(0)
+	return httpapi.Options{Admin: a.admin, Gate: gate, Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
-		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Problem: httpapi.WriteProblem,
+		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) }}),
 		Schemas: http.HandlerFunc(a.schema),
 		Cursor:  admin.EncodeCursor,
@@ -172,12 +182,10 @@ func (a *App) Metrics() http.Handler { return a.metrics.handler() }
 // MetricsPort is where the configuration wants the metrics; 0 is any free port.
 func (a *App) MetricsPort() int { return a.started.MetricsPort }
 
-// Log is where the service's log goes.
-func (a *App) Log() *slog.Logger { return a.log }
-
 // Start begins what runs beside requests and returns at once.
 func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
+	a.log.Info("starting", "version", a.version, "go", runtime.Version())
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() {
 		a.migrate(ctx)
@@ -202,3 +210,14 @@ func (a *App) EndStreams() { a.api.EndStreams() }
 
 // DrainingWhen makes readiness fail while draining returns true.
 func (a *App) DrainingWhen(draining func() bool) { a.draining.Store(&draining) }
+
+// schema serves the JSON Schemas that events name in dataschema.
+func (a *App) schema(w http.ResponseWriter, r *http.Request) {
+	text, ok := cloudevent.Schema(r.PathValue("name"))
+	if !ok {
+		a.api.Problem(w, r, user.Errorf(user.NotFound, "no such schema"))
+		return
+	}
+	w.Header().Set("Content-Type", cloudevent.SchemaType)
+	_, _ = w.Write(text) // the client is gone when this fails
+}

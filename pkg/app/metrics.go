@@ -1,8 +1,11 @@
 package app
 
 import (
+	"context"
 	"database/sql"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,7 +25,7 @@ type metrics struct {
 	reloads  *prometheus.CounterVec
 }
 
-func newMetrics(stats func() sql.DBStats) *metrics {
+func newMetrics(version string, stats func() sql.DBStats, checks func(context.Context) []check) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_http_requests_total",
@@ -36,7 +39,10 @@ func newMetrics(stats func() sql.DBStats) *metrics {
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_mount_reloads_total",
 			Help: "Changes of a mounted volume, by whether they were taken up or refused."}, []string{"volume", "result"}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.refused, m.reloads, poolCollector{stats},
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ai_admin_build_info", Help: "What the binary was built from; always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()}})
+	build.Set(1)
+	m.registry.MustRegister(m.requests, m.duration, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -112,4 +118,53 @@ func (c poolCollector) Collect(out chan<- prometheus.Metric) {
 	} {
 		out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value)
 	}
+}
+
+// readyCollector carries out the readiness checks when it is asked for them.
+type readyCollector struct {
+	checks func(context.Context) []check
+}
+
+var readyDesc = prometheus.NewDesc("ai_admin_ready", "Whether a readiness check passes: 1 or 0.", []string{"check"}, nil)
+
+// Describe implements [prometheus.Collector].
+func (c readyCollector) Describe(out chan<- *prometheus.Desc) { out <- readyDesc }
+
+// Collect implements [prometheus.Collector].
+func (c readyCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	for _, one := range c.checks(ctx) {
+		passes := 1.0
+		if one.run() != nil {
+			passes = 0
+		}
+		out <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, passes, one.name)
+	}
+}
+
+// Version is what this binary was built from: the tag or commit that the linker stamped or,
+// without one, what the go command recorded of the repository (such as
+// v0.0.0-20261127020304-0123456789ab+dirty); "unknown" where neither is there.
+func Version(stamped string) string {
+	if stamped != "" {
+		return stamped
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if version := info.Main.Version; info.Main.Path == "aiadmin" && version != "" && version != "(devel)" {
+		return version
+	}
+	commit, modified := "unknown", ""
+	for _, setting := range info.Settings {
+		switch {
+		case setting.Key == "vcs.revision":
+			commit = setting.Value
+		case setting.Key == "vcs.modified" && setting.Value == "true":
+			modified = "+dirty"
+		}
+	}
+	return commit + modified
 }

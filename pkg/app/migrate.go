@@ -33,10 +33,14 @@ func (a *App) migrate(ctx context.Context) {
 // A log restored from elsewhere is mended afterwards.
 func (a *App) migrateOnce(ctx context.Context) error {
 	err := a.store.Ping(ctx)
-	if err == nil || unreachable(err) || !a.started.Database.MigrateOnStart {
+	if err == nil {
+		_, err = a.store.Form(ctx, a.formed) // of users that an older revision wrote
 		return err
 	}
-	applied, err := a.store.Migrate(ctx)
+	if unreachable(err) || !a.started.Database.MigrateOnStart {
+		return err
+	}
+	applied, err := a.store.Migrate(ctx, a.formed)
 	for _, name := range applied {
 		a.log.Info("migrated", "migration", name)
 	}
@@ -59,4 +63,8 @@ func (a *App) mendFeed(ctx context.Context) {
 		case <-time.After(migrateRetry):
 		}
 	}
+}
+
+func (a *App) formed(users int) {
+	a.log.Info("comparison and search forms are being computed", "users", users)
 }

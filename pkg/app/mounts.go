@@ -2,11 +2,15 @@ package app
 
 import (
 	"errors"
+	"io"
+	"log/slog"
 	"path/filepath"
 
+	"aiadmin/pkg/admin"
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/config"
 	"aiadmin/pkg/mount"
+	"aiadmin/pkg/store"
 	"aiadmin/pkg/vault"
 )
 
@@ -44,9 +48,9 @@ func OpenMounts(root string) (*Mounts, error) {
 // at the start and as a change: nobody could use the service.
 func tokens(needed bool) func(map[string]string) ([]auth.Token, error) {
 	return func(files map[string]string) ([]auth.Token, error) {
-		list, err := auth.ParseTokens(files)
+		list, err := config.ParseTokens(files)
 		if err == nil && needed && len(list) == 0 {
-			err = errors.New(auth.TokensFile + ": expected at least one token (ai-admin token makes one), or oidc or auth: disabled in config.yaml")
+			err = errors.New(config.TokensFile + ": must hold at least one token (ai-admin token makes one), unless config.yaml has oidc or auth: disabled")
 		}
 		return list, err
 	}
@@ -67,23 +71,40 @@ func (m *Mounts) unreadable() error {
 	return errors.Join(m.Postgres.Unreadable(), m.Vault.Unreadable(), m.Auth.Unreadable())
 }
 
-func issuers(configured []config.OIDC) []auth.Issuer {
-	var all []auth.Issuer
-	for _, o := range configured {
-		issuer := auth.Issuer{Issuer: o.Issuer, Audience: o.Audience}
-		for _, g := range o.Scopes {
-			grant := auth.Grant{Claim: g.Claim, Value: g.Value}
-			for _, scope := range g.Grant {
-				grant.Scopes = append(grant.Scopes, auth.Scope(scope))
-			}
-			issuer.Grants = append(issuer.Grants, grant)
-		}
-		all = append(all, issuer)
-	}
-	return all
-}
-
 func openPostgres(root string) (*mount.Volume[config.Postgres], error) {
 	dir := filepath.Join(root, "postgres")
 	return mount.Open(dir, config.ParsePostgres(dir))
+}
+
+// toolConnections is enough for a command that runs beside the service.
+const toolConnections = 4
+
+// OpenStore opens the database that the postgres volume under root names, for commands
+// that need nothing else. Wrong mounts are a [MountError].
+func OpenStore(root string) (*store.Store, error) {
+	volume, err := openPostgres(root)
+	if err != nil {
+		return nil, MountError{err}
+	}
+	return openStore(volume)
+}
+
+func openStore(volume *mount.Volume[config.Postgres]) (*store.Store, error) {
+	return store.Open(store.Options{ConnString: volume.Value().ConnString().Reveal(), MaxConnections: toolConnections})
+}
+
+// OpenAdmin opens the service's logic for a command, with its log going to w; closing it
+// is the caller's. Wrong mounts are a [MountError], of all that is wrong with either volume.
+func OpenAdmin(root string, w io.Writer) (service *admin.Service, closeStore func(), err error) {
+	volume, postgresErr := openPostgres(root)
+	keys, vaultErr := mount.Open(filepath.Join(root, "vault"), vault.ParseKeyRing)
+	if err := errors.Join(postgresErr, vaultErr); err != nil {
+		return nil, nil, MountError{err}
+	}
+	db, err := openStore(volume)
+	if err != nil {
+		return nil, nil, err
+	}
+	service = admin.New(db, keys.Value(), admin.Retention{}, admin.Options{Log: slog.New(slog.NewTextHandler(w, nil))})
+	return service, func() { _ = db.Close() }, nil
 }

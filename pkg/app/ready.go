@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"aiadmin/pkg/user"
@@ -19,26 +20,55 @@ var (
 	errMigrating = errors.New("migrations are not done: see the log, or run ai-admin migrate")
 )
 
+// check is one condition of readiness.
+type check struct {
+	name string
+	run  func() error
+}
+
+// checks are all conditions of readiness, in the order in which they are looked at. Those of
+// the database share one round trip.
+func (a *App) checks(ctx context.Context) []check {
+	ping := sync.OnceValue(func() error {
+		if a.justStarted(ctx) {
+			return nil
+		}
+		return a.store.Ping(ctx)
+	})
+	return []check{
+		{"shutdown", func() error {
+			if draining := a.draining.Load(); draining != nil && (*draining)() {
+				return errDraining
+			}
+			return nil
+		}},
+		{"secrets", a.mounts.unreadable},
+		{"database", func() error {
+			if err := ping(); unreachable(err) {
+				return err
+			}
+			return nil
+		}},
+		{"migrations", func() error {
+			if err := ping(); err != nil && !unreachable(err) {
+				return err
+			}
+			if !a.migrated.Load() {
+				return errMigrating
+			}
+			return nil
+		}},
+	}
+}
+
 // Ready names the check that fails at present, with the reason.
-func (a *App) Ready(ctx context.Context) (check string, err error) {
-	if draining := a.draining.Load(); draining != nil && (*draining)() {
-		return "shutdown", errDraining
-	}
-	if err := a.mounts.unreadable(); err != nil {
-		return "secrets", err
-	}
+func (a *App) Ready(ctx context.Context) (failing string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	if a.justStarted(ctx) {
-		return "", nil
-	}
-	if err := a.store.Ping(ctx); unreachable(err) {
-		return "database", err
-	} else if err != nil {
-		return "migrations", err
-	}
-	if !a.migrated.Load() {
-		return "migrations", errMigrating
+	for _, one := range a.checks(ctx) {
+		if err := one.run(); err != nil {
+			return one.name, err
+		}
 	}
 	return "", nil
 }
@@ -74,7 +104,7 @@ func (a *App) verbose(ctx context.Context) map[string]any {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	report := map[string]any{"mounts": mounts}
+	report := map[string]any{"mounts": mounts, "version": a.version}
 	if parked, err := a.relay.Parked(ctx); err == nil {
 		report["parked"] = parked
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -265,6 +266,49 @@ func TestMetricsTellNothingOfUsers(t *testing.T) {
 			t.Errorf("%s is missing", name)
 		}
 	}
+}
+
+// TestVersionIsShown: in the first log line, readiness, metrics and the OpenAPI document.
+func TestVersionIsShown(t *testing.T) {
+	t.Parallel()
+	mounts, _ := files(t, pgtest.Database(t))
+	log := &lockedBuffer{}
+	a, err := app.New(app.Options{Mounts: mounted(t, mounts), Log: log, Version: "v1.2.3-4-gabcdef"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Start(t.Context())
+	defer func() { _ = a.Stop() }()
+	first, _, _ := strings.Cut(log.String(), "\n")
+	for where, text := range map[string]string{"the first log line": first, "/metrics": exposition(a),
+		"/readyz?verbose": ask(a.Handler(), "GET", "/readyz?verbose").Body.String(), "/openapi.json": ask(a.Handler(), "GET", "/openapi.json").Body.String()} {
+		if !regexp.MustCompile(`"?version"?[:=] ?"v1\.2\.3-4-gabcdef"`).MatchString(text) {
+			t.Errorf("%s shows no version: %.200s", where, text)
+		}
+	}
+	if got := app.Version(""); got == "" {
+		t.Error("nothing is said of a binary that has no version stamped")
+	}
+}
+
+// TestReadyMetric has a series for each check, which /readyz stops at the first of.
+func TestReadyMetric(t *testing.T) {
+	t.Parallel()
+	mounts, _ := files(t, pgtest.Database(t))
+	root := mounted(t, mounts)
+	a, _ := started(t, root)
+	series := func() []string { return regexp.MustCompile(`(?m)^ai_admin_ready\{.*`).FindAllString(exposition(a), -1) }
+	shows := func(secrets, shutdown int) func() bool {
+		want := []string{`ai_admin_ready{check="database"} 1`, `ai_admin_ready{check="migrations"} 1`,
+			fmt.Sprintf(`ai_admin_ready{check="secrets"} %d`, secrets), fmt.Sprintf(`ai_admin_ready{check="shutdown"} %d`, shutdown)}
+		return func() bool { return slices.Equal(series(), want) }
+	}
+	until(t, "all checks pass", shows(1, 1))
+	if err := os.RemoveAll(filepath.Join(root, "vault")); err != nil {
+		t.Fatal(err)
+	}
+	a.DrainingWhen(func() bool { return true })
+	until(t, "two checks fail", shows(0, 0))
 }
 
 // TestWrongMountsAreToldAtOnce holds the lines that an operator reads, value by value: each

@@ -31,12 +31,12 @@ func Serve(ctx context.Context, options ServeOptions) error {
 	}
 	public, err := net.Listen("tcp", options.Address)
 	if err != nil {
-		return fmt.Errorf("cannot listen: %w (is another service on this port? set PORT to another)", err)
+		return errors.Join(fmt.Errorf("cannot listen: %w (is another service on this port? set PORT to another)", err), a.Stop())
 	}
 	host, _, _ := net.SplitHostPort(options.Address)
 	private, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(a.MetricsPort())))
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot listen for metrics: %w (set metricsPort in config.yaml to another)", err), public.Close())
+		return errors.Join(fmt.Errorf("cannot listen for metrics: %w (set metricsPort in config.yaml to another)", err), public.Close(), a.Stop())
 	}
 	if options.Listening != nil {
 		options.Listening(public.Addr(), private.Addr())

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"aiadmin/pkg/mount"
+	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
 
@@ -23,7 +23,7 @@ func TestStreamsEndWhenTheMetricsServerFails(t *testing.T) {
 		"vault":    {"PRIMARY": "k", "k": strings.Repeat("5a", 32)},
 		"config":   {"config.yaml": "auth: disabled"},
 	} {
-		if err := mount.Write(filepath.Join(root, volume), files); err != nil {
+		if err := mounttest.Write(filepath.Join(root, volume), files); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,19 +4,41 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
+// What [Authenticator.Authenticate] fails with. The texts are for the log: an answer to
+// the client says no more than which of them it was.
+var (
+	// ErrUnauthenticated is matched by ErrMissing and ErrInvalid: answer 401.
+	ErrUnauthenticated = errors.New("auth: unauthenticated")
+	// ErrMissing: no Authorization header, or one of another scheme than Bearer.
+	ErrMissing = fmt.Errorf("%w: no bearer token", ErrUnauthenticated)
+	// ErrInvalid: a bearer token that is malformed, unknown, expired or forged.
+	ErrInvalid = fmt.Errorf("%w: invalid bearer token", ErrUnauthenticated)
+	// ErrExpired, an ErrInvalid: a token that was good until it expired.
+	ErrExpired = invalid("it has expired")
+	// ErrUnavailable: the issuer's keys cannot be had now, so that the token can be
+	// neither accepted nor refused: answer 503. It wraps the context's error when that
+	// is what ended the wait.
+	ErrUnavailable = errors.New("auth: the token's issuer cannot be reached")
+)
+
+// invalid is ErrInvalid with a reason, which must not hold any part of the token.
+func invalid(reason string) error { return fmt.Errorf("%w: %s", ErrInvalid, reason) }
+
 // Options configure an Authenticator.
 type Options struct {
-	Tokens  []Token  // of ParseTokens
+	Tokens  []Token  // of tokens.json
 	Issuers []Issuer // of config.yaml's oidc
 	// Disabled lets everybody do everything: `auth: disabled` in config.yaml.
 	Disabled bool
-	// HTTPClient reaches the issuers. The default trusts the system's certificates and,
+	// HTTPClient calls the issuers. The default trusts the system's certificates and,
 	// in a cluster, the Kubernetes API server.
 	HTTPClient *http.Client
 	Now        func() time.Time // default time.Now
@@ -33,9 +55,8 @@ type Authenticator struct {
 	federation atomic.Pointer[federation]
 }
 
-// New returns an Authenticator; it reaches for no issuer. It fails on issuers that cannot
-// be right, and when nobody could ever be let in: neither tokens nor issuers, and not
-// Disabled.
+// New returns an Authenticator; it asks no issuer for anything yet. It fails when nobody
+// could ever be let in: neither tokens nor issuers, and not Disabled.
 func New(o Options) (*Authenticator, error) {
 	a := &Authenticator{disabled: o.Disabled, client: o.HTTPClient, now: o.Now, log: o.Log}
 	if a.now == nil {
@@ -45,12 +66,10 @@ func New(o Options) (*Authenticator, error) {
 		a.log = slog.New(slog.DiscardHandler)
 	}
 	if !o.Disabled && len(o.Tokens) == 0 && len(o.Issuers) == 0 {
-		return nil, errors.New("auth: expected tokens in auth/tokens.json, an issuer under oidc, or auth: disabled")
+		return nil, errors.New("auth: nobody could call the service: write tokens into auth/tokens.json, an issuer under oidc, or auth: disabled")
 	}
 	a.SetTokens(o.Tokens)
-	if err := a.SetIssuers(o.Issuers); err != nil {
-		return nil, err
-	}
+	a.SetIssuers(o.Issuers)
 	return a, nil
 }
 
@@ -58,14 +77,8 @@ func New(o Options) (*Authenticator, error) {
 func (a *Authenticator) SetTokens(tokens []Token) { a.tokens.Store(newTokenSet(tokens)) }
 
 // SetIssuers replaces all issuers, their keys and what is remembered of verified tokens.
-// On an error, which joins one problem each, the old ones stay.
-func (a *Authenticator) SetIssuers(issuers []Issuer) error {
-	f, err := newFederation(issuers, a.client, a.now, a.log)
-	if err != nil {
-		return err
-	}
-	a.federation.Store(f)
-	return nil
+func (a *Authenticator) SetIssuers(issuers []Issuer) {
+	a.federation.Store(newFederation(issuers, a.client, a.now, a.log))
 }
 
 // Authenticate judges the value of an Authorization header, "" when there is none. It
@@ -80,8 +93,38 @@ func (a *Authenticator) Authenticate(ctx context.Context, authorizationHeader st
 		return Caller{}, err
 	}
 	hash := sha256.Sum256([]byte(token))
-	if caller, ok := a.tokens.Load().find(hash); ok {
-		return caller, nil
+	if known := a.tokens.Load().find(hash); known != nil {
+		if !known.expiresAt.IsZero() && !a.now().Before(known.expiresAt) {
+			return Caller{}, ErrExpired
+		}
+		return known.caller, nil
 	}
 	return a.federation.Load().authenticate(ctx, token, hash)
+}
+
+// maxHeader bounds the Authorization header, in bytes. The largest ID tokens seen, with
+// hundreds of groups, are below it.
+const maxHeader = 16 << 10
+
+// bearer returns the token of an Authorization header (RFC 6750 section 2.1). The scheme
+// ignores case (RFC 9110 section 11.1). Any visible ASCII is taken, more than the
+// grammar's b64token: an operator's own token is known by its hash, whatever it is made of.
+func bearer(header string) (string, error) {
+	if len(header) > maxHeader {
+		return "", invalid("the header is over 16 KiB")
+	}
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", ErrMissing
+	}
+	token = strings.Trim(token, " ")
+	if token == "" {
+		return "", invalid("the token is empty")
+	}
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] > '~' {
+			return "", invalid("the token holds a character other than visible ASCII")
+		}
+	}
+	return token, nil
 }

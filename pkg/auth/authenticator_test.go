@@ -134,27 +134,10 @@ func TestDisabled(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewRefusesWhatLetsNobodyIn(t *testing.T) {
 	t.Parallel()
-	issuer := func(url, audience string, grants ...auth.Grant) auth.Options {
-		return auth.Options{Issuers: []auth.Issuer{{Issuer: url, Audience: audience, Grants: grants}}}
-	}
-	for name, o := range map[string]auth.Options{
-		"nothing configured": {},
-		"no URL":             issuer("", "x"),
-		"no scheme":          issuer("id.example.com", "x"),
-		"another scheme":     issuer("ftp://id.example.com", "x"),
-		"a query":            issuer("https://id.example.com?x=1", "x"),
-		"a fragment":         issuer("https://id.example.com#x", "x"),
-		"a user":             issuer("https://u:p@id.example.com", "x"),
-		"no audience":        issuer("https://id.example.com", ""),
-		"no claim":           issuer("https://id.example.com", "x", auth.Grant{Value: "v", Scopes: []auth.Scope{auth.Admin}}),
-		"no scopes":          issuer("https://id.example.com", "x", auth.Grant{Claim: "c", Value: "v"}),
-		"an unknown scope":   issuer("https://id.example.com", "x", auth.Grant{Claim: "c", Value: "v", Scopes: []auth.Scope{"root"}}),
-	} {
-		if _, err := auth.New(o); err == nil {
-			t.Errorf("%s: New took it", name)
-		}
+	if _, err := auth.New(auth.Options{}); err == nil {
+		t.Error("New took nothing")
 	}
 }
 

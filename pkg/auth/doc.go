@@ -7,23 +7,24 @@
 // [Authenticator.Authenticate] is safe for any number of goroutines. It hashes the
 // presented token and compares it with every known hash in constant time; a token found
 // there never reaches the OIDC half. Otherwise a JWT whose unverified `iss` is exactly a
-// configured issuer is verified by that issuer's keys; any other token is refused
-// without a network call. A verified token that no grant matches is a caller without
-// scopes: known, and allowed nothing.
+// configured issuer is judged by that issuer; any other token is refused without a network
+// call. The form and the claims are checked first (RFC 7515, 7519, 8725), then the
+// signature. A verified token that no grant matches is a caller without scopes: known, and
+// allowed nothing.
 //
 // # State, and who changes it
 //
 //   - The list of tokens is an immutable snapshot behind one atomic pointer, swapped by
 //     [Authenticator.SetTokens]. Nothing caches its answers, so that a removed token is
-//     refused by the next request.
+//     refused by the next request, and an expired one too.
 //   - The issuers, their keys and the cache of verified JWTs are one snapshot too,
 //     swapped by [Authenticator.SetIssuers]: a cached answer cannot outlive the issuers
 //     that it was given under. A cached answer lives 60 s, and never past the token's exp.
 //   - An issuer's keys are one atomic pointer, replaced only by the goroutine that holds
-//     the issuer's fetch lock. A goroutine that waited for the lock takes the key it finds
-//     then; where there is none, only keys whose fetch began after it arrived count as the
-//     issuer's word. So a crowd makes one or two requests, and no token of a new key is
-//     refused for keys that are older than the token.
+//     the issuer's fetch lock. A goroutine that waited for the lock tries the keys it finds
+//     then; where they don't verify its token, only keys whose fetch began after it arrived
+//     count as the issuer's word. So many requests at once make one or two fetches, and no
+//     token of a new key is refused for keys that are older than the token.
 //
 // The package starts no goroutine and keeps no connection open.
 //
@@ -32,13 +33,14 @@
 //   - Nothing is fetched at start: discovery and keys come with the first token that
 //     needs them, so that an issuer that is down does not hold up the service.
 //   - A failed fetch is tried again after a growing, jittered wait (0.2 s to 15 s); until
-//     then tokens whose key is not known are answered with [ErrUnavailable] at once.
-//     Tokens whose key is known go on being accepted by it.
+//     then tokens that no key at hand verifies are answered with [ErrUnavailable] at once.
+//     Tokens that one verifies go on being accepted.
 //   - Keys older than 10 minutes are fetched again by one request while the others use
 //     the old ones, so that a key that the issuer withdrew is dropped.
-//   - A key id that is not known makes a fetch at once, five in a row and then one every
-//     two seconds: a stream of made-up key ids cannot be turned against the issuer, and
-//     is judged by keys at most two seconds old.
+//   - A signature that no key at hand verifies makes a fetch at once: the key may be new, or
+//     another under the same key id. Five fetches may follow in a row, then one every two
+//     seconds. So forged tokens cannot be turned against the issuer, and are judged by keys
+//     at most two seconds old.
 //   - A fetch ends after 5 s and a body after 1 MiB, and belongs to no request: a client
 //     that hangs up does not cancel it for the others.
 package auth

@@ -40,17 +40,9 @@ func TestSetIssuersForgetsAtOnce(t *testing.T) {
 	issuer, a, _ := setup(t)
 	token := issuer.Token(t, nil)
 	expect(t, a, token, nil)
-	if err := a.SetIssuers([]auth.Issuer{{Issuer: issuer.URL, Audience: "other"}}); err != nil {
-		t.Fatal(err)
-	}
+	a.SetIssuers([]auth.Issuer{{Issuer: issuer.URL, Audience: "other"}})
 	expect(t, a, token, auth.ErrInvalid)
-	if err := a.SetIssuers([]auth.Issuer{{Issuer: issuer.URL, Audience: authtest.Audience}, {}}); err == nil {
-		t.Error("SetIssuers took an issuer without anything")
-	}
-	expect(t, a, token, auth.ErrInvalid) // the refused set changed nothing
-	if err := a.SetIssuers(trust(issuer).Issuers); err != nil {
-		t.Fatal(err)
-	}
+	a.SetIssuers(trust(issuer).Issuers)
 	expect(t, a, token, nil)
 }
 
@@ -68,9 +60,7 @@ func TestSetIssuersWhileAuthenticating(t *testing.T) {
 	}
 	all.Go(func() {
 		for range 20 {
-			if err := a.SetIssuers(trust(issuer).Issuers); err != nil {
-				t.Error(err)
-			}
+			a.SetIssuers(trust(issuer).Issuers)
 		}
 	})
 	all.Wait()

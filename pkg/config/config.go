@@ -6,7 +6,13 @@ package config
 
 import (
 	"log/slog"
+	"reflect"
+	"slices"
 	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"aiadmin/pkg/auth"
 )
 
 // Config is config.yaml. CORS, Retention and LogLevel change while the service runs; the
@@ -14,7 +20,7 @@ import (
 type Config struct {
 	Auth          AuthMode
 	CORS          CORS
-	OIDC          []OIDC
+	OIDC          []auth.Issuer
 	Source        string // the source of outgoing events, a URI reference (CloudEvents 1.0 section 3)
 	Retention     Retention
 	Database      Database
@@ -37,19 +43,6 @@ const (
 type CORS struct {
 	AllowedOrigins   []string // as browsers send them: lower case, no default port; or "*" alone
 	AllowCredentials bool
-}
-
-// OIDC is one issuer whose tokens are accepted for one audience.
-type OIDC struct {
-	Issuer   string // URL, exactly as in the tokens' iss
-	Audience string
-	Scopes   []Grant
-}
-
-// Grant gives scopes to the tokens of which Claim is, or holds, Value.
-type Grant struct {
-	Claim, Value string
-	Grant        []string // users:read, users:write, credentials:read, events:send, admin
 }
 
 // Retention is how long things are kept; 0 is for good.
@@ -82,4 +75,122 @@ func Default() Config {
 		MetricsPort: 9095,
 		LogLevel:    slog.LevelInfo,
 	}
+}
+
+// forever bounds durations: ten years.
+const forever = 10 * 365 * 24 * time.Hour
+
+// Parse reads config.yaml from the files of the config volume; without it, or with an
+// empty one, everything has its default. The error joins every problem, one line each,
+// as "config.yaml:<line>: <path>: <what is expected>".
+func Parse(files map[string]string) (Config, error) {
+	c := Default()
+	found := problems{file: "config.yaml"}
+	root := found.document(files[found.file])
+	if root != nil {
+		found.read(object(c.schema()), root, "")
+		found.checkTogether(c, root)
+	}
+	if err := found.err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// schema is all that config.yaml may hold.
+func (c *Config) schema() fields {
+	return fields{
+		"auth": oneOf(&c.Auth, map[string]AuthMode{"required": AuthRequired, "disabled": AuthDisabled}),
+		"cors": object(fields{
+			"allowedOrigins":   list(&c.CORS.AllowedOrigins, 0, 100, origin),
+			"allowCredentials": boolean(&c.CORS.AllowCredentials),
+		}),
+		"oidc":   list(&c.OIDC, 0, 20, oidcEntry),
+		"source": text(&c.Source, sourceRule),
+		"retention": object(fields{
+			"claims":          duration(&c.Retention.Claims, 0, forever),
+			"idempotencyKeys": duration(&c.Retention.IdempotencyKeys, 0, forever),
+			"history":         duration(&c.Retention.History, 0, forever),
+		}),
+		"database": object(fields{
+			"maxConnections": integer(&c.Database.MaxConnections, 1, 1000),
+			"migrateOnStart": boolean(&c.Database.MigrateOnStart),
+		}),
+		"outbox": object(fields{
+			"maxAttempts": integer(&c.Outbox.MaxAttempts, 1, 10_000),
+			"maxBackoff":  duration(&c.Outbox.MaxBackoff, 10*time.Millisecond, 24*time.Hour),
+		}),
+		"metricsPort":   integer(&c.MetricsPort, 0, 65535),
+		"logLevel":      oneOf(&c.LogLevel, logLevels),
+		"fissionCompat": boolean(&c.FissionCompat),
+	}
+}
+
+func origin(o *string) field { return text(o, originRule) }
+
+func oidcEntry(o *auth.Issuer) field {
+	return object(fields{
+		"issuer":   text(&o.Issuer, issuerRule),
+		"audience": text(&o.Audience, nameRule),
+		"scopes":   list(&o.Grants, 1, 100, grantEntry),
+	}, "issuer", "audience", "scopes")
+}
+
+func grantEntry(g *auth.Grant) field {
+	return object(fields{
+		"claim": text(&g.Claim, nameRule),
+		"value": claimValue(&g.Value),
+		"grant": list(&g.Scopes, 1, len(auth.Scopes()), scope),
+	}, "claim", "value", "grant")
+}
+
+// scope reads the name of a scope.
+func scope(s *auth.Scope) field {
+	return func(found *problems, n *yaml.Node, path string) {
+		name, _ := textOf(n)
+		read, err := auth.ParseScope(name)
+		if err != nil {
+			found.add(n, path, err.Error())
+			return
+		}
+		*s = read
+	}
+}
+
+// checkTogether judges settings that are each right, but not with each other.
+func (p *problems) checkTogether(c Config, root *yaml.Node) {
+	if !slices.Contains(c.CORS.AllowedOrigins, "*") {
+		return
+	}
+	if len(c.CORS.AllowedOrigins) > 1 {
+		p.add(root, "cors.allowedOrigins", "must be * alone, or a list of origins without it")
+	}
+	// Fetch standard section 3.2.5: browsers refuse the pair, and to echo every origin
+	// instead would let any web page act with its visitor's credentials.
+	if c.CORS.AllowCredentials {
+		p.add(root, "cors.allowCredentials", "must be false beside the origin *: list the origins instead")
+	}
+}
+
+// RestartNeeded names the settings that differ in next and take effect only at the next
+// start. CORS, Retention and LogLevel are never among them.
+func (c Config) RestartNeeded(next Config) []string {
+	var changed []string
+	for _, setting := range []struct {
+		name     string
+		old, new any
+	}{
+		{"auth", c.Auth, next.Auth},
+		{"oidc", c.OIDC, next.OIDC},
+		{"source", c.Source, next.Source},
+		{"database", c.Database, next.Database},
+		{"outbox", c.Outbox, next.Outbox},
+		{"metricsPort", c.MetricsPort, next.MetricsPort},
+		{"fissionCompat", c.FissionCompat, next.FissionCompat},
+	} {
+		if !reflect.DeepEqual(setting.old, setting.new) {
+			changed = append(changed, setting.name)
+		}
+	}
+	return changed
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"aiadmin/pkg/auth"
 	"aiadmin/pkg/config"
 )
 
@@ -35,8 +36,8 @@ func TestParseReadsEverything(t *testing.T) {
 	want := config.Config{
 		Auth: config.AuthDisabled,
 		CORS: config.CORS{AllowedOrigins: []string{"https://console.example.com", "http://localhost:3000", "https://a.example"}, AllowCredentials: true},
-		OIDC: []config.OIDC{{Issuer: "https://id.example.com/realms/a", Audience: "ai",
-			Scopes: []config.Grant{{Claim: "groups", Value: "ai-admins", Grant: []string{"admin"}}}}},
+		OIDC: []auth.Issuer{{Issuer: "https://id.example.com/realms/a", Audience: "ai",
+			Grants: []auth.Grant{{Claim: "groups", Value: "ai-admins", Scopes: []auth.Scope{auth.Admin}}}}},
 		Source:        "https://ai.example.com/users",
 		Retention:     config.Retention{Claims: time.Hour, IdempotencyKeys: 90 * time.Second, History: 720 * time.Hour},
 		Database:      config.Database{MaxConnections: 5},
@@ -93,9 +94,9 @@ func TestParseTakesOtherSpellings(t *testing.T) {
 		"---\n---\nsource: |\n  /x\n---\n":                   func(c config.Config) (any, any) { return c.Source, "/x" },
 		"cors: {allowedOrigins: ['*']}":                      func(c config.Config) (any, any) { return c.CORS.AllowedOrigins[0], "*" },
 		"cors: {allowedOrigins: ['http://[::1]:80']}":        func(c config.Config) (any, any) { return c.CORS.AllowedOrigins[0], "http://[::1]" },
-		oidc("{claim: admin, value: true, grant: [admin]}"):  func(c config.Config) (any, any) { return c.OIDC[0].Scopes[0].Value, "true" },
-		oidc("{claim: id, value: 010, grant: [users:read]}"): func(c config.Config) (any, any) { return c.OIDC[0].Scopes[0].Value, "010" },
-		oidc("{claim: id, value: 1.50, grant: [admin]}"):     func(c config.Config) (any, any) { return c.OIDC[0].Scopes[0].Value, "1.50" },
+		oidc("{claim: admin, value: true, grant: [admin]}"):  func(c config.Config) (any, any) { return c.OIDC[0].Grants[0].Value, "true" },
+		oidc("{claim: id, value: 010, grant: [users:read]}"): func(c config.Config) (any, any) { return c.OIDC[0].Grants[0].Value, "010" },
+		oidc("{claim: id, value: 1.50, grant: [admin]}"):     func(c config.Config) (any, any) { return c.OIDC[0].Grants[0].Value, "1.50" },
 		oidc("{claim: id, value: x, grant: [admin]} "): func(c config.Config) (any, any) {
 			return c.OIDC[0].Issuer + c.OIDC[0].Audience, "http://127.0.0.1:8089/x/a b"
 		},

@@ -1,7 +1,19 @@
 package config
 
 import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"aiadmin/pkg/secret"
 )
@@ -52,3 +64,186 @@ func (p Postgres) ConnString() secret.Text {
 // quoter escapes a quoted value of a keyword/value string, as libpq reads it (PostgreSQL
 // manual, section 34.1.1.1).
 var quoter = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+
+const defaultPort = 5432
+
+// pgFiles is what the postgres volume may hold; other names that start with PG_ are
+// taken for misspelt ones.
+var pgFiles = []string{"PG_HOST", "PG_PORT", "PG_DB", "PG_USER", "PG_PASS", "PG_SSLMODE", "PG_SSLROOTCERT", "PG_URL"}
+
+// ParsePostgres makes the parse function of the postgres volume mounted at dir; the
+// database driver reads a CA certificate mounted there by its path. The error joins
+// every problem, one line each, as "<file>: <what is expected>".
+func ParsePostgres(dir string) func(files map[string]string) (Postgres, error) {
+	return func(files map[string]string) (Postgres, error) {
+		f := pgReader{files: files}
+		f.checkNames()
+		var p Postgres
+		if f.byURL() {
+			p = f.url()
+		} else {
+			p = f.settings(dir)
+		}
+		if len(f.problems) > 0 {
+			return Postgres{}, errors.Join(f.problems...)
+		}
+		return p, nil
+	}
+}
+
+type pgReader struct {
+	files    map[string]string
+	problems []error
+}
+
+func (f *pgReader) fail(file, want string) {
+	f.problems = append(f.problems, fmt.Errorf("%s: %s", file, want))
+}
+
+func (f *pgReader) checkNames() {
+	for _, name := range slices.Sorted(maps.Keys(f.files)) {
+		if strings.HasPrefix(name, "PG_") && !slices.Contains(pgFiles, name) {
+			f.fail(name, "unknown key; the keys here are "+strings.Join(pgFiles, ", "))
+		}
+	}
+}
+
+func (f *pgReader) settings(dir string) Postgres {
+	p := Postgres{
+		Host:     f.word("PG_HOST", "the database's host name or address"),
+		Port:     f.port(),
+		Database: f.word("PG_DB", "the database's name"),
+		User:     f.word("PG_USER", "the database user's name"),
+		Password: f.password(),
+	}
+	p.RootCA, p.RootPEM = f.rootCA(dir)
+	p.SSLMode = f.sslMode(p.RootCA)
+	return p
+}
+
+func (f *pgReader) word(file, what string) string {
+	value, present := f.files[file]
+	switch {
+	case !present:
+		f.fail(file, "is missing: write "+what+" (or mount PG_URL alone)")
+	case value == "" || strings.ContainsFunc(value, unicode.IsControl):
+		f.fail(file, "must be "+what)
+	}
+	return value
+}
+
+// password may be empty, for a server that trusts the connection, but not left out.
+func (f *pgReader) password() secret.Text {
+	value, present := f.files["PG_PASS"]
+	switch {
+	case !present:
+		f.fail("PG_PASS", "is missing: write the database user's password (or mount PG_URL alone)")
+	case strings.ContainsRune(value, 0):
+		f.fail("PG_PASS", "must be a password without NUL characters")
+	}
+	return secret.New(value)
+}
+
+func (f *pgReader) port() uint16 {
+	text := f.files["PG_PORT"]
+	if text == "" {
+		return defaultPort
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		f.fail("PG_PORT", "must be a port number from 1 to 65535")
+	}
+	return uint16(port)
+}
+
+func portText(port uint16) string { return strconv.Itoa(int(port)) }
+
+// byURL passes over an empty PG_URL that a template left beside the PG_* files.
+func (f *pgReader) byURL() bool {
+	url, mounted := f.files["PG_URL"]
+	_, byHost := f.files["PG_HOST"]
+	return url != "" || mounted && !byHost
+}
+
+// url takes PG_URL as it is. The driver's own error may quote the password.
+func (f *pgReader) url() Postgres {
+	for _, file := range pgFiles {
+		if f.files[file] != "" && file != "PG_URL" {
+			f.fail(file, "must not be there beside PG_URL, which says it all")
+		}
+	}
+	url := f.files["PG_URL"]
+	config, err := pgconn.ParseConfig(url)
+	if err != nil || !urlNamesHost(url) || config.Database == "" {
+		f.fail("PG_URL", "must be postgres://user:password@host:port/database?sslmode=verify-full, with special characters percent-encoded, and what it names in sslrootcert must be a readable certificate")
+		return Postgres{}
+	}
+	return Postgres{Host: config.Host, Port: config.Port, Database: config.Database, User: config.User,
+		Password: secret.New(config.Password), URL: secret.New(url)}
+}
+
+// urlNamesHost refuses keyword/value strings, and URLs that leave the host to libpq's
+// defaults.
+func urlNamesHost(url string) bool {
+	scheme, rest, _ := strings.Cut(url, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return (scheme == "postgres" || scheme == "postgresql") && (host != "" || strings.Contains(rest, "host="))
+}
+
+var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+
+const (
+	wantCA  = "must be a CA certificate in PEM, the absolute path of a file with one, or the word system"
+	maxCert = 1 << 20 // bytes
+)
+
+// sslMode defaults to the strictest mode that the mounted files allow for: with a CA, the
+// server must be who it says; without one, TLS is used where the server has it.
+func (f *pgReader) sslMode(rootCA string) string {
+	mode := f.files["PG_SSLMODE"]
+	verifies := slices.Contains([]string{"require", "verify-ca", "verify-full"}, mode)
+	switch {
+	case mode == "" && rootCA != "":
+		return "verify-full"
+	case mode == "":
+		return "prefer"
+	case !slices.Contains(sslModes, mode):
+		f.fail("PG_SSLMODE", "must be one of "+strings.Join(sslModes, ", "))
+	case rootCA != "" && !verifies:
+		f.fail("PG_SSLMODE", "must be verify-full, verify-ca or require beside PG_SSLROOTCERT: the other modes check no certificate")
+	}
+	return mode
+}
+
+func (f *pgReader) rootCA(dir string) (file, pem string) {
+	written := f.files["PG_SSLROOTCERT"]
+	switch {
+	case written == "" || written == "system":
+		return written, ""
+	case strings.HasPrefix(written, "-----BEGIN"):
+		if !isCertificate([]byte(written)) {
+			f.fail("PG_SSLROOTCERT", wantCA)
+		}
+		return filepath.Join(dir, "PG_SSLROOTCERT"), written
+	}
+	if !isCertificateFile(written) {
+		f.fail("PG_SSLROOTCERT", wantCA)
+	}
+	return written, ""
+}
+
+func isCertificate(pem []byte) bool { return x509.NewCertPool().AppendCertsFromPEM(pem) }
+
+func isCertificateFile(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || !filepath.IsAbs(path) {
+		return false
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxCert))
+	return err == nil && isCertificate(content)
+}

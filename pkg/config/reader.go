@@ -2,10 +2,17 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -16,13 +23,23 @@ type field func(found *problems, n *yaml.Node, path string)
 // fields are the members of a YAML mapping.
 type fields map[string]field
 
-// problems is all that is wrong with the file. To decode into structs would stop at the
-// first unknown key; operators fix a file faster when they see everything.
-type problems []error
-
-func (p *problems) add(n *yaml.Node, path, want string) {
-	*p = append(*p, fmt.Errorf("%s:%d: %s: %s", yamlFile, n.Line, cmp.Or(path, "the file"), want))
+// problems collects everything that is wrong with one file. Decoding into structs would
+// stop at the first unknown key; operators fix a file faster when they see everything.
+type problems struct {
+	file string
+	list []error
 }
+
+// add notes what is expected at a node.
+func (p *problems) add(n *yaml.Node, path, want string) {
+	p.list = append(p.list, fmt.Errorf("%s:%d: %s: %s", p.file, n.Line, cmp.Or(path, "the file"), want))
+}
+
+// whole notes what is expected of the file.
+func (p *problems) whole(want string) { p.list = append(p.list, fmt.Errorf("%s: %s", p.file, want)) }
+
+// err joins the problems, one line each; nil when there are none.
+func (p *problems) err() error { return errors.Join(p.list...) }
 
 // read applies f, but for what only looks like a value. An empty value counts as not
 // written. Anchors and the like are refused: nothing in this file is long enough to need
@@ -91,14 +108,164 @@ func join(path, name string) string { return strings.TrimPrefix(path+"."+name, "
 
 func names(known fields) string { return strings.Join(slices.Sorted(maps.Keys(known)), ", ") }
 
-// printable keeps a line one line, and a short one, whatever was written as a key.
+// printable keeps a line one line, and a short one, whatever was written as a key. A long
+// key may be a token that was pasted in the wrong place.
 func printable(name string) string {
-	const most = 64
-	if len(name) > most {
-		name = name[:most] + "…"
+	if len(name) > 32 {
+		return "a key of over 32 bytes"
 	}
-	if quoted := fmt.Sprintf("%q", name); quoted != `"`+name+`"` || name == "" {
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` || name == "" {
 		return quoted
 	}
 	return name
+}
+
+const maxFile = 1 << 20 // bytes; the YAML parser bounds the depth
+
+// document parses the file's one document; nil when it is empty, or no YAML at all.
+func (p *problems) document(content string) *yaml.Node {
+	if !p.isText(content) {
+		return nil
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(content))
+	root := p.next(decoder)
+	if root != nil && len(p.list) == 0 {
+		if second := p.next(decoder); second != nil {
+			p.add(second, "second document", "must not be there: one document is read")
+		}
+	}
+	return root
+}
+
+// isText refuses what no parser should have to look at.
+func (p *problems) isText(content string) bool {
+	switch {
+	case len(content) > maxFile:
+		p.whole(fmt.Sprintf("must be at most %d bytes", maxFile))
+	case !utf8.ValidString(content):
+		p.whole("must be UTF-8 text")
+	default:
+		return true
+	}
+	return false
+}
+
+// next is the root of the next document that is not empty; nil when there is none.
+func (p *problems) next(decoder *yaml.Decoder) *yaml.Node {
+	for {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			p.whole("must be YAML: " + syntaxProblem(err))
+			return nil
+		}
+		if root := document.Content[0]; root.ShortTag() != "!!null" {
+			return root
+		}
+	}
+}
+
+// aliasName is the one thing of the file that the parser's messages repeat.
+var aliasName = regexp.MustCompile(`(?s)unknown anchor '.*' referenced`)
+
+func syntaxProblem(err error) string {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	return aliasName.ReplaceAllLiteralString(message, "an alias of nothing")
+}
+
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}
+
+// textOf is a string's text, less the line end of a block. YAML 1.1's yes and on are
+// text, as in YAML 1.2.
+func textOf(n *yaml.Node) (string, bool) {
+	return strings.TrimRight(n.Value, "\n"), n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str"
+}
+
+func boolean(into *bool) field {
+	return func(found *problems, n *yaml.Node, path string) {
+		if n.ShortTag() != "!!bool" || n.Decode(into) != nil {
+			found.add(n, path, "must be true or false")
+		}
+	}
+}
+
+// integer reads decimal digits alone: YAML 1.1 takes 010 for eight.
+func integer(into *int, least, most int) field {
+	return func(found *problems, n *yaml.Node, path string) {
+		number, err := strconv.Atoi(n.Value)
+		if n.ShortTag() != "!!int" || err != nil || number < least || number > most {
+			found.add(n, path, fmt.Sprintf("must be a whole number from %d to %d", least, most))
+			return
+		}
+		*into = number
+	}
+}
+
+// duration reads Go's durations; 0 is one too.
+func duration(into *time.Duration, least, most time.Duration) field {
+	return func(found *problems, n *yaml.Node, path string) {
+		value, err := time.ParseDuration(n.Value)
+		if n.Kind != yaml.ScalarNode || err != nil || value < least || value > most {
+			found.add(n, path, fmt.Sprintf("must be a duration from %s to %s, such as 90s, 30m or 168h", short(least), short(most)))
+			return
+		}
+		*into = value
+	}
+}
+
+// short is a duration without Go's trailing "0m0s".
+func short(d time.Duration) string {
+	if d > 0 && d%time.Hour == 0 {
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return d.String()
+}
+
+func oneOf[T any](into *T, choices map[string]T) field {
+	return func(found *problems, n *yaml.Node, path string) {
+		name, _ := textOf(n)
+		value, ok := choices[name]
+		if !ok {
+			found.add(n, path, "must be one of "+strings.Join(slices.Sorted(maps.Keys(choices)), ", "))
+			return
+		}
+		*into = value
+	}
+}
+
+// text reads a string that keeps a rule.
+func text(into *string, keep rule) field {
+	return func(found *problems, n *yaml.Node, path string) {
+		written, ok := textOf(n)
+		if !ok {
+			found.add(n, path, "must be text: put it in quotes")
+			return
+		}
+		kept, want := keep(written)
+		if want != "" {
+			found.add(n, path, want)
+			return
+		}
+		*into = kept
+	}
+}
+
+// claimValue reads what a claim must be: text, or a bare number or truth value, which a
+// token holds by its JSON text. A number stays as it is spelt.
+func claimValue(into *string) field {
+	return func(found *problems, n *yaml.Node, path string) {
+		switch n.ShortTag() {
+		case "!!int", "!!float":
+			*into = n.Value
+		case "!!bool":
+			*into = strings.ToLower(n.Value)
+		default:
+			text(into, nameRule)(found, n, path)
+		}
+	}
 }

@@ -14,12 +14,6 @@ import (
 // expected.
 type rule func(written string) (value, want string)
 
-// scopes are the names that a grant may give (docs/configuration.md, auth).
-var scopes = map[string]string{
-	"users:read": "users:read", "users:write": "users:write", "credentials:read": "credentials:read",
-	"events:send": "events:send", "admin": "admin",
-}
-
 // nameRule is for audiences, claims and their values.
 func nameRule(written string) (string, string) {
 	if written == "" || utf8.RuneCountInString(written) > 255 || strings.ContainsFunc(written, unicode.IsControl) {

@@ -1,14 +1,18 @@
 package eventapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"aiadmin/pkg/eventapi"
+	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/user"
 )
 
@@ -20,7 +24,10 @@ type batchAnswer struct {
 			ID, Tag, Name, Status string
 			Version               int64
 		}
-		Problem *struct{ ErrorCode string }
+		Problem *struct {
+			ErrorCode string
+			Details   []any
+		}
 	}
 }
 
@@ -139,4 +146,34 @@ func TestFullBatch(t *testing.T) {
 		t.Errorf("the secret of user 77 is %v, %v", plain, err)
 	}
 	s.wantUsers(t, 1000)
+}
+
+// TestBatchAnswerIsBounded: a batch full of problems is not answered with a multiple of itself.
+func TestBatchAnswerIsBounded(t *testing.T) {
+	t.Parallel()
+	h := eventapi.New(eventapi.Options{Admin: agreeing{t}, Source: "/s", Actor: func(*http.Request) string { return "sender" },
+		Enter: func(context.Context) (func(), error) { return func() {}, nil }, ProblemJSON: httpapi.ProblemJSON})
+	var fields strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&fields, `"unknown%d":1,`, i)
+	}
+	data := "{" + fields.String() + `"name":"N","tag":"tag"}`
+	events := make([]string, 1000)
+	for i := range events {
+		events[i] = envelope("ai.admin.user.create", fmt.Sprint(i), data, nil)
+	}
+	r := httptest.NewRequest("POST", "/", strings.NewReader("["+strings.Join(events, ",")+"]"))
+	r.Header.Set("Content-Type", someEvent)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	var read batchAnswer
+	if err := json.Unmarshal(w.Body.Bytes(), &read); err != nil || len(read.Results) != len(events) {
+		t.Fatalf("%v in %.300s", err, w.Body)
+	}
+	if size := w.Body.Len(); size > 400_000 { // 64 KiB of details, and a problem for each event
+		t.Errorf("an answer of %d bytes", size)
+	}
+	if first, last := read.Results[0].Problem, read.Results[999].Problem; len(first.Details) != 100 || len(last.Details) != 0 || last.ErrorCode != "VALIDATION_ERROR" {
+		t.Errorf("the first problem has %d details, the last %+v", len(first.Details), last)
+	}
 }

@@ -25,7 +25,7 @@ func (r rejected) Validate() error { return r.reason }
 // command is what the event asks for, by whom.
 func (r *received) command(actor string) user.Command {
 	command := user.Command{Actor: actor, Cause: r.ID(),
-		Claim: &user.Claim{Kind: user.EventClaim, Scope: r.attributes["source"], ID: r.attributes["id"]}}
+		Claim: &user.Claim{Kind: user.EventClaim, Scope: r.source, ID: r.ID()}}
 	err := r.fill(&command)
 	if err != nil {
 		command.Change = rejected{err}
@@ -39,11 +39,11 @@ func (r *received) fill(command *user.Command) error {
 		return user.Problems{{Field: "type", Code: "validation_in_invalid",
 			Message: "must be " + TypeCreate + ", " + TypeUpdate + " or " + TypeDelete}}.Err()
 	}
-	if len(r.data) > 0 && !isJSON(r.attributes["datacontenttype"]) {
+	if len(r.DataEncoded) > 0 && !isJSON(r.DataContentType()) {
 		return user.Errorf(user.UnsupportedMedia, "the data of this event must be JSON in UTF-8, and its content type say so")
 	}
 	var err error
-	if command.IfMatch, err = expected(r.attributes); err != nil {
+	if command.IfMatch, err = expected(r.Extensions()); err != nil {
 		return err
 	}
 	return decode(r, command)
@@ -58,7 +58,7 @@ var decoders = map[string]func(*received, *user.Command) error{
 // decodeCreate takes a subject that is a UUID for the user's id, as an update with the
 // same subject will. Any other subject means something to the sender alone.
 func decodeCreate(r *received, command *user.Command) error {
-	change, err := user.ParseCreate(r.data)
+	change, err := user.ParseCreate(r.DataEncoded)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func decodeCreate(r *received, command *user.Command) error {
 }
 
 func decodeUpdate(r *received, command *user.Command) error {
-	change, err := user.ParseUpdate(r.data)
+	change, err := user.ParseUpdate(r.DataEncoded)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func decodeUpdate(r *received, command *user.Command) error {
 }
 
 func decodeDelete(r *received, command *user.Command) error {
-	change, ref, err := user.ParseDelete(r.data)
+	change, ref, err := user.ParseDelete(r.DataEncoded)
 	if err != nil {
 		return err
 	}
@@ -135,14 +135,16 @@ func addressed(ref user.Ref) error {
 }
 
 // expected reads the extension expectedversion: the version that the user must have.
-func expected(a attributes) (*user.Precondition, error) {
-	value, given := a["expectedversion"]
+func expected(extensions map[string]any) (*user.Precondition, error) {
+	value, given := extensions[expectedVersion].(string)
 	if !given {
 		return nil, nil //nolint:nilnil // no expectation
 	}
 	version, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || strconv.FormatInt(version, 10) != value {
-		return nil, user.Errorf(user.Malformed, "expectedversion must be an integer")
+		return nil, errExpected
 	}
 	return &user.Precondition{Versions: []int64{version}}, nil
 }
+
+var errExpected = user.Errorf(user.Malformed, "the attribute expectedversion must be an integer")

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
@@ -79,8 +80,11 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			t.Skip("net/http refuses it")
 		}
-		recorder := httptest.NewRecorder()
+		recorder, began := httptest.NewRecorder(), time.Now()
 		handler(agreeing{t}).ServeHTTP(recorder, request)
+		if took := time.Since(began); took > 100*time.Millisecond+time.Duration(len(raw))*20*time.Microsecond {
+			t.Errorf("%d bytes took %v", len(raw), took)
+		}
 		checkDecided(t, recorder.Result())
 	})
 }

@@ -2,8 +2,11 @@ package eventapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strconv"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/semaphore"
 
 	"aiadmin/pkg/body"
@@ -26,6 +29,9 @@ type Options struct {
 	Source string
 	// Actor is who makes a request, as the history shows it.
 	Actor func(*http.Request) string
+	// Enter waits for a place among the requests that are worked on, once the body has
+	// arrived; leave gives it back.
+	Enter func(context.Context) (leave func(), err error)
 	// Problem answers a failure as a problem document with a status.
 	Problem func(w http.ResponseWriter, r *http.Request, status int, err error)
 	// ProblemJSON is that document, for the results of a batch.
@@ -34,9 +40,12 @@ type Options struct {
 
 type handler struct {
 	options         Options
-	events, batches *body.Room
+	events, batches *body.Budget
 	parsing         *semaphore.Weighted // the batches that are more than their bodies
 }
+
+// ofBatch are the limits of batches, in bytes.
+var ofBatch = body.Limits{Most: 8 << 20, Total: 9 << 20, Reserved: 1}
 
 // parsedAtOnce bounds the batches that are held as commands, some 13 MB for a thousand: as
 // many as are carried out at once. With four of them, collecting garbage under the memory
@@ -45,7 +54,7 @@ const parsedAtOnce = 2
 
 // New makes the handler of POSTed events. Who may send is checked before it.
 func New(options Options) http.Handler {
-	return &handler{options, body.NewRoom(body.OneChange), body.NewRoom(ofBatch), semaphore.NewWeighted(parsedAtOnce)}
+	return &handler{options, body.NewBudget(body.OneChange), body.NewBudget(ofBatch), semaphore.NewWeighted(parsedAtOnce)}
 }
 
 // ServeHTTP implements [http.Handler].
@@ -63,21 +72,39 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if mode == batched {
 		return h.serveBatch(w, r)
 	}
-	raw, leave, err := h.events.Read(w, r)
+	raw, done, err := h.readBody(h.events, w, r)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	received, err := read(mode, r.Header, raw)
+	defer done()
+	read := readStructured
+	if mode == binary {
+		read = func(data []byte) (*received, error) { return readBinary(r.Header, data) }
+	}
+	event, err := read(raw)
 	if err != nil {
 		return err
 	}
-	outcome, err := h.options.Admin.Apply(r.Context(), received.command(h.options.Actor(r)))
+	outcome, err := h.options.Admin.Apply(r.Context(), event.command(h.options.Actor(r)))
 	if err != nil {
 		return err
 	}
 	h.reply(w, outcome.Event)
 	return nil
+}
+
+// readBody reads a body and then enters the gate; done undoes both.
+func (h *handler) readBody(budget *body.Budget, w http.ResponseWriter, r *http.Request) (raw []byte, done func(), err error) {
+	raw, giveBack, err := budget.Read(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	leave, err := h.options.Enter(r.Context())
+	if err != nil {
+		giveBack()
+		return nil, nil, err
+	}
+	return raw, func() { leave(); giveBack() }, nil
 }
 
 // reply answers with what happened, as an event that a Trigger's reply can route on. A
@@ -90,4 +117,154 @@ func (h *handler) reply(w http.ResponseWriter, happened *user.Event) {
 	cloudevent.SetHeader(w.Header(), *happened, h.options.Source)
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(happened.Data) // the client is gone when this fails; the event has been applied
+}
+
+func (h *handler) serveBatch(w http.ResponseWriter, r *http.Request) error {
+	answer, err := h.batchAnswer(w, r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(answer) // the client is gone when this fails; the events have been applied
+	return nil
+}
+
+func (h *handler) batchAnswer(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	raw, done, err := h.readBody(h.batches, w, r)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := h.parsing.Acquire(r.Context(), 1); err != nil {
+		return nil, err
+	}
+	defer h.parsing.Release(1)
+	results, err := h.applyBatch(r, raw)
+	if err != nil {
+		return nil, err
+	}
+	return h.appendResults(make([]byte, 0, len(results)<<10), r, results), nil
+}
+
+func (h *handler) applyBatch(r *http.Request, body []byte) ([]result, error) {
+	elements, err := split(body)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]result, len(elements))
+	var commands []user.Command
+	var places []int // of the commands in results
+	for i, element := range elements {
+		event, err := readElement(element)
+		results[i] = result{id: event.ID(), source: event.source, err: err}
+		if err != nil {
+			continue
+		}
+		commands, places = append(commands, event.command(h.options.Actor(r))), append(places, i)
+	}
+	applied, err := h.options.Admin.ApplyAll(r.Context(), commands)
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range places {
+		results[i].outcome, results[i].err = applied[n].Outcome, applied[n].Err
+	}
+	return results, nil
+}
+
+// result is what became of one event of a batch.
+type result struct {
+	id, source string // empty when the event is too broken to tell
+	outcome    user.Outcome
+	err        error
+}
+
+func (h *handler) appendResults(dst []byte, r *http.Request, results []result) []byte {
+	dst = append(dst, `{"results":[`...)
+	details := maxDetails
+	for i := range results {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = h.appendResult(dst, r, &results[i], &details)
+	}
+	return append(dst, "]}"...)
+}
+
+// maxDetails bounds the problems of a batch's answer, in bytes: those past it lack details.
+const maxDetails = 64 << 10
+
+func (h *handler) appendResult(dst []byte, r *http.Request, one *result, details *int) []byte {
+	status := http.StatusOK
+	switch {
+	case one.err != nil:
+		status = statusOf(one.err)
+	case one.outcome.Event == nil:
+		status = http.StatusNoContent
+	}
+	dst = append(dst, `{"id":`...)
+	dst = appendKnown(dst, one.id)
+	dst = append(dst, `,"source":`...)
+	dst = appendKnown(dst, one.source)
+	dst = append(dst, `,"status":`...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	switch status {
+	case http.StatusOK:
+		dst = append(dst, `,"user":`...)
+		dst = append(dst, one.outcome.Event.UserJSON()...)
+	case http.StatusNoContent:
+	default:
+		dst = append(dst, `,"problem":`...)
+		dst = append(dst, h.problem(r, status, one.err, details)...)
+	}
+	return append(dst, '}')
+}
+
+// problem is the document of an error, without details once those before have used them up.
+func (h *handler) problem(r *http.Request, status int, err error, details *int) []byte {
+	document := h.options.ProblemJSON(r, status, err)
+	known, ok := errors.AsType[*user.Error](err)
+	if !ok || len(known.Problems) == 0 {
+		return document
+	}
+	if *details -= len(document); *details >= 0 {
+		return document
+	}
+	bare := *known
+	bare.Problems = nil
+	return h.options.ProblemJSON(r, status, &bare)
+}
+
+func appendKnown(dst []byte, s string) []byte {
+	if s == "" {
+		return append(dst, "null"...)
+	}
+	dst, _ = jsontext.AppendQuote(dst, s) // valid UTF-8, as ParseBody saw to it
+	return dst
+}
+
+// statuses says how each kind of failure is answered. Knative Eventing retries what may
+// pass (409, 503, 500) and dead-letters the rest at once; 404 would be retried, so that an
+// unknown user is 422 here.
+var statuses = map[user.Kind]int{
+	user.Malformed:        http.StatusBadRequest,
+	user.Unauthenticated:  http.StatusUnauthorized,
+	user.Forbidden:        http.StatusForbidden,
+	user.InProgress:       http.StatusConflict, // the other delivery will have an answer soon
+	user.TooLarge:         http.StatusRequestEntityTooLarge,
+	user.UnsupportedMedia: http.StatusUnsupportedMediaType,
+	user.Unavailable:      http.StatusServiceUnavailable,
+	user.Timeout:          http.StatusServiceUnavailable,
+	user.Internal:         http.StatusInternalServerError,
+}
+
+// statusOf is the status of a failure: 422 for every kind that trying again cannot mend.
+func statusOf(err error) int {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return statuses[user.Timeout]
+	}
+	if status, ok := statuses[user.KindOf(err)]; ok {
+		return status
+	}
+	return http.StatusUnprocessableEntity
 }

@@ -1,6 +1,7 @@
 package eventapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -62,6 +63,7 @@ func withAdmin(t testing.TB, a eventapi.Admin) *service {
 func handler(a eventapi.Admin) http.Handler {
 	return eventapi.New(eventapi.Options{Admin: a, Source: "/ai/admin/users",
 		Actor: func(*http.Request) string { return "sender" },
+		Enter: func(context.Context) (func(), error) { return func() {}, nil },
 		Problem: func(w http.ResponseWriter, r *http.Request, status int, err error) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(status)

@@ -71,7 +71,7 @@ func TestReplyIsAnEvent(t *testing.T) {
 	if e.Subject() != u.ID.String() || e.Source() != "/ai/admin/users" || e.DataContentType() != "application/json" {
 		t.Errorf("the event is %s", e)
 	}
-	if wantData := fmt.Sprintf(`{"user":%s,"changed":["tag","name","role","status"]}`, u.AppendJSON(nil)); string(e.Data()) != wantData {
+	if wantData := fmt.Sprintf(`{"user":%s,"changed":["tag","name","role","status"]}`, bytes.Replace(u.AppendJSON(nil), []byte(`"groups":[],`), nil, 1)); string(e.Data()) != wantData {
 		t.Errorf("data %s, want %s", e.Data(), wantData)
 	}
 }

@@ -160,3 +160,34 @@ func TestAPanicIsAnErrorForAll(t *testing.T) {
 		t.Error("the question is kept")
 	}
 }
+
+// TestNothingIsKeptOfAQuestion: questions are clients' texts, of which there is no end.
+func TestNothingIsKeptOfAQuestion(t *testing.T) {
+	t.Parallel()
+	var s Shared[int]
+	var running sync.WaitGroup
+	for i := range 1000 {
+		running.Go(func() {
+			question := strings.Repeat("x", i%10) + strings.Repeat("y", 1000)
+			_, _, _ = s.Ask(t.Context(), question, func(context.Context) (int, error) {
+				if i%3 == 0 {
+					return 0, errors.New("no answer")
+				}
+				return i, nil
+			})
+		})
+	}
+	running.Wait()
+	for i := 0; ; i++ { // what several waited for ends in a goroutine of its own
+		s.mu.Lock()
+		kept := len(s.asked)
+		s.mu.Unlock()
+		if kept == 0 {
+			return
+		}
+		if i == 1_000_000 {
+			t.Fatalf("%d questions are kept", kept)
+		}
+		runtime.Gosched()
+	}
+}

@@ -22,11 +22,21 @@ type fake struct {
 	Admin
 	get  func(context.Context) (*user.User, error)
 	list func(context.Context) (user.Page, error)
+	// apply decides what a change fails with; it changes nothing.
+	apply func(context.Context) error
 }
 
-func (f fake) Get(ctx context.Context, _ uuid.UUID) (*user.User, error) { return f.get(ctx) }
+func (f fake) Apply(ctx context.Context, _ user.Command) (user.Outcome, error) {
+	return user.Outcome{User: someone()}, f.apply(ctx)
+}
+
+func (f fake) Get(ctx context.Context, _ user.Ref) (*user.User, error) { return f.get(ctx) }
 
 func (f fake) List(ctx context.Context, _ user.Query) (user.Page, error) { return f.list(ctx) }
+
+func (f fake) Changes(context.Context, string, int) (user.ChangesPage, error) {
+	return user.ChangesPage{}, nil
+}
 
 func (f fake) Reveal(context.Context, uuid.UUID, string) (secret.Text, error) {
 	return secret.New("sk-planted"), nil

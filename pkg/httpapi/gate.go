@@ -2,107 +2,60 @@ package httpapi
 
 import (
 	"context"
-	"net/http"
-	"sync"
 	"time"
 
 	"aiadmin/pkg/user"
 )
 
-// gate bounds the requests worked on at once, so that a flood of them waits in line with
-// nothing but its connection, and gives up in time instead of piling up for ever.
-type gate struct {
-	places  chan struct{}
-	line    line
-	patient time.Duration
+// Gate bounds the requests worked on at once. The others wait, and give up in time instead
+// of piling up forever. Nothing that depends on a client's speed happens inside: a body is
+// read before [Gate.Enter], and an answer is small.
+type Gate struct {
+	places, line chan struct{}
+	patience     time.Duration
+	leave        func()
 }
 
 const (
 	defaultConcurrency = 500              // Knative's containerConcurrency
-	patience           = 30 * time.Second // how long one waits for a place
+	waitingPerPlace    = 2                // requests that may wait
+	patience           = 30 * time.Second // for a place
 )
 
-func newGate(places int) *gate {
+// NewGate makes a gate with so many places; 0 is 500.
+func NewGate(places int) *Gate {
 	if places == 0 {
 		places = defaultConcurrency
 	}
-	return &gate{places: make(chan struct{}, places), line: line{places: places, now: time.Now}, patient: patience}
+	g := &Gate{places: make(chan struct{}, places), line: make(chan struct{}, places*waitingPerPlace), patience: patience}
+	g.leave = func() { <-g.places }
+	return g
 }
 
 var errBusy = user.Errorf(user.Unavailable, "too many requests are waiting: try again shortly")
 
-func (g *gate) enter(ctx context.Context) error {
+// Enter waits for a place, which leave gives back. It fails with [user.Unavailable] when too
+// many wait or it takes too long, and with the context's error.
+func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case g.places <- struct{}{}:
-		return nil
+		return g.leave, nil
 	default:
 	}
-	if !g.line.join() {
-		return errBusy
+	select {
+	case g.line <- struct{}{}:
+		defer func() { <-g.line }()
+	default:
+		return nil, errBusy
 	}
-	defer g.line.leave()
-	timer := time.NewTimer(g.patient)
+	timer := time.NewTimer(g.patience)
 	defer timer.Stop()
 	select {
 	case g.places <- struct{}{}:
-		return nil
+		return g.leave, nil
 	case <-timer.C:
-		return errBusy
+		return nil, errBusy
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-}
-
-func (g *gate) leave() { <-g.places }
-
-// line is those who wait for a place. It takes a burst; but when that was more than it can
-// take, there is overload. Its length then only costs, as so many connections crowd each
-// other out of the processor's caches, and for a while it is kept short.
-type line struct {
-	places int
-	now    func() time.Time
-
-	mu         sync.Mutex
-	length     int
-	overflowed time.Time // when it was too short for a burst last
-}
-
-const (
-	waitInBurst   = 2 // per place
-	placesPerWait = 4 // under overload
-	overloadLasts = 5 * time.Second
-)
-
-func (l *line) join() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	if l.length >= l.places*waitInBurst {
-		l.overflowed = now
-	}
-	if l.length >= l.longest(now) {
-		return false
-	}
-	l.length++
-	return true
-}
-
-func (l *line) longest(now time.Time) int {
-	if now.Sub(l.overflowed) < overloadLasts {
-		return max(1, l.places/placesPerWait)
-	}
-	return l.places * waitInBurst
-}
-
-func (l *line) leave() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.length--
-}
-
-func (a *API) admit(r *http.Request, e endpoint) error {
-	if !e.waits {
-		return nil
-	}
-	return a.gate.enter(r.Context())
 }

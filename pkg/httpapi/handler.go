@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // Admin is what the routes need of the service.
 type Admin interface {
 	Apply(context.Context, user.Command) (user.Outcome, error)
-	Get(context.Context, uuid.UUID) (*user.User, error)
+	Get(context.Context, user.Ref) (*user.User, error)
 	List(context.Context, user.Query) (user.Page, error)
 	Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
@@ -47,9 +48,15 @@ type Options struct {
 	Observe func(Served)
 	// Timeout ends a request; 0 is 300 s, which is also Knative's.
 	Timeout time.Duration
-	// MaxConcurrent bounds the requests that are worked on at once; others wait, and end
-	// with 503 when they wait too long. 0 is 500.
-	MaxConcurrent int
+	// BodyTimeout is the time for a request's body to arrive; 0 is 30 s.
+	BodyTimeout time.Duration
+	// AnswerTimeout is the time for a large answer to be taken, beside what it needs at
+	// 2 Mbit/s; 0 is 30 s.
+	AnswerTimeout time.Duration
+	// Gate bounds the requests worked on at once; nil is one of 500 places.
+	Gate *Gate
+	// Version is what the service was built from, for the OpenAPI document.
+	Version string
 	// FissionCompat serves requests by the headers of the router of the function replaced.
 	FissionCompat bool
 }
@@ -66,12 +73,12 @@ type API struct {
 	http.Handler
 	options Options
 	cors    atomic.Pointer[cors.Cors]
-	gate    *gate
-	bodies  *body.Room
+	bodies  *body.Budget
 	lists   gather.Shared[*page]
 	pages   chan struct{} // see pagesAtOnce
 	streams *streams
 	failing atomic.Pointer[string] // the check that the last probe was told of
+	openAPI func() ([]byte, error) // the document as JSON
 }
 
 // New composes the routes and what surrounds each of them, outermost first: the request's
@@ -80,8 +87,19 @@ func New(options Options, rules CORS) *API {
 	if options.Timeout == 0 {
 		options.Timeout = 300 * time.Second
 	}
-	a := &API{options: options, gate: newGate(options.MaxConcurrent), pages: make(chan struct{}, pagesAtOnce),
-		bodies: body.NewRoom(body.OneChange), streams: newStreams()}
+	if options.BodyTimeout == 0 {
+		options.BodyTimeout = 30 * time.Second
+	}
+	if options.AnswerTimeout == 0 {
+		options.AnswerTimeout = 30 * time.Second
+	}
+	if options.Gate == nil {
+		options.Gate = NewGate(0)
+	}
+	a := &API{options: options, pages: make(chan struct{}, pagesAtOnce), bodies: body.NewBudget(body.OneChange),
+		streams: newStreams()}
+	// Nothing that can wait is done before the service is ready.
+	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })
 	a.UseCORS(rules)
 	var h http.Handler = a.mux()
 	if options.FissionCompat {

@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"log/slog"
 	"net/http"
-	"sync"
 
 	"github.com/go-json-experiment/json"
 	"go.yaml.in/yaml/v3"
@@ -50,18 +49,20 @@ func (a *API) probed(check string) slog.Level {
 //go:embed openapi.yaml
 var openAPIDocument []byte
 
-// openAPIJSON is converted when it is first asked for: nothing that can wait is done
-// before the service is ready.
-var openAPIJSON = sync.OnceValues(func() ([]byte, error) {
-	var document any
+// openAPIJSON converts the document to JSON; its info.version is the service's.
+func openAPIJSON(version string) ([]byte, error) {
+	var document map[string]any
 	if err := yaml.Unmarshal(openAPIDocument, &document); err != nil {
 		return nil, err
 	}
+	if info, ok := document["info"].(map[string]any); ok && version != "" {
+		info["version"] = version
+	}
 	return json.Marshal(document, json.Deterministic(true))
-})
+}
 
-func (a *API) openAPI(w http.ResponseWriter, r *http.Request) error {
-	document, err := openAPIJSON()
+func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) error {
+	document, err := a.openAPI()
 	if err != nil {
 		return err
 	}

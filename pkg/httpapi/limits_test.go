@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,13 +25,13 @@ func TestGateLetsWaitAndRefusesTheRest(t *testing.T) {
 		entered <- struct{}{}
 		<-release
 		return someone(), nil
-	}}, func(o *Options) { o.MaxConcurrent = places })
-	answers := make(chan int, places+places*waitInBurst)
+	}}, func(o *Options) { o.Gate = NewGate(places) })
+	answers := make(chan int, places+places*waitingPerPlace)
 	for range cap(answers) { // some at work, the others in line
 		go func() { answers <- ask(a, "GET", onePath).Code }()
 	}
 	<-entered
-	for a.gate.line.waiting() < places*waitInBurst {
+	for len(a.options.Gate.line) < places*waitingPerPlace {
 		time.Sleep(time.Millisecond)
 	}
 	refused := ask(a, "GET", onePath)
@@ -41,73 +44,153 @@ func TestGateLetsWaitAndRefusesTheRest(t *testing.T) {
 			t.Errorf("one that waited: %d", status)
 		}
 	}
-	if left := a.gate.line.waiting(); left != 0 {
+	if left := len(a.options.Gate.line); left != 0 {
 		t.Errorf("%d are in line for ever", left)
 	}
-}
-
-func TestLineIsShortUnderOverload(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	l := line{places: 8, now: func() time.Time { return now }}
-	join := func(n int, want bool) {
-		t.Helper()
-		for range n {
-			if got := l.join(); got != want {
-				t.Fatalf("with %d in line: %v", l.waiting(), got)
-			}
-		}
-	}
-	join(8*waitInBurst, true) // a burst
-	join(1, false)            // and one too many
-	now = now.Add(overloadLasts - 1)
-	for range 8*waitInBurst - 2 {
-		l.leave()
-		if l.waiting() >= 2 { // a quarter of 8
-			join(1, false)
-		}
-	}
-	l.leave()
-	join(1, true)
-	join(1, false)
-	now = now.Add(1) // those refused meanwhile do not prolong it
-	join(8*waitInBurst-2, true)
-	join(1, false)
-	l.leave()
-	join(1, false) // it is short again
-	l = line{places: 1, now: l.now, overflowed: now}
-	join(1, true) // but never gone
-	join(1, false)
-}
-
-func (l *line) waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.length
 }
 
 func TestGateEndsWaiting(t *testing.T) {
 	t.Parallel()
-	g := newGate(1)
-	g.patient = time.Millisecond
-	if err := g.enter(t.Context()); err != nil {
+	g := NewGate(1)
+	g.patience = time.Millisecond
+	leave, err := g.Enter(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.enter(t.Context()); user.KindOf(err) != user.Unavailable {
+	if _, err := g.Enter(t.Context()); user.KindOf(err) != user.Unavailable {
 		t.Errorf("out of patience: %v", err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	g.patient = time.Minute
-	if err := g.enter(gone); !errors.Is(err, context.Canceled) {
+	g.patience = time.Minute
+	if _, err := g.Enter(gone); !errors.Is(err, context.Canceled) {
 		t.Errorf("the client left: %v", err)
 	}
-	g.leave()
-	if err := g.enter(t.Context()); err != nil {
+	leave()
+	if _, err := g.Enter(t.Context()); err != nil {
 		t.Errorf("after a leave: %v", err)
 	}
-	if left := g.line.waiting(); left != 0 {
+	if left := len(g.line); left != 0 {
 		t.Errorf("%d are in line for ever", left)
+	}
+}
+
+// TestTricklingBodiesKeepNobodyOut: a body that is on its way takes no place, and ends in time.
+func TestTricklingBodiesKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+	const places = 3
+	a, _ := service(t, fake{apply: func(context.Context) error { return nil }}, func(o *Options) { o.Gate, o.BodyTimeout = NewGate(places), 2*time.Second })
+	s := httptest.NewServer(a)
+	defer s.Close()
+	statuses := make(chan string, 3*places+5)
+	for i := range cap(statuses) { // more than have a place, and than may wait for one
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		length := []int{40, 40_000, 1 << 20}[i%3]
+		if _, err := fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", onePath, length); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			line, _ := bufio.NewReader(conn).ReadString('\n')
+			statuses <- strings.TrimSpace(line)
+		}()
+	}
+	began := time.Now()
+	for range 20 {
+		r, err := http.NewRequestWithContext(t.Context(), "PUT", s.URL+onePath, strings.NewReader(`{"name":"Ada"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer x")
+		r.Header.Set("Content-Type", "application/json")
+		answer, err := s.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("a whole request: %d", answer.StatusCode)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("whole requests took %v beside those that trickle", took)
+	}
+	for range cap(statuses) {
+		if line := <-statuses; line != "HTTP/1.1 504 Gateway Timeout" {
+			t.Errorf("a body that never comes whole: %q", line)
+		}
+	}
+}
+
+// TestSlowReadersGiveTheirPlacesBack: a client that asks for a large page and does not read
+// it is cut off in time.
+func TestSlowReadersGiveTheirPlacesBack(t *testing.T) {
+	t.Parallel()
+	const places = 2
+	large := someone()
+	large.Metadata = []byte(`{"x":"` + strings.Repeat("x", 16<<10) + `"}`)
+	page := user.Page{}
+	for range 500 {
+		page.Users = append(page.Users, large)
+	}
+	a, log := service(t, fake{list: func(context.Context) (user.Page, error) { return page, nil },
+		get: func(context.Context) (*user.User, error) { return someone(), nil }},
+		func(o *Options) { o.Gate, o.AnswerTimeout = NewGate(places), -31*time.Second }) // with 8 MB at 2 Mbit/s: a second
+	s := httptest.NewServer(a)
+	defer s.Close()
+	for i := range places {
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "GET %s?limit=500&page=%d HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n", usersPath, i+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for len(a.options.Gate.places) < places {
+		time.Sleep(time.Millisecond)
+	}
+	if answer := ask(a, "GET", onePath); answer.Code != http.StatusOK { // waits for a place
+		t.Errorf("%d", answer.Code)
+	}
+	if !strings.Contains(log.String(), "i/o timeout") {
+		t.Errorf("nobody was cut off: %s", log)
+	}
+}
+
+// TestRequestGoesOnAfterItsBody: the time for the body is no bound of the work.
+func TestRequestGoesOnAfterItsBody(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{apply: func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+			return nil
+		}
+	}}, func(o *Options) { o.BodyTimeout = 100 * time.Millisecond })
+	s := httptest.NewServer(a)
+	defer s.Close()
+	r, err := http.NewRequestWithContext(t.Context(), "PUT", s.URL+onePath, strings.NewReader(`{"name":"Ada"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer x")
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := s.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("%d", answer.StatusCode)
 	}
 }
 
@@ -251,5 +334,44 @@ func TestAllocations(t *testing.T) {
 		} else {
 			t.Logf("GET %s: %.0f allocations", path, got)
 		}
+	}
+}
+
+// TestTricklingStreamsOfHTTP2 shares one connection between a body that trickles in and
+// whole requests.
+func TestTricklingStreamsOfHTTP2(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{apply: func(context.Context) error { return nil }}, func(o *Options) { o.BodyTimeout = 500 * time.Millisecond })
+	s := httptest.NewUnstartedServer(a)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	defer s.Close()
+	transport := &http.Transport{Protocols: s.Config.Protocols}
+	defer transport.CloseIdleConnections()
+	put := func(body io.Reader) int {
+		r, err := http.NewRequestWithContext(t.Context(), "PUT", s.URL+onePath, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer x")
+		r.Header.Set("Content-Type", "application/json")
+		answer, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	trickled := make(chan int)
+	go func() { trickled <- put(neverEnding(t)) }()
+	for range 20 {
+		if got := put(strings.NewReader(`{"name":"Ada"}`)); got != http.StatusOK {
+			t.Errorf("a whole request: %d", got)
+		}
+	}
+	if got := <-trickled; got != http.StatusGatewayTimeout {
+		t.Errorf("a body that never comes whole: %d", got)
 	}
 }

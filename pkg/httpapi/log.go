@@ -11,7 +11,7 @@ import (
 )
 
 func (a *API) history(w http.ResponseWriter, r *http.Request) error {
-	id, err := userID(r)
+	id, err := a.userID(r)
 	if err != nil {
 		return err
 	}
@@ -56,13 +56,14 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if a.options.Cursor != nil && wantsStream(r) {
+	if a.options.Cursor != nil && Negotiate(r, "application/json", "text/event-stream") == "text/event-stream" {
 		return a.serveStream(w, r, place.cursor)
 	}
-	if err := a.gate.enter(r.Context()); err != nil {
+	leave, err := a.options.Gate.Enter(r.Context())
+	if err != nil {
 		return err
 	}
-	defer a.gate.leave()
+	defer leave()
 	page, err := a.options.Admin.Changes(r.Context(), place.cursor, place.limit)
 	if err != nil {
 		return err

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/rs/cors"
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
@@ -20,6 +22,7 @@ import (
 type info struct {
 	id, route, actor string
 	started          time.Time
+	answerTime       time.Duration // for a large answer to be taken
 	failure          error
 	severity         slog.Level // of the line that tells of a failure of the service's
 }
@@ -42,7 +45,7 @@ func Actor(ctx context.Context) string { return infoOf(ctx).actor }
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		request := &info{id: requestID(r.Header.Get("X-Request-Id")), route: "unknown", started: time.Now(), severity: slog.LevelError}
+		request := &info{id: requestID(r.Header.Get("X-Request-Id")), route: "unknown", started: time.Now(), answerTime: a.options.AnswerTimeout, severity: slog.LevelError}
 		w.Header().Set("X-Request-Id", request.id)
 		answer := &recorder{ResponseWriter: w}
 		defer a.report(r, request, answer)
@@ -113,35 +116,21 @@ func (a *API) recovered(next http.Handler) http.Handler {
 	})
 }
 
-// deadline ends a request's work in time, also the reading of a body that trickles in.
+// deadline ends a request's work in time, and the reading of a body that trickles in.
 func (a *API) deadline(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), a.options.Timeout)
+		ctx, cancel := context.WithTimeout(r.Context(), a.options.Timeout)
 		defer cancel()
-		defer context.AfterFunc(r.Context(), func() { cancelSoon(ctx, cancel, r.ProtoMajor) })()
-		end := time.Now().Add(a.options.Timeout)
-		control := http.NewResponseController(w)
-		if r.Body != http.NoBody { // what is not read cannot trickle in, and the call costs a microsecond
+		now := time.Now()
+		control := http.NewResponseController(w) // not all writers of tests have deadlines
+		if r.Body != http.NoBody {               // what is not read cannot trickle in, and the call costs a microsecond
 			// A connection's read that times out cancels the request as a client that goes away
-			// would: the deadline proper must come first. Not all writers of tests have one.
-			_ = control.SetReadDeadline(end.Add(readGrace))
+			// would: the request's own deadline must come first.
+			_ = control.SetReadDeadline(now.Add(min(a.options.BodyTimeout, a.options.Timeout+readGrace)))
 		}
-		_ = control.SetWriteDeadline(end.Add(writeGrace))
+		_ = control.SetWriteDeadline(now.Add(a.options.Timeout + writeGrace))
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
-}
-
-// halfClosed is how long a request goes on whose client sends no more. A client that has
-// left and one that has said all and waits for its answer (printf … | nc) look the same.
-const halfClosed = time.Second
-
-func cancelSoon(ctx context.Context, cancel func(), protocol int) {
-	if protocol > 1 { // whose clients say which of the two it is
-		cancel()
-		return
-	}
-	timer := time.AfterFunc(halfClosed, cancel)
-	context.AfterFunc(ctx, func() { timer.Stop() })
 }
 
 const readGrace = 250 * time.Millisecond
@@ -176,6 +165,8 @@ func (a *API) caller(r *http.Request) (auth.Caller, error) {
 	switch {
 	case errors.Is(err, auth.ErrMissing):
 		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
+	case errors.Is(err, auth.ErrExpired):
+		err = user.Errorf(user.Unauthenticated, "the bearer token has expired: get a new one").Because(err)
 	case errors.Is(err, auth.ErrUnauthenticated):
 		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
 	case r.Context().Err() != nil:
@@ -213,3 +204,74 @@ func (r *recorder) Write(b []byte) (int, error) {
 
 // Unwrap lets [http.ResponseController] reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// CORS says which pages of other origins may call (WHATWG Fetch, section 3.2).
+type CORS struct {
+	AllowedOrigins   []string
+	AllowCredentials bool
+}
+
+// UseCORS makes other rules apply from now on.
+func (a *API) UseCORS(rules CORS) {
+	options := cors.Options{
+		AllowedOrigins:   rules.AllowedOrigins,
+		AllowCredentials: rules.AllowCredentials,
+		AllowedMethods:   []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
+		AllowedHeaders:   []string{"*"},
+		ExposedHeaders: []string{"ETag", "Link", "Location", "X-Request-Id", "Idempotency-Replayed", "Retry-After",
+			"WWW-Authenticate", "Allow", "Accept-Patch", "ce-id", "ce-type", "ce-source", "ce-subject", "ce-time", "ce-specversion",
+			"ce-dataschema", "ce-sequence", "ce-partitionkey", "ce-causationid"},
+		MaxAge: 600,
+	}
+	if len(rules.AllowedOrigins) == 0 { // the library would read an empty list as all
+		options.AllowOriginFunc = func(string) bool { return false }
+	}
+	a.cors.Store(cors.New(options))
+}
+
+// withCORS adds the CORS headers. A request with more than one Origin line gets none: the
+// library would look at the first and answer with all of them.
+func (a *API) withCORS(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.Header["Origin"]) > 1 {
+			w.Header().Add("Vary", "Origin")
+			next.ServeHTTP(w, r)
+			return
+		}
+		a.cors.Load().Handler(next).ServeHTTP(w, r)
+	})
+}
+
+// fissionCompat serves requests as the Fission router sends them: it rewrites the path to
+// "/" and tells the original in headers. Only a path that names no user is restored, so
+// that the headers cannot lead a request for one user to another.
+func fissionCompat(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if restored := originalURL(r); restored != nil {
+			clone := *r
+			clone.URL = restored
+			r = &clone
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// originalURL is the URL before the router's rewriting, nil when there was none.
+func originalURL(r *http.Request) *url.URL {
+	full, id := r.Header.Get("X-Fission-Full-Url"), r.Header.Get("X-Fission-Params-Userid")
+	path := strings.TrimSuffix(r.URL.Path, "/")
+	if path != "" && path != usersPath || full == "" && id == "" {
+		return nil
+	}
+	restored := &url.URL{Path: usersPath, RawQuery: r.URL.RawQuery}
+	if original, err := url.Parse(full); err == nil && strings.HasPrefix(original.Path, "/ai/admin/") {
+		restored.Path = strings.TrimSuffix(original.Path, "/")
+		if restored.RawQuery == "" {
+			restored.RawQuery = original.RawQuery
+		}
+	}
+	if id != "" && restored.Path == usersPath {
+		restored.Path += "/" + id
+	}
+	return restored
+}

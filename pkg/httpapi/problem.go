@@ -26,6 +26,8 @@ var statuses = map[user.Kind]int{
 	user.DuplicateEmail:      http.StatusConflict,
 	user.DuplicateExternalID: http.StatusConflict,
 	user.DuplicateID:         http.StatusConflict,
+	user.DuplicateUserName:   http.StatusConflict,
+	user.DuplicateKeyName:    http.StatusConflict,
 	user.InProgress:          http.StatusConflict,
 	user.CursorExpired:       http.StatusGone,
 	user.PreconditionFailed:  http.StatusPreconditionFailed,

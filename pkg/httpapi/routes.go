@@ -14,7 +14,8 @@ import (
 type endpoint struct {
 	scope auth.Scope // empty: open to all
 	serve func(http.ResponseWriter, *http.Request) error
-	// waits says that the endpoint does work that is bounded in number: see gate.
+	// waits says that the endpoint works inside the [Gate]. One that takes a body enters it by
+	// itself, once the body has arrived.
 	waits bool
 }
 
@@ -24,23 +25,23 @@ func (a *API) routes() map[string]map[string]endpoint {
 	routes := map[string]map[string]endpoint{
 		users: {
 			"GET":  {auth.UsersRead, a.list, true},
-			"POST": {auth.UsersWrite, a.create, true},
+			"POST": {auth.UsersWrite, a.create, false},
 		},
 		one: {
 			"GET":    {auth.UsersRead, a.get, true},
-			"PUT":    {auth.UsersWrite, a.put, true},
-			"PATCH":  {auth.UsersWrite, a.patch, true},
+			"PUT":    {auth.UsersWrite, a.put, false},
+			"PATCH":  {auth.UsersWrite, a.patch, false},
 			"DELETE": {auth.UsersWrite, a.delete, true},
 		},
 		one + "/credentials/{provider}": {"GET": {auth.CredentialsRead, a.reveal, true}},
 		one + "/history":                {"GET": {auth.UsersRead, a.history, true}},
 		"/ai/admin/changes":             {"GET": {auth.UsersRead, a.changes, false}},
-		"/openapi.json":                 {"GET": {"", a.openAPI, false}},
+		"/openapi.json":                 {"GET": {"", a.serveOpenAPI, false}},
 		"/livez":                        {"GET": {"", a.livez, false}},
 		"/readyz":                       {"GET": {"", a.readyz, false}},
 	}
 	if a.options.Events != nil {
-		events := map[string]endpoint{"POST": {auth.EventsSend, plain(a.options.Events), true}}
+		events := map[string]endpoint{"POST": {auth.EventsSend, plain(a.options.Events), false}}
 		routes["/ai/admin/events"], routes["/{$}"] = events, events
 	}
 	if a.options.Schemas != nil {
@@ -102,17 +103,21 @@ func (a *API) dispatch(pattern string, methods map[string]endpoint) http.Handler
 			a.Problem(w, r, err)
 			return
 		}
-		if err := a.admit(r, e); err != nil {
-			a.Problem(w, r, err)
-			return
-		}
-		if e.waits {
-			defer a.gate.leave()
-		}
-		if err := e.serve(w, r); err != nil {
+		if err := a.serve(w, r, e); err != nil {
 			a.Problem(w, r, err)
 		}
 	})
+}
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request, e endpoint) error {
+	if e.waits {
+		leave, err := a.options.Gate.Enter(r.Context())
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
+	return e.serve(w, r)
 }
 
 func allowed(methods map[string]endpoint) string {

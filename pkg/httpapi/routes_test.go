@@ -2,12 +2,15 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -103,6 +106,18 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 	if stranger.Header().Get("Access-Control-Allow-Origin") != "" {
 		t.Error("a foreign origin was let in")
 	}
+	for _, method := range []string{"GET", "OPTIONS"} {
+		r := httptest.NewRequest(method, "/livez", nil)
+		r.Header["Origin"] = []string{"https://console.example.com", "https://evil.example.com"}
+		r.Header.Set("Access-Control-Request-Method", "GET")
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		for name := range w.Header() {
+			if strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%s with two origins is answered with %s: %v", method, name, w.Header()[name])
+			}
+		}
+	}
 	preflight := ask(a, "OPTIONS", onePath, "Origin", "https://console.example.com",
 		"Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "authorization,if-match")
 	if preflight.Code/100 != 2 || preflight.Header().Get("Access-Control-Allow-Methods") == "" {
@@ -158,6 +173,80 @@ func TestFissionCompat(t *testing.T) {
 		}
 		if got.String() != test.want {
 			t.Errorf("%+v: %s", test, got)
+		}
+	}
+}
+
+// TestPatchTakesJSON: PATCH has two media types, and names both where it gets another.
+func TestPatchTakesJSON(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{apply: func(context.Context) error { return nil }}, nil)
+	for contentType, want := range map[string]int{"application/json": 200, "application/merge-patch+json": 200,
+		"application/json; charset=utf-8": 200, "application/json-patch+json": 415, "": 415} {
+		r := httptest.NewRequest("PATCH", onePath, strings.NewReader(`{"name":"Ada"}`))
+		r.Header.Set("Authorization", "Bearer x")
+		r.Header.Set("Content-Type", contentType)
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		if w.Code != want || want == 415 && w.Header().Get("Accept-Patch") != "application/merge-patch+json, application/json" {
+			t.Errorf("%q: %d %v", contentType, w.Code, w.Header())
+		}
+	}
+}
+
+// TestFeedIsNegotiated: the weights of Accept decide between a page and a stream.
+func TestFeedIsNegotiated(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, changing{changes: func(context.Context) (user.ChangesPage, error) { return user.ChangesPage{}, nil }},
+		func(o *Options) { o.Cursor = func(user.Place) string { return "" } })
+	const page, stream = "application/json", "text/event-stream"
+	for accept, want := range map[string]string{"text/event-stream": stream, "application/json;q=0.5, text/event-stream": stream,
+		"application/json, text/event-stream;q=0.5": page, "*/*": page, "text/event-stream;q=0, */*": page} {
+		if got := ask(a, "HEAD", "/ai/admin/changes", "Accept", accept).Header().Get("Content-Type"); got != want {
+			t.Errorf("Accept: %s: %s, want %s", accept, got, want)
+		}
+	}
+}
+
+// TestTimeGrowsWithTheRequest: what takes a few milliseconds here took seconds if it grew
+// with the square of a header's or a query's size.
+func TestTimeGrowsWithTheRequest(t *testing.T) {
+	t.Parallel()
+	a, _ := service(t, fake{get: func(context.Context) (*user.User, error) { return someone(), nil },
+		list:  func(context.Context) (user.Page, error) { return user.Page{}, nil },
+		apply: func(context.Context) error { return nil }}, nil)
+	fill := func(s string) string { return strings.Repeat(s, 60_000/len(s)) }
+	numbered := func(format string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < 60_000; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	hostile := []string{fill("x"), fill(","), fill(`"1",`), fill(`W/"`), fill(";q=1"), fill("a/b;q=0.1,"), fill(`\"`), fill("%"), fill("Bearer "), fill("\t")}
+	for _, name := range []string{"Accept", "If-Match", "If-None-Match", "Origin", "Idempotency-Key", "X-Request-Id", "Content-Type", "Content-Encoding",
+		"Authorization", "Access-Control-Request-Headers", "Last-Event-ID", "X-Fission-Full-Url"} {
+		for _, value := range hostile {
+			for _, request := range [][2]string{{"GET", onePath}, {"DELETE", onePath}, {"POST", usersPath}, {"GET", "/ai/admin/changes"}, {"OPTIONS", usersPath}} {
+				began := time.Now()
+				ask(a, request[0], request[1], name, value, "Access-Control-Request-Method", "GET")
+				if took := time.Since(began); took > 500*time.Millisecond {
+					t.Errorf("%s %s with %s: %.20s… took %v", request[0], request[1], name, value, took)
+				}
+			}
+		}
+	}
+	for _, query := range append(hostile, fill("a=1&"), fill("tag=a&"), fill("sort=name,"), "sort="+fill("name,"), numbered("a%d=1&"), numbered("tag=a%d&"),
+		numbered("metadata.a%d=1&"), "metadata."+fill("a.")+"=1", "q="+fill("%61"), "model="+fill("*"), "cursor="+fill("a"), "id="+fill("0,")) {
+		for _, path := range []string{usersPath, "/ai/admin/changes"} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.URL.RawQuery = query
+			r.Header.Set("Authorization", "Bearer x")
+			began := time.Now()
+			a.ServeHTTP(httptest.NewRecorder(), r)
+			if took := time.Since(began); took > 500*time.Millisecond {
+				t.Errorf("GET %s?%.20s… took %v", path, query, took)
+			}
 		}
 	}
 }

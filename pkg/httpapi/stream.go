@@ -5,9 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"mime"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,16 +83,6 @@ func (s *streams) orStopping(err error) error {
 	default:
 		return err
 	}
-}
-
-// wantsStream says whether the client asks for server-sent events.
-func wantsStream(r *http.Request) bool {
-	for accepted := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		if mediaType, parameters, err := mime.ParseMediaType(accepted); err == nil && mediaType == "text/event-stream" && parameters["q"] != "0" {
-			return true
-		}
-	}
-	return false
 }
 
 // serveStream answers with the change feed after a cursor as server-sent events, in the

@@ -512,3 +512,31 @@ func TestAStreamEndsWithItsCallersLeave(t *testing.T) {
 		})
 	}
 }
+
+// TestAStreamEndsWhenItsTokenExpires: by the entry in tokens.json, without anything changing.
+func TestAStreamEndsWhenItsTokenExpires(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		plain, entry, err := auth.NewToken("contractor", auth.UsersRead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry.ExpiresAt = time.Now().Add(5 * time.Second)
+		authenticator, err := auth.New(auth.Options{Tokens: []auth.Token{entry}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		open := func(ctx context.Context) (user.ChangesPage, error) { <-ctx.Done(); return user.ChangesPage{}, ctx.Err() }
+		a, _ := service(t, changing{changes: open}, func(o *Options) {
+			o.Authenticate, o.Cursor = authenticator.Authenticate, admin.EncodeCursor
+		})
+		answer := ask(a, "GET", "/ai/admin/changes", "Accept", "text/event-stream", "Authorization", "Bearer "+plain.Reveal())
+		if lasted := time.Since(began); lasted < 5*time.Second || lasted > 5*time.Second+askAgain {
+			t.Errorf("it lasted %v", lasted)
+		}
+		if answer.Code != http.StatusUnauthorized || !strings.Contains(answer.Body.String(), "has expired") {
+			t.Errorf("%d %s", answer.Code, answer.Body)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -17,21 +18,47 @@ import (
 
 const usersPath = "/ai/admin/users"
 
-// userID is the id in the path; what is no UUID names no user.
-func userID(r *http.Request) (uuid.UUID, error) {
-	id, ok := user.ParseID(r.PathValue("UserID"))
+// userRef returns the user that the path names: by id, or by another unique value such as tag:ada.
+func userRef(r *http.Request) (user.Ref, error) {
+	ref, ok := user.ParseRef(r.PathValue("UserID"))
 	if !ok {
-		return id, user.Errorf(user.NotFound, "no such user: an id is a UUID")
+		return ref, user.Errorf(user.NotFound, "no such user: name it by its id, a UUID, or by tag:, email:, userName: or externalId: and the value")
 	}
-	return id, nil
+	return ref, nil
+}
+
+// userID returns the id of the user that the path names at present.
+func (a *API) userID(r *http.Request) (uuid.UUID, error) {
+	ref, err := userRef(r)
+	if err != nil || ref.ID != uuid.Nil {
+		return ref.ID, err
+	}
+	u, err := a.options.Admin.Get(r.Context(), ref)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	return u.ID, nil
+}
+
+// command returns a change of the user that the path names, under the request's preconditions.
+func (a *API) command(r *http.Request, change user.Change) (command user.Command, err error) {
+	command = user.Command{Change: change, Actor: Actor(r.Context()), Cause: RequestID(r.Context())}
+	if command.User, err = userRef(r); err != nil {
+		return command, err
+	}
+	if command.IfMatch, err = ifMatch(r); err != nil {
+		return command, err
+	}
+	command.IfNoneMatch, err = ifNoneMatch(r)
+	return command, err
 }
 
 func (a *API) create(w http.ResponseWriter, r *http.Request) error {
-	body, leave, err := a.readBody(w, r, "application/json")
+	body, done, err := a.readBody(w, r, "application/json")
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer done()
 	change, err := user.ParseCreate(body)
 	if err != nil {
 		return err
@@ -58,30 +85,24 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) patch(w http.ResponseWriter, r *http.Request) error {
-	return a.update(w, r, "application/merge-patch+json")
+	return a.update(w, r, "application/merge-patch+json", "application/json")
 }
 
-func (a *API) update(w http.ResponseWriter, r *http.Request, mediaType string) error {
-	id, err := userID(r)
+func (a *API) update(w http.ResponseWriter, r *http.Request, mediaTypes ...string) error {
+	body, done, err := a.readBody(w, r, mediaTypes...)
 	if err != nil {
 		return err
 	}
-	body, leave, err := a.readBody(w, r, mediaType)
-	if err != nil {
-		return err
-	}
-	defer leave()
+	defer done()
 	change, err := user.ParseUpdate(body)
 	if err != nil {
 		return err
 	}
-	change.For(id)
-	condition, err := ifMatch(r)
+	command, err := a.command(r, change)
 	if err != nil {
 		return err
 	}
-	outcome, err := a.options.Admin.Apply(r.Context(), user.Command{Change: change, User: user.Ref{ID: id},
-		IfMatch: condition, Actor: Actor(r.Context()), Cause: RequestID(r.Context())})
+	outcome, err := a.options.Admin.Apply(r.Context(), command)
 	if err != nil {
 		return err
 	}
@@ -89,16 +110,11 @@ func (a *API) update(w http.ResponseWriter, r *http.Request, mediaType string) e
 }
 
 func (a *API) delete(w http.ResponseWriter, r *http.Request) error {
-	id, err := userID(r)
+	command, err := a.command(r, user.Delete{})
 	if err != nil {
 		return err
 	}
-	condition, err := ifMatch(r)
-	if err != nil {
-		return err
-	}
-	if _, err := a.options.Admin.Apply(r.Context(), user.Command{Change: user.Delete{}, User: user.Ref{ID: id},
-		IfMatch: condition, Actor: Actor(r.Context()), Cause: RequestID(r.Context())}); err != nil {
+	if _, err := a.options.Admin.Apply(r.Context(), command); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -106,11 +122,11 @@ func (a *API) delete(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := userID(r)
+	ref, err := userRef(r)
 	if err != nil {
 		return err
 	}
-	u, err := a.options.Admin.Get(r.Context(), id)
+	u, err := a.options.Admin.Get(r.Context(), ref)
 	if err != nil {
 		return err
 	}
@@ -224,13 +240,13 @@ func linkNext(w http.ResponseWriter, r *http.Request, values url.Values, paramet
 }
 
 func (a *API) reveal(w http.ResponseWriter, r *http.Request) error {
-	id, err := userID(r)
+	id, err := a.userID(r)
 	if err != nil {
 		return err
 	}
 	provider := r.PathValue("provider")
 	if !user.IsProvider(provider) {
-		return user.Errorf(user.NotFound, "no such credential: a provider is 1 to 63 of a-z 0-9 -")
+		return user.Errorf(user.NotFound, "no such credential: a provider is 1 to 63 of a-z 0-9 - _")
 	}
 	plain, err := a.options.Admin.Reveal(r.Context(), id, provider)
 	if err != nil {
@@ -249,9 +265,20 @@ func writeUser(w http.ResponseWriter, r *http.Request, status int, version int64
 	return writeJSON(w, r, status, body)
 }
 
+// A large answer must be taken at 2 Mbit/s after a start of [Options.AnswerTimeout]: a client
+// that reads slowly holds a place in the gate, and the answer's memory.
+const (
+	answerRate  = 256 << 10 // bytes a second
+	largeAnswer = 64 << 10  // a smaller one fits into the connection's buffers
+)
+
 // writeJSON answers a body. When it cannot be written the client is gone, which is for
 // the log alone.
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) error {
+	if len(body) > largeAnswer {
+		end := time.Now().Add(infoOf(r.Context()).answerTime + time.Duration(len(body))*time.Second/answerRate)
+		_ = http.NewResponseController(w).SetWriteDeadline(end) // test writers have none
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

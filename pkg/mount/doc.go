@@ -19,9 +19,9 @@
 // # On failure
 //
 // A value that cannot be read or parsed is refused whole: nothing of it is used. Refresh
-// reports each refused content once and not each second. Two folder layouts keep half of
-// a change from being seen: with Kubernetes' "..data" link all files are read from the one
-// generation it points to, again if the link moved meanwhile; in a plain folder a change
-// counts once two readings, 20 ms apart, agree. Errors name files and what is expected
-// there, never their content.
+// reports each refused content once and not each second. Half of a change is never seen:
+// with Kubernetes' "..data" link all files are read from the one generation it points to,
+// again if the link moved meanwhile; any other change (a plain folder, a file edited in
+// place, a plain file laid over a link) counts once two readings, 20 ms apart, agree. Errors
+// name files and what is expected there, never their content.
 package mount

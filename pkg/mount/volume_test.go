@@ -102,6 +102,29 @@ func TestRefreshInBothLayouts(t *testing.T) {
 	}
 }
 
+// TestEditsInKubernetesLayout: people edit what dev has laid out, and editors save in two ways.
+func TestEditsInKubernetesLayout(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a": "1", "b": "1"})
+	v := open(t, dir)
+	writePlain(t, dir, "a", "2") // through the link
+	step(t, v, "edited in place", true, "", map[string]string{"a": "2", "b": "1"})
+	writePlain(t, dir, "a", "3") // same size, same moment
+	step(t, v, "edited again", true, "", map[string]string{"a": "3", "b": "1"})
+	writePlain(t, dir, "a.new", "4")
+	if err := os.Rename(filepath.Join(dir, "a.new"), filepath.Join(dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	step(t, v, "a plain file over the link", true, "", map[string]string{"a": "4", "b": "1"})
+	writePlain(t, dir, "c", "5")
+	step(t, v, "a plain file beside the links", true, "", map[string]string{"a": "4", "b": "1", "c": "5"})
+	writePlain(t, dir, "a", "broken")
+	step(t, v, "edited, and broken", false, dir+"/a: must not be broken", map[string]string{"a": "4", "b": "1", "c": "5"})
+	write(t, dir, map[string]string{"a": "6", "b": "6"})
+	step(t, v, "laid out anew", true, "", map[string]string{"a": "6", "b": "6", "c": "5"})
+}
+
 func TestOptionalFolder(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "config")

@@ -50,7 +50,7 @@ const selectUnsent = `WITH head AS (
 				AND p.seq = (SELECT max(seq) FROM events WHERE user_id = o.user_id AND seq < o.seq) OFFSET 0)
 		ORDER BY o.seq LIMIT $7) AS n)
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
-	h.kind, h.partition, h.seq, o.attempts, o.failures, e.seq, e.id, e.type, e.user_id, e.version, e.at, e.actor, e.cause, e.data::text
+	h.kind, h.partition, h.seq, o.attempts, o.failures, e.seq, e.id, e.type, e.user_id, e.version, e.at, e.actor, e.cause, e.trace_parent, e.data::text
 FROM head AS h
 CROSS JOIN LATERAL (SELECT * FROM events WHERE user_id = h.user_id AND seq >= h.seq ORDER BY seq LIMIT $8) AS e
 CROSS JOIN LATERAL (SELECT attempts, failures FROM outbox WHERE partition = h.partition AND seq = e.seq AND parked_at IS NULL OFFSET 0) AS o
@@ -113,7 +113,7 @@ func readOutbox(ctx context.Context, db *sql.DB, q query) (f found, err error) {
 		var e event
 		var data []byte
 		if err := rows.Scan(&f.xmin, &f.xmax, &kind, &partition, &head, &e.refusals, &e.failures, &e.seq,
-			&e.ID, &e.Type, &e.UserID, &e.Version, &e.At, &e.Actor, &e.Cause, &data); err != nil {
+			&e.ID, &e.Type, &e.UserID, &e.Version, &e.At, &e.Actor, &e.Cause, &e.TraceParent, &data); err != nil {
 			return f, err
 		}
 		e.At, e.Data = e.At.UTC(), data

@@ -14,16 +14,24 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// ErrLostRace says that the user was changed between the read and the write: the caller
-// takes the row's lock and tries again.
-var ErrLostRace = errors.New("the user was changed meanwhile")
-
 // duplicates maps a violated unique index to what a client reads.
 var duplicates = map[string]*user.Error{
 	"users_pkey":        {Kind: user.DuplicateID, Message: "a user with this id exists"},
 	"users_tag":         {Kind: user.DuplicateTag, Message: "a user with this tag exists"},
 	"users_email":       {Kind: user.DuplicateEmail, Message: "a user with this e-mail address exists"},
 	"users_external_id": {Kind: user.DuplicateExternalID, Message: "a user with this externalId exists"},
+	"users_user_name":   {Kind: user.DuplicateUserName, Message: "a user with this userName exists, or one that it would stand for"},
+}
+
+// taken are the refusals by index of [UniqueKeys].
+var taken = [uniqueIndexes]*user.Error{KeyID: duplicates["users_pkey"], KeyTag: duplicates["users_tag"], KeyEmail: duplicates["users_email"],
+	KeyExternalID: duplicates["users_external_id"], KeyUserName: duplicates["users_user_name"]}
+
+// Taken is the refusal of a change for a unique key that another user has.
+func Taken(index int) error { return taken[index] }
+
+func takenErrors() []error {
+	return rowsOf(taken[:], func(e *user.Error) error { return e })
 }
 
 // translate gives a database error its kind. Errors that are no concern of a client stay
@@ -110,6 +118,8 @@ var errNotMigrated = user.Errorf(user.Unavailable, "the database is being prepar
 // errHeld ends a change that waited too long for a lock.
 var errHeld = user.Errorf(user.Unavailable, "somebody else has been changing the same for a while: try again shortly")
 
+const lockTimeout = "55P03"
+
 const statementTimeout = "57014"
 
 func timedOut(err error) error {
@@ -130,6 +140,9 @@ func isConnectionFault(err error) bool {
 }
 
 func postgresError(err error) *pgconn.PgError {
+	if kept, ok := errors.AsType[databaseError](err); ok {
+		return kept.of
+	}
 	pgErr, _ := errors.AsType[*pgconn.PgError](err)
 	return pgErr
 }

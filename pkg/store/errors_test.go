@@ -80,7 +80,7 @@ func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Cluster(t)
 	s := open(t, cluster.URL("postgres"))
-	_, err := s.Migrate(t.Context())
+	_, err := s.Migrate(t.Context(), nil)
 	must(t, err)
 	u := ann(t, "ann")
 	insert(t, s, u)
@@ -91,24 +91,14 @@ func TestDatabaseAway(t *testing.T) {
 		"by tag":  func() error { _, err := s.Get(t.Context(), user.Ref{Tag: "ann"}); return err },
 		"list":    func() error { _, err := s.List(t.Context(), parse(t, "")); return err },
 		"filter":  func() error { _, err := s.List(t.Context(), parse(t, "provider=openai&count=none")); return err },
-		"insert":  func() error { _, err := s.Insert(t.Context(), creation(bob)); return err },
-		"update":  func() error { _, err := s.Update(t.Context(), revision(u, func(*user.User) {})); return err },
-		"delete":  func() error { _, err := s.Delete(t.Context(), removal(u)); return err },
+		"insert":  func() error { return insertAll(t.Context(), s, nil, bob) },
+		"update":  func() error { _, err := change(t.Context(), s, u.ID, func(*user.User) {}); return err },
+		"delete":  func() error { return remove(t.Context(), s, u.ID, nil) },
 		"sealed":  func() error { _, err := s.Sealed(t.Context(), u.ID, "openai"); return err },
 		"history": func() error { _, _, err := s.History(t.Context(), u.ID, 1, 1); return err },
 		"feed":    func() error { _, _, err := s.Feed(t.Context(), user.Place{XID: 1}, 1); return err },
-		"replay":  func() error { _, err := s.Replay(t.Context(), claim("x")); return err },
-		"claim":   func() error { _, err := s.TakeClaim(t.Context(), claim("x"), time.Now()); return err },
-		"locked": func() error {
-			return s.Locked(t.Context(), user.Ref{ID: u.ID}, func(*store.Locked) error { return nil })
-		},
-		"bulk": func() error {
-			return s.Bulk(t.Context(), 1, time.Second, store.Wanted{}, func(b *store.Bulk, _ store.Known) error {
-				return b.Finish(t.Context(), store.Group{}, nil)
-			})
-		},
 		"ping":    func() error { return s.Ping(t.Context()) },
-		"migrate": func() error { _, err := s.Migrate(t.Context()); return err },
+		"migrate": func() error { _, err := s.Migrate(t.Context(), nil); return err },
 	} {
 		if err := do(); user.KindOf(err) != user.Unavailable {
 			t.Errorf("%s: %v", name, err)
@@ -128,19 +118,19 @@ func TestDeadlines(t *testing.T) {
 	u := ann(t, "ann")
 	insert(t, s, u)
 	warm(t, s, 2) // or the deadline could pass while connecting, which is the database's fault
-	must(t, s.Locked(t.Context(), user.Ref{ID: u.ID}, func(*store.Locked) error {
+	_, err := change(t.Context(), s, u.ID, func(*user.User) {
 		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		if _, err := s.Update(short, revision(u, func(u *user.User) { u.Name = "B" })); user.KindOf(err) != user.Timeout {
+		if _, err := change(short, s, u.ID, func(u *user.User) { u.Name = "B" }); user.KindOf(err) != user.Timeout {
 			t.Errorf("past its deadline: %v", err)
 		}
 		gone, leave := context.WithCancel(t.Context())
 		leave()
-		if _, err := s.Update(gone, revision(u, func(u *user.User) { u.Name = "B" })); !errors.Is(err, context.Canceled) {
+		if _, err := change(gone, s, u.ID, func(u *user.User) { u.Name = "B" }); !errors.Is(err, context.Canceled) {
 			t.Errorf("without a client: %v", err)
 		}
-		return nil
-	}))
+	})
+	must(t, err)
 	if _, err := s.Get(t.Context(), user.Ref{ID: u.ID}); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}

@@ -2,21 +2,37 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"reflect"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"aiadmin/pkg/user"
 )
 
-// CopyRows are users as COPY takes them, by the code that an insert goes through.
-func CopyRows(n int, make func(i int) *user.User) ([]string, pgx.CopyFromSource) {
-	columns := strings.FieldsFunc(insertColumns, func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\t' })
+// CopyRows are users as COPY takes them, by the model that an insert goes through.
+func CopyRows(n int, user func(i int) *user.User) ([]string, pgx.CopyFromSource) {
+	db := bun.NewDB(sql.OpenDB(stdlib.GetConnector(pgx.ConnConfig{})), pgdialect.New()) // for its schema alone
+	columns := columnsOf[userRow](db)
+	fields := fieldsOf[userRow](db, columns)
 	return columns, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		args := writeArgs(make(i), user.Event{})
-		row := append([]any{}, args[1:len(columns)+1]...)
-		return row, nil
+		u := user(i)
+		u.SetForms()
+		row := rowOf(u)
+		values := make([]any, len(fields))
+		for k, f := range fields {
+			values[k] = f.Value(reflect.ValueOf(&row).Elem()).Interface()
+			if json, ok := values[k].(jsontext.Value); ok {
+				values[k] = orEmptyObject(json)
+			}
+		}
+		return values, nil
 	})
 }
 
@@ -85,15 +101,6 @@ var Migrations = migrations
 
 // Translate gives a database error its kind.
 var Translate = translate
-
-// Statements are the texts that change users, by name.
-func Statements() map[string]string {
-	texts := map[string]string{"delete": deleteUser(false), "delete claimed": deleteUser(true), "claim alone": takeClaim(shape{})}
-	for name, sh := range map[string]shape{"": {}, " claimed": {claimed: true}, " sealed": {sealed: true}, " claimed sealed": {true, true}} {
-		texts["insert"+name], texts["update"+name] = insertUser(sh), updateUser(sh)
-	}
-	return texts
-}
 
 // ListingText is the text of the page's statement of a listing without a filter, which is to
 // be prepared.

@@ -20,19 +20,14 @@ func TestFeedKeepsAUsersOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	u, err := user.Create{Patch: user.Patch{Tag: user.Some("raced"), Name: user.Some("R")}}.Apply(user.Stamp{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Insert(t.Context(), store.Write{User: u, Event: user.Recorded(nil, u, user.Command{})}); err != nil {
-		t.Fatal(err)
-	}
+	u := ann(t, "raced")
+	insert(t, db, u)
 	const writers, rounds = 12, 10
 	var all sync.WaitGroup
 	for w := range writers {
 		all.Go(func() {
 			for i := range rounds {
-				if err := rename(t, db, u, fmt.Sprintf("w%d.%d", w, i)); err != nil {
+				if _, err := change(t.Context(), db, u.ID, func(u *user.User) { u.Name = fmt.Sprintf("w%d.%d", w, i) }); err != nil {
 					t.Error(err)
 				}
 			}
@@ -55,15 +50,4 @@ func TestFeedKeepsAUsersOrder(t *testing.T) {
 			t.Fatalf("event %d of the feed is version %d", i, e.Version)
 		}
 	}
-}
-
-func rename(t *testing.T, db *store.Store, u *user.User, name string) error {
-	return db.Locked(t.Context(), user.Ref{ID: u.ID}, func(l *store.Locked) error {
-		after, err := user.Update{Patch: user.Patch{Name: user.Some(name)}}.Apply(l.User, user.Stamp{})
-		if err != nil {
-			return err
-		}
-		_, err = l.Update(t.Context(), store.Write{Before: l.User, User: after, Event: user.Recorded(l.User, after, user.Command{})})
-		return err
-	})
 }

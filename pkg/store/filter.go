@@ -11,9 +11,8 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// searchText is the expression that the trigrams in the index users_find are of; the line breaks
-// keep a substring from running over from one field into the next.
-const searchText = `(u.tag || E'\n' || u.name_key || E'\n' || coalesce(u.email_key, ''))`
+// searchText is what the trigrams of the index users_search_forms are of.
+const searchText = "u.search"
 
 // filter writes the filter's conditions.
 func (b *listing) filter(f user.Filter) {

@@ -110,7 +110,7 @@ func (s *Store) offsetPast(ctx context.Context, q user.Query, offset, found int)
 
 func (s *Store) section(ctx context.Context, q user.Query, p part, offset, limit int) ([]*user.User, error) {
 	b := s.listing(q)
-	users, err := queryUsers(ctx, s.pool, b.section(p, offset, limit), b.arguments())
+	users, err := s.queryUsers(ctx, b.section(p, offset, limit), b.arguments())
 	return users[:min(limit, len(users))], err
 }
 
@@ -119,7 +119,7 @@ func (s *Store) section(ctx context.Context, q user.Query, p part, offset, limit
 func (s *Store) walk(steps int64) way {
 	return func(ctx context.Context, q user.Query) ([]*user.User, int64, bool, error) {
 		b := s.listing(q)
-		users, err := queryUsers(ctx, s.pool, b.walk(q, steps), b.planned())
+		users, err := s.queryUsers(ctx, b.walk(q, steps), b.planned())
 		return users, uncounted, len(users) > q.Limit, err
 	}
 }
@@ -127,7 +127,7 @@ func (s *Store) walk(steps int64) way {
 // sorted finds all users by the filter's own indexes and sorts them.
 func (s *Store) sorted(ctx context.Context, q user.Query) ([]*user.User, int64, bool, error) {
 	b := s.listing(q)
-	users, err := queryUsers(ctx, s.pool, b.sorted(q), b.planned())
+	users, err := s.queryUsers(ctx, b.sorted(q), b.planned())
 	return users, uncounted, true, err
 }
 
@@ -137,15 +137,43 @@ func (s *Store) collect(ctx context.Context, q user.Query) ([]*user.User, int64,
 	var users []*user.User
 	found := int64(uncounted)
 	b := s.listing(q)
-	err := each(ctx, s.pool, b.collect(q, s.reach.collected), b.planned(), func(v [][]byte) error {
-		u, count := v[:len(v)-1], v[len(v)-1]
-		found = integer(count)
-		if u[0] == nil { // of an empty page, the number alone is told
-			return nil
+	rows, err := s.pool.Query(ctx, b.collect(q, s.reach.collected), b.planned()...)
+	if err != nil {
+		return nil, uncounted, false, translate(err)
+	}
+	defer rows.Close()
+	fields := s.statements.reading.users
+	for rows.Next() {
+		var row userRow
+		if rows.RawValues()[0] == nil { // of an empty page, the number alone is told
+			err = rows.Scan(append(make([]any, len(fields)), &found)...)
+		} else if err = rows.Scan(append(targetsOf(&row, fields), &found)...); err == nil {
+			var u *user.User
+			u, err = row.user()
+			users = append(users, u)
 		}
-		decoded, err := decodeUser(u)
-		users = append(users, decoded)
-		return err
-	})
-	return users, found, found <= s.reach.collected, err
+		if err != nil {
+			return nil, uncounted, false, translate(err)
+		}
+	}
+	return users, found, found <= s.reach.collected, translate(rows.Err())
+}
+
+// queryUsers runs a listing's statement.
+func (s *Store) queryUsers(ctx context.Context, text string, args []any) ([]*user.User, error) {
+	rows, err := s.pool.Query(ctx, text, args...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	found, err := scanRows[userRow](rows, s.statements.reading.users)
+	if err != nil {
+		return nil, err
+	}
+	users := make([]*user.User, len(found))
+	for i := range found {
+		if users[i], err = found[i].user(); err != nil {
+			return nil, err
+		}
+	}
+	return users, nil
 }

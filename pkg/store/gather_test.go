@@ -34,19 +34,16 @@ func TestReadsTogetherSeeWhatWasWritten(t *testing.T) {
 }
 
 func writeAndRead(ctx context.Context, db *store.Store, tag string, rounds int) error {
-	u, err := user.Create{Patch: user.Patch{Tag: user.Some(tag), Name: user.Some("R")}}.Apply(user.Stamp{})
+	u, err := user.Create{Patch: user.Patch{Tag: user.Some(tag), Name: user.Some("R")}}.Apply(0, user.Stamp{})
 	if err != nil {
 		return err
 	}
-	if _, err := db.Insert(ctx, store.Write{User: u, Event: user.Recorded(nil, u, user.Command{})}); err != nil {
+	if err := insertAll(ctx, db, nil, u); err != nil {
 		return err
 	}
 	for i := range rounds {
-		after, err := user.Update{Patch: user.Patch{Name: user.Some(fmt.Sprintf("%s.%d", tag, i))}}.Apply(u, user.Stamp{})
+		after, err := change(ctx, db, u.ID, func(u *user.User) { u.Name = fmt.Sprintf("%s.%d", tag, i) })
 		if err != nil {
-			return err
-		}
-		if _, err := db.Update(ctx, store.Write{Before: u, User: after, Event: user.Recorded(u, after, user.Command{})}); err != nil {
 			return err
 		}
 		if u, err = db.Get(ctx, user.Ref{ID: u.ID}); err != nil {

@@ -13,9 +13,10 @@ import (
 // listing builds the statements of one listing, whose text is Bun's. Values are numbered parameters, so that
 // the text of a listing without a filter is always the same and can be prepared.
 type listing struct {
-	db   *bun.DB
-	args []any
-	part part
+	db      *bun.DB
+	columns string // of users
+	args    []any
+	part    part
 	// sort are the keys that decide the order, up to one that leaves no ties; cursor their
 	// values in the user that the page comes behind, nil on the first page.
 	sort   []user.SortKey
@@ -30,7 +31,7 @@ type listing struct {
 }
 
 func (s *Store) listing(q user.Query) *listing {
-	b := &listing{db: s.db, sort: slices.Clone(q.Sort), source: fromUsers}
+	b := &listing{db: s.db, columns: s.statements.reading.columns, sort: slices.Clone(q.Sort), source: fromUsers}
 	if q.After != nil {
 		b.cursor = slices.Clone(q.After.Keys)
 	}

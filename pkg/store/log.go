@@ -2,29 +2,41 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
 
 	"aiadmin/pkg/user"
 )
 
 const (
-	// The feed has no use for what changed, nor the history for the event's data: each reads one of the two large columns.
-	placeColumns = "id, seq, xid::text::bigint, user_id, version, type, at, actor, cause, "
-
-	// What retention has left behind its floor for a claim or for the sink is past it all the same.
-	kept          = "(xid, seq) > (SELECT xid, seq FROM feed_floor)"
-	selectHistory = "SELECT " + placeColumns + "changes::text FROM events WHERE user_id = $1 AND seq < $2 AND " + kept + " ORDER BY seq DESC LIMIT $3"
-
+	// What retention has left before its floor, for a claim or for the sink, is past it all the same.
+	kept = "(e.xid, e.seq) > (SELECT xid, seq FROM feed_floor)"
 	// An event is shown once every transaction that is older than its own has ended: until
 	// then one of those could still commit an event that belongs before it.
-	final      = "xid < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT shift FROM feed_floor))::text::xid8"
-	selectFeed = "SELECT " + placeColumns + `data::text FROM events
-		WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3`
-	selectFloor = "SELECT xid::text::bigint, seq FROM feed_floor"
+	final = "e.xid < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT shift FROM feed_floor))::text::xid8"
 )
+
+// logReading are the composed statements that read the event log.
+type logReading struct {
+	history, feed, known string
+	ofHistory, ofFeed    []*schema.Field
+}
+
+func composeLog(db *bun.DB) logReading {
+	history, feed := columnsOf[eventRow](db, "data"), columnsOf[eventRow](db, "changes")
+	events := func() *bun.SelectQuery { return db.NewSelect().Model((*eventRow)(nil)) }
+	return logReading{
+		history: events().Column(history...).Where("e.user_id = $1 AND e.seq < $2").Where(kept).OrderExpr("e.seq DESC LIMIT $3").String(),
+		feed:    events().Column(feed...).Where("(e.xid, e.seq) > ($1::text::xid8, $2)").Where(final).OrderExpr("e.xid, e.seq LIMIT $3").String(),
+		known:   events().ColumnExpr("true").Where("e.user_id = $1").Where(kept).Limit(1).String(),
+
+		ofHistory: fieldsOf[eventRow](db, history), ofFeed: fieldsOf[eventRow](db, feed),
+	}
+}
 
 // pageBytes bounds the events of a page, together: the page ends with the event that reaches it.
 const pageBytes = 1 << 20
@@ -33,29 +45,21 @@ const pageBytes = 1 << 20
 // first, without their data. They are fewer if they are large; more reports whether there
 // are further ones.
 func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) (entries []user.LogEntry, more bool, err error) {
-	return s.entries(ctx, limit, func(e *user.LogEntry) *jsontext.Value { return &e.Changes }, selectHistory, prepared(id, before, limit+1))
+	return s.entries(ctx, limit, s.statements.log.history, s.statements.log.ofHistory, id, before, limit+1)
 }
 
 // Feed returns at most limit events after a place, in the order in which they became
 // final, without what they changed. They are fewer if they are large; more reports whether
 // there are further ones. See [Store.CheckFloor] for a place before what retention kept.
 func (s *Store) Feed(ctx context.Context, after user.Place, limit int) (entries []user.LogEntry, more bool, err error) {
-	return s.entries(ctx, limit, func(e *user.LogEntry) *jsontext.Value { return &e.Data }, selectFeed, prepared(number64(after.XID), after.Seq, limit+1))
+	return s.entries(ctx, limit, s.statements.log.feed, s.statements.log.ofFeed, fmt.Sprint(after.XID), after.Seq, limit+1)
 }
 
 // Floor is where the feed begins: behind the last event that retention has removed.
-func (s *Store) Floor(ctx context.Context) (floor user.Place, err error) {
-	rows, err := s.pool.QueryContext(ctx, selectFloor, prepared()...)
-	if err != nil {
-		return floor, translate(err)
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := rows.Scan(&floor.XID, &floor.Seq); err != nil {
-			return floor, translate(err)
-		}
-	}
-	return floor, translate(rows.Err())
+func (s *Store) Floor(ctx context.Context) (user.Place, error) {
+	var floor feedFloorRow
+	err := s.db.NewSelect().Model(&floor).Column("xid", "seq").Scan(ctx)
+	return user.Place{XID: floor.XID, Seq: floor.Seq}, translate(err)
 }
 
 // CheckFloor is a [user.CursorExpired] error if retention has removed events behind a
@@ -68,34 +72,34 @@ func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 	return err
 }
 
-// entries reads a page, of whose events large names the one large column that was selected.
-func (s *Store) entries(ctx context.Context, limit int, large func(*user.LogEntry) *jsontext.Value, query string, args []any) (entries []user.LogEntry, more bool, err error) {
-	rows, err := s.pool.QueryContext(ctx, query, args...)
+func (s *Store) entries(ctx context.Context, limit int, text string, fields []*schema.Field, args ...any) (entries []user.LogEntry, more bool, err error) {
+	rows, err := s.pool.Query(ctx, text, prepared(args...)...)
 	if err != nil {
 		return nil, false, translate(err)
 	}
-	defer func() { _ = rows.Close() }()
+	defer rows.Close()
 	for bytes := 0; rows.Next(); {
 		if len(entries) == limit || bytes >= pageBytes {
 			return entries, true, nil
 		}
-		var e user.LogEntry
-		var text []byte
-		if err := rows.Scan(&e.ID, &e.Seq, &e.XID, &e.UserID, &e.Version, &e.Type, &e.At, &e.Actor, &e.Cause, &text); err != nil {
+		var row eventRow
+		if err := scanRow(rows, fields, &row); err != nil {
 			return nil, false, translate(err)
 		}
-		e.At, *large(&e) = e.At.UTC(), text
-		bytes += len(text)
-		entries = append(entries, e)
+		bytes += len(row.Data) + len(row.Changes)
+		entries = append(entries, row.entry())
 	}
 	return entries, false, translate(rows.Err())
 }
 
-// Known says whether the log tells of a user.
+// Known reports whether the log has an event of a user.
 func (s *Store) Known(ctx context.Context, id uuid.UUID) (bool, error) {
-	found, err := queryValues[bool](ctx, s.pool, "SELECT EXISTS (SELECT FROM events WHERE user_id = $1 AND "+kept+")", prepared(id))
-	return err == nil && found[0], err
+	found, err := queryValues[bool](ctx, s.pool, s.statements.log.known, prepared(id))
+	return len(found) > 0, err
 }
+
+// Partitions divide the outbox by a hash of the user's id: see pkg/relay.
+const Partitions = 16
 
 // erase removes the personal values of deleted users from the log. Events still to be
 // sent keep theirs until they are: a user's events are sent in order, so the deletion's
@@ -118,17 +122,17 @@ const erase = `WITH due AS (
 // limit users, and returns of how many. With pending true, users with events in the outbox
 // are left for later.
 func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, error) {
-	result, err := s.pool.ExecContext(ctx, erase, prepared(pending, Partitions, limit, user.PersonalFields())...)
+	result, err := s.pool.Exec(ctx, erase, prepared(pending, Partitions, limit, user.PersonalFields())...)
 	if err != nil {
 		return 0, translate(err)
 	}
-	return result.RowsAffected()
+	return result.RowsAffected(), nil
 }
 
 // pruneLog looks at one page of the log: without the bound, a pass that finds nothing to
 // remove would read all of it.
 const pruneLog = `WITH page AS MATERIALIZED (
-		SELECT id, user_id, xid, seq, at FROM events WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3),
+		SELECT id, user_id, xid, seq, at FROM events AS e WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3),
 	gone AS (DELETE FROM events USING page WHERE events.id = page.id AND page.at < $4
 		AND NOT EXISTS (SELECT FROM claims c WHERE c.event_id = page.id)
 		AND ($6 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(page.user_id), 15) % $5 AND o.seq = page.seq))
@@ -150,11 +154,11 @@ type Pruned struct {
 // time, except those that answer a claim and, unless unsent is true, those still to be
 // sent. Cursors before a removed event expire, and the feed begins behind it.
 func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after user.Place, limit int) (Pruned, error) {
-	rows, err := s.pool.QueryContext(ctx, pruneLog, prepared(number64(after.XID), after.Seq, limit, before, Partitions, unsent)...)
+	rows, err := s.pool.Query(ctx, pruneLog, prepared(fmt.Sprint(after.XID), after.Seq, limit, before, Partitions, unsent)...)
 	if err != nil {
 		return Pruned{}, translate(err)
 	}
-	defer func() { _ = rows.Close() }()
+	defer rows.Close()
 	var pruned Pruned
 	for rows.Next() {
 		var old bool
@@ -165,4 +169,15 @@ func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after 
 		pruned.More = old && seen == limit
 	}
 	return pruned, translate(rows.Err())
+}
+
+// RemoveExpiredClaims deletes at most limit claims that are past their time and returns
+// how many it deleted.
+func (s *Store) RemoveExpiredClaims(ctx context.Context, now time.Time, limit int) (int64, error) {
+	expired := s.db.NewSelect().Model((*claimRow)(nil)).Column("key").Where("expires_at < ?", now).Limit(int64(limit)).For("UPDATE SKIP LOCKED")
+	result, err := s.db.NewDelete().Model((*claimRow)(nil)).Where("key IN (?)", expired).Exec(ctx)
+	if err != nil {
+		return 0, translate(err)
+	}
+	return result.RowsAffected()
 }

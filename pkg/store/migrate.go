@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
@@ -38,29 +39,46 @@ func latestMigration() string {
 	return sorted[len(sorted)-1].Name
 }
 
-// Migrate brings the database to the newest schema and returns the names of the
-// migrations it applied. Any number of processes may call it at once. A log that was
-// restored from another cluster is mended, see [Store.MendFeed].
-func (s *Store) Migrate(ctx context.Context) ([]string, error) {
-	names, err := s.migrate(ctx)
+// beforeForms is the last migration before which no user has the forms that the next ones index.
+const beforeForms = "20261127000001"
+
+// Migrate brings the database to the newest schema and returns the names of the migrations it applied.
+// Any number of processes may call it at once. Users that lack comparison and search forms get them,
+// see [Store.Form]; a log that was restored from another cluster is mended, see [Store.MendFeed].
+func (s *Store) Migrate(ctx context.Context, progress func(done int)) ([]string, error) {
+	names, err := s.migrate(ctx, beforeForms)
+	if err != nil {
+		return names, err
+	}
+	if _, err := s.Form(ctx, progress); err != nil {
+		return names, err
+	}
+	more, err := s.migrate(ctx, "")
 	if err == nil {
 		_, err = s.MendFeed(ctx)
 	}
-	return names, err
+	return append(names, more...), err
 }
 
-func (s *Store) migrate(ctx context.Context) ([]string, error) {
-	if applied, err := s.applied(ctx); err == nil && applied >= latestMigration() {
+// migrate applies the migrations up to one; all of them for an empty name.
+func (s *Store) migrate(ctx context.Context, last string) ([]string, error) {
+	wanted := migrations()
+	if last != "" {
+		wanted = upTo(wanted, last)
+	} else {
+		last = latestMigration()
+	}
+	if applied, err := s.applied(ctx); err == nil && applied >= last {
 		return nil, nil
 	}
 	// One connection, without the settings that requests want: it may wait, and read whole tables.
 	db := bun.NewDB(sql.OpenDB(stdlib.GetConnector(*s.config.Load())), pgdialect.New())
 	defer func() { _ = db.Close() }() // which gives the lock back
 	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(ctx, "SELECT pg_advisory_lock(?)", int64(migrationLock)); err != nil {
+	if err := takeMigrationLock(ctx, db); err != nil {
 		return nil, translate(err)
 	}
-	migrator := migrate.NewMigrator(db, migrations(), migrate.WithMarkAppliedOnSuccess(true))
+	migrator := migrate.NewMigrator(db, wanted, migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
@@ -73,6 +91,34 @@ func (s *Store) migrate(ctx context.Context) ([]string, error) {
 		names = append(names, m.Name+"_"+m.Comment)
 	}
 	return names, nil
+}
+
+// takeMigrationLock waits for the lock by asking again: a statement that waited in the database would
+// have a snapshot, and an index that is created concurrently waits for all snapshots.
+func takeMigrationLock(ctx context.Context, db *bun.DB) error {
+	for {
+		var got bool
+		if err := db.NewRaw("SELECT pg_try_advisory_lock(?)", int64(migrationLock)).Scan(ctx, &got); got || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(migrationPoll):
+		}
+	}
+}
+
+const migrationPoll = 50 * time.Millisecond
+
+func upTo(all *migrate.Migrations, last string) *migrate.Migrations {
+	some := migrate.NewMigrations()
+	for _, m := range all.Sorted() {
+		if m.Name <= last {
+			some.Add(m)
+		}
+	}
+	return some
 }
 
 // applied is the name of the newest applied migration, empty before the first.
@@ -92,7 +138,7 @@ func Migrate(ctx context.Context, connString string) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	_, err = s.Migrate(ctx)
+	_, err = s.Migrate(ctx, nil)
 	return err
 }
 

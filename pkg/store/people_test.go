@@ -138,11 +138,14 @@ func loadTimes(t testing.TB, connString string, n, times int, make func(i int) *
 	must(t, err)
 	defer func() { _ = conn.Close(ctx) }()
 	indexes := dropIndexes(t, conn)
+	_, err = conn.Exec(ctx, "SET ai_admin.forms = '1'")
+	must(t, err)
 	columns, rows := store.CopyRows(n, make)
 	_, err = conn.CopyFrom(ctx, pgx.Identifier{"users"}, columns, rows)
 	must(t, err)
 	own := map[string]string{"id": "gen_random_uuid()", "tag": "tag || '.' || k", "external_id": "external_id || '.' || k",
-		"email": "k || email", "email_key": "k || email_key", "created_at": "created_at + k * interval '1 ms'"}
+		"email": "k || email", "email_key": "k || email_key", "user_name_key": "k || user_name_key",
+		"search": `tag || '.' || k || E'\n' || name_key || E'\n' || k || coalesce(email_key, '')`, "created_at": "created_at + k * interval '1 ms'"}
 	values := slices.Clone(columns)
 	for i, column := range columns {
 		if value, ok := own[column]; ok {

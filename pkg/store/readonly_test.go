@@ -3,7 +3,6 @@ package store_test
 import (
 	"testing"
 
-	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/test/pgtest"
 )
@@ -17,11 +16,10 @@ func TestConnectionsOfAReadOnlyTimeAreNotKept(t *testing.T) {
 	must(t, pgtest.ReadOnly(t.Context(), url, true))
 	warm(t, s, 4)
 	must(t, pgtest.ReadOnly(t.Context(), url, false))
-	if _, err := s.Insert(t.Context(), creation(ann(t, "ann"))); user.KindOf(err) != user.Unavailable {
+	if err := insertAll(t.Context(), s, nil, ann(t, "ann")); user.KindOf(err) != user.Unavailable {
 		t.Errorf("a change by a connection that only reads: %v", err)
 	}
-	outcome, err := s.Insert(t.Context(), creation(ann(t, "ann")))
-	expect(t, store.Done, outcome, err)
+	insert(t, s, ann(t, "ann"))
 	for range 4 {
 		conn, err := s.DB().Conn(t.Context())
 		must(t, err)

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+
+	"github.com/uptrace/bun"
 )
 
 // The feed is in the order of transaction ids, and those begin anew in another cluster: a
@@ -24,54 +26,48 @@ const shiftGap = 1 << 32
 // cluster go on where it was: cursors made before stay good. It reports whether there was
 // anything to mend, and may be called at any time by any number of processes.
 func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
-	if restored, err := isForeign(ctx, s.pool); err != nil || restored == nil {
+	if restored, err := isForeign(ctx, s.db); err != nil || restored == nil {
 		return false, translate(err)
 	}
-	tx, err := s.begin(ctx)
-	if err != nil {
-		return false, translate(err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(ctx, waitForLocks+"; LOCK TABLE events IN ACCESS EXCLUSIVE MODE"); err != nil {
-		return false, translate(err)
-	}
-	restored, err := isForeign(ctx, tx)
-	if err != nil || restored == nil { // another process was first
-		return false, translate(err)
-	}
-	for _, statement := range restored.mend() {
-		if _, err := tx.ExecContext(ctx, statement); err != nil {
-			return false, translate(err)
+	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.ExecContext(ctx, waitForLocks+"; LOCK TABLE events IN ACCESS EXCLUSIVE MODE"); err != nil {
+			return err
 		}
-	}
-	return true, translate(tx.Commit())
+		restored, err := isForeign(ctx, tx)
+		if err != nil || restored == nil { // another process was first
+			return err
+		}
+		for _, statement := range restored.mend() {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		mended = true
+		return nil
+	})
+	return mended && err == nil, translate(err)
 }
 
-// restoredLog holds transaction ids as the log has them.
-type restoredLog struct{ top, next, shift int64 }
+// waitForLocks lifts the limit for the rest of a transaction.
+const waitForLocks = "SET LOCAL lock_timeout = 0"
 
-func isForeign(ctx context.Context, on querier) (*restoredLog, error) {
-	rows, err := on.QueryContext(ctx, foreign)
-	if err != nil {
+// restoredLog holds transaction ids as the log has them.
+type restoredLog struct{ Top, Next, Shift int64 }
+
+func isForeign(ctx context.Context, on bun.IDB) (*restoredLog, error) {
+	var logs []restoredLog
+	if err := on.NewRaw(foreign).Scan(ctx, &logs); err != nil || len(logs) == 0 {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }()
-	var log restoredLog
-	if !rows.Next() {
-		return nil, rows.Err()
-	}
-	if err := rows.Scan(&log.top, &log.next, &log.shift); err != nil {
-		return nil, err
-	}
-	return &log, rows.Err()
+	return &logs[0], nil
 }
 
 func (l restoredLog) mend() []string {
-	shift := l.top + shiftGap
+	shift := l.Top + shiftGap
 	return []string{
 		// Events of this cluster from before the mending, if there are any, move along.
 		fmt.Sprintf(`UPDATE events SET xid = (xid::text::bigint + %d)::text::xid8 WHERE xid < '%d'
-			AND seq > (SELECT max(seq) FROM events WHERE xid >= '%d')`, shift-l.shift, l.next, l.next),
+			AND seq > (SELECT max(seq) FROM events WHERE xid >= '%d')`, shift-l.Shift, l.Next, l.Next),
 		fmt.Sprintf("CREATE OR REPLACE FUNCTION feed_xid() RETURNS xid8 LANGUAGE sql AS 'SELECT (pg_current_xact_id()::text::bigint + %d)::text::xid8'", shift),
 		fmt.Sprintf("UPDATE feed_floor SET shift = %d", shift),
 	}

@@ -56,11 +56,7 @@ func (s *measured) created(t *testing.T, first, count int) float64 {
 	for i := range count {
 		u := person(first+i, first+count)
 		u.CreatedAt, u.UpdatedAt = epoch.AddDate(10, 0, 0), epoch.AddDate(10, 0, 0)
-		outcome, err := s.Insert(t.Context(), store.Write{User: u, Event: user.Recorded(nil, u, user.Command{Actor: "bench"})})
-		must(t, err)
-		if outcome != store.Done {
-			t.Fatal(outcome)
-		}
+		insert(t, s.Store, u)
 	}
 	return (s.worked(t) - before) / float64(count)
 }
@@ -85,7 +81,7 @@ func scaled(t *testing.T, n int) *store.Store {
 		if u, err := s.List(t.Context(), user.Query{Sort: []user.SortKey{{Field: "tag"}}, Limit: 1, Count: user.CountNone}); err == nil && len(u.Users) == 1 {
 			return s
 		}
-		_, err := s.Migrate(t.Context())
+		_, err := s.Migrate(t.Context(), nil)
 		must(t, err)
 		load(t, kept, n, func(i int) *user.User { return person(i, n) })
 		return s

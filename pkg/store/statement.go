@@ -1,107 +1,247 @@
 package store
 
 import (
+	"context"
+	"fmt"
+	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/uptrace/bun"
-
-	"aiadmin/pkg/user"
+	"github.com/uptrace/bun/schema"
 )
 
-// The statements of a listing. Each may be composed once, for it fills in the arguments.
+// Bun writes arguments into the text of a statement, which PostgreSQL then parses and plans at each
+// call. Hot statements are therefore composed by Bun once, with numbered placeholders, and run
+// prepared by pgx; their rows are scanned by the same models. All others are Bun's alone.
 
-// section reads a part of the listing along an index.
-func (b *listing) section(p part, offset, limit int) string {
-	b.restrictTo(p)
-	b.alongHolders()
-	return b.users(userColumns, b.along, b.behind()).String() + b.order() + b.limit(limit, offset)
-}
-
-// limit bounds a statement by a number in its text: of a parameter, the planner would
-// expect a tenth of the table. A few numbers make few texts to prepare.
-func (b *listing) limit(limit, offset int) string {
-	for _, rounded := range []int{2, 11, 21, 51, 101, 201, 501} {
-		if limit <= rounded {
-			limit = rounded
-			break
-		}
-	}
-	text := " LIMIT " + strconv.Itoa(limit)
-	if offset > 0 {
-		text += " OFFSET " + b.arg(offset)
-	}
-	return text
-}
-
-// walk looks at so many rows in the order of the listing; for the order by e-mail address,
-// those of one part.
-func (b *listing) walk(q user.Query, steps int64) string {
-	if q.Sort[0].Field == "email" {
-		b.restrictTo(b.begins())
-	}
-	columns, outside := "u.*", fromUsers
-	if b.provider != "" {
-		columns, outside = "u.*, c.user_created_at, c.user_id", fromWalked
-	}
-	b.alongHolders()
-	walked := b.users(columns, b.along, b.behind()).String() + b.order() + " LIMIT " + b.arg(steps)
-	b.source = outside
-	return "SELECT " + userColumns + " FROM (" + walked + ") AS u WHERE " + strings.Join(b.exactly(), " AND ") + b.order() + b.page(q)
-}
-
-// sorted finds users by the filter and sorts them. The offset keeps the planner from reading
-// along the order instead, and spares the copy that materializing would make of them all.
-func (b *listing) sorted(q user.Query) string {
-	found := b.users(b.keys(), b.along, b.exactly(), b.holders(), b.behind()).String()
-	return "WITH page AS MATERIALIZED (SELECT u.id FROM (" + found + " OFFSET 0) AS u" + b.order() + b.page(q) +
-		") SELECT " + userColumns + " FROM page JOIN users AS u USING (id)" + b.order()
-}
-
-// collect finds up to one user more than most by the filter, sorts them and tells
-// how many they are in a column behind their own: also of an empty page, in a row with
-// nobody in it.
-func (b *listing) collect(q user.Query, most int64) string {
-	text := "WITH found AS MATERIALIZED (" + b.users(b.keys(), b.along, b.exactly(), b.holders()).String() +
-		" LIMIT " + b.arg(most+1) + "), page AS MATERIALIZED (SELECT u.id FROM found AS u"
-	if behind := b.behind(); len(behind) > 0 {
-		text += " WHERE " + strings.Join(behind, " AND ")
-	}
-	return text + b.order() + b.page(q) + ") SELECT " + userColumns +
-		", counted.found FROM (SELECT count(*) AS found FROM found) AS counted LEFT JOIN (page JOIN users AS u USING (id)) ON true" + b.order()
-}
-
-// keys are the columns that sorting needs, and the id that finds the others again.
-func (b *listing) keys() string {
-	columns := "u.id"
-	for _, key := range b.sort {
-		if key.Field != "id" {
-			columns += ", " + fromUsers.sort[key.Field]
+// columnsOf returns the columns of a model's table but those excluded, in the order of its fields.
+func columnsOf[R any](db *bun.DB, excluded ...string) []string {
+	var columns []string
+	for _, f := range db.Table(reflect.TypeFor[R]()).Fields {
+		if !slices.Contains(excluded, f.Name) {
+			columns = append(columns, f.Name)
 		}
 	}
 	return columns
 }
 
-// page bounds a statement to the page and the user after it.
-func (b *listing) page(q user.Query) string {
-	return " LIMIT " + b.arg(q.Limit+1) + " OFFSET " + b.arg(q.Offset())
+func fieldsOf[R any](db *bun.DB, columns []string) []*schema.Field {
+	table := db.Table(reflect.TypeFor[R]())
+	fields := make([]*schema.Field, len(columns))
+	for i, column := range columns {
+		f, err := table.Field(column)
+		if err != nil {
+			panic(err) // no input can cause it: the name is a constant
+		}
+		fields[i] = f
+	}
+	return fields
 }
 
-// count counts what the conditions find, up to a bound if that is not nil.
-func (b *listing) count(bound *int) string {
-	if len(b.rest) == 0 && b.provider != "" {
-		b.alongHolders()
-		b.source.tables, b.provider = holdersAlone, ""
+// given is a table of rows that come as parameters: one array for each column, from $first on. It has
+// the rows' number as n. An array of arrays must be rectangular, so those come as text.
+func given[R any](db *bun.DB, columns []string, first int) string {
+	var arrays, values []string
+	for i, f := range fieldsOf[R](db, columns) {
+		element, value := f.CreateTableSQLType, f.Name
+		if strings.HasSuffix(element, "[]") {
+			element, value = "text", f.Name+"::"+f.CreateTableSQLType+" AS "+f.Name
+		}
+		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", first+i, element))
+		values = append(values, value)
 	}
-	return "SELECT count(*) FROM (" + b.users("1", b.along, b.exactly(), b.holders()).String() + " LIMIT " + b.arg(bound) + "::bigint) AS found"
+	return fmt.Sprintf("(SELECT %s, n FROM unnest(%s) WITH ORDINALITY AS g(%s, n)) AS given",
+		strings.Join(values, ", "), strings.Join(arrays, ", "), strings.Join(columns, ", "))
 }
 
-// users selects columns of the users that the conditions find.
-func (b *listing) users(columns string, conditions ...[]string) *bun.SelectQuery {
-	q := b.db.NewSelect().TableExpr(b.source.tables).ColumnExpr(columns)
-	for _, condition := range slices.Concat(conditions...) {
-		q.Where(condition)
+// arrays returns the arguments of [given]: one array for each column.
+func arrays[R any](fields []*schema.Field, rows []R) []any {
+	values := reflect.ValueOf(rows)
+	args := make([]any, len(fields))
+	for i, f := range fields {
+		args[i] = array(f, values)
 	}
-	return q
+	return args
+}
+
+// array returns one column of rows as pgx encodes it fastest.
+func array(f *schema.Field, rows reflect.Value) any {
+	n := rows.Len()
+	at := func(i int) reflect.Value { return rows.Index(i).FieldByIndex(f.Index) }
+	switch f.StructField.Type {
+	case reflect.TypeFor[uuid.UUID]():
+		return sliceOf(n, func(i int) pgtype.UUID {
+			return pgtype.UUID{Bytes: *at(i).Addr().Interface().(*uuid.UUID), Valid: true}
+		})
+	case reflect.TypeFor[*uuid.UUID]():
+		return sliceOf(n, func(i int) pgtype.UUID {
+			if id := *at(i).Addr().Interface().(**uuid.UUID); id != nil {
+				return pgtype.UUID{Bytes: *id, Valid: true}
+			}
+			return pgtype.UUID{}
+		})
+	case reflect.TypeFor[jsontext.Value]():
+		return sliceOf(n, func(i int) []byte { return orEmptyObject(at(i).Bytes()) })
+	case reflect.TypeFor[[]string]():
+		return sliceOf(n, func(i int) *string { return arrayText(*at(i).Addr().Interface().(*[]string)) })
+	}
+	values := reflect.MakeSlice(reflect.SliceOf(f.StructField.Type), n, n)
+	for i := range n {
+		values.Index(i).Set(at(i))
+	}
+	return values.Interface()
+}
+
+func orEmptyObject(value []byte) []byte {
+	if len(value) == 0 {
+		return []byte("{}")
+	}
+	return value
+}
+
+func sliceOf[V any](n int, value func(int) V) []V {
+	values := make([]V, n)
+	for i := range values {
+		values[i] = value(i)
+	}
+	return values
+}
+
+// arrayText writes an array as PostgreSQL reads it from text; nil is NULL.
+func arrayText(values []string) *string {
+	if values == nil {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, value := range values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		for _, c := range []byte(value) {
+			if c == '"' || c == '\\' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(c)
+		}
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	text := b.String()
+	return &text
+}
+
+// scanRow reads a row of the fields' columns into a model.
+func scanRow[R any](rows pgx.Rows, fields []*schema.Field, row *R) error {
+	return rows.Scan(targetsOf(row, fields)...)
+}
+
+func targetsOf[R any](row *R, fields []*schema.Field) []any {
+	value := reflect.ValueOf(row).Elem()
+	targets := make([]any, len(fields), 2*len(fields))
+	for i, f := range fields {
+		targets[i] = target(value.FieldByIndex(f.Index).Addr().Interface())
+	}
+	return targets
+}
+
+// target spares pgx the search for how to scan into a named type.
+func target(pointer any) any {
+	switch p := pointer.(type) {
+	case *uuid.UUID:
+		return (*[16]byte)(p)
+	case *jsontext.Value:
+		return (*[]byte)(p)
+	default:
+		return pointer
+	}
+}
+
+// collect runs a composed statement, prepared, and returns its rows.
+func collect[R any](ctx context.Context, on querier, text string, fields []*schema.Field, args ...any) ([]R, error) {
+	rows, err := on.Query(ctx, text, prepared(args...)...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return scanRows[R](rows, fields)
+}
+
+func scanRows[R any](rows pgx.Rows, fields []*schema.Field) ([]R, error) {
+	defer rows.Close()
+	var found []R
+	for rows.Next() {
+		var row R
+		if err := scanRow(rows, fields, &row); err != nil {
+			return nil, translate(err)
+		}
+		found = append(found, row)
+	}
+	return found, translate(rows.Err())
+}
+
+// querier is what statements run on: the pool, a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, text string, args ...any) (pgx.Rows, error)
+}
+
+// prepared runs a statement whose text is always the same: it is parsed and planned once
+// per connection.
+func prepared(args ...any) []any { return append([]any{pgx.QueryExecModeCacheStatement}, args...) }
+
+// queryValues runs a statement that returns one column.
+func queryValues[T any](ctx context.Context, on querier, text string, args []any) ([]T, error) {
+	rows, err := on.Query(ctx, text, args...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	values, err := pgx.CollectRows(rows, pgx.RowTo[T])
+	return values, translate(err)
+}
+
+// statements are the composed statements, by what they do.
+type statements struct {
+	reading  reading
+	learning learning
+	writing  writing
+	log      logReading
+}
+
+func compose(db *bun.DB) *statements {
+	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db)}
+}
+
+// pipeline is statements that go to the database together: one round trip. One that fails keeps those
+// after it from being carried out.
+type pipeline struct{ batch pgx.Batch }
+
+func (p *pipeline) exec(text string, args ...any) { p.batch.Queue(text, args...) }
+
+// query adds a statement that returns rows, and what to do with each.
+func (p *pipeline) query(text string, args []any, row func(pgx.Rows) error) {
+	p.batch.Queue(text, args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := row(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+// run sends the statements, each of which is parsed once per connection.
+func (p *pipeline) run(ctx context.Context, conn *pgx.Conn) error {
+	for _, query := range p.batch.QueuedQueries {
+		if _, err := conn.Prepare(ctx, query.SQL, query.SQL); err != nil {
+			return err
+		}
+	}
+	batch := p.batch
+	p.batch = pgx.Batch{}
+	return conn.SendBatch(ctx, &batch).Close()
 }

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -18,19 +18,16 @@ import (
 
 // Store is a pool of connections to one database.
 type Store struct {
-	db     *bun.DB                        // builds listings and runs migrations
-	pool   pool                           // the same connections
-	change changing                       // the same but for a few
+	pool   *pgxpool.Pool                  // runs composed statements
+	db     *bun.DB                        // builds statements, and runs those that are not composed
 	config atomic.Pointer[pgx.ConnConfig] // what new connections use
-	totals *totals
-	single gatherer
-	turn   chan struct{} // taken by each bulk
-	crowds crowds
-	reach  reach
 
-	readOnly atomic.Int64 // when a server last refused to write, in tenths of a second
-
-	patience time.Duration // see [Options]
+	statements *statements
+	lookups    lookups
+	changes    changes
+	totals     *totals
+	reach      reach
+	patience   time.Duration // see [Options]
 }
 
 // Options of a Store.
@@ -42,36 +39,54 @@ type Options struct {
 	Patience time.Duration
 }
 
-const defaultPatience = 10 * time.Second
-
-// generation is the key under which a connection remembers what it was made with, so that one made
-// with old credentials, or to a server that was not the primary any more, can be told and retired.
-const generation = "aiadmin.config"
+const (
+	defaultPatience = 10 * time.Second
+	connectTimeout  = 5 * time.Second
+	idleTime        = 5 * time.Minute
+)
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), reach: usualReach, turn: make(chan struct{}, bulksAtOnce), patience: cmp.Or(options.Patience, defaultPatience)}
-	if err := s.Reconnect(options.ConnString); err != nil {
+	s := &Store{totals: newTotals(), reach: usualReach, patience: cmp.Or(options.Patience, defaultPatience)}
+	config, err := s.connConfig(options.ConnString)
+	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(stdlib.GetConnector(*s.config.Load(),
-		stdlib.OptionBeforeConnect(s.useLatest), stdlib.OptionResetSession(s.retireOld),
-		stdlib.OptionAfterConnect(s.settle)))
-	db.SetMaxOpenConns(options.MaxConnections)
-	db.SetMaxIdleConns(options.MaxConnections)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	s.db, s.pool = bun.NewDB(db, pgdialect.New()), pool{db}
-	s.change = changingOf(s.pool, options.MaxConnections)
-	s.single.begin(s.pool)
+	s.config.Store(config)
+	settings, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, err
+	}
+	settings.ConnConfig = config
+	settings.MaxConns = int32(options.MaxConnections) //nolint:gosec // the configuration bounds it
+	settings.MaxConnIdleTime, settings.MaxConnLifetime = idleTime, 0
+	settings.BeforeConnect, settings.AfterConnect = s.useLatest, s.settle
+	if s.pool, err = pgxpool.NewWithConfig(context.Background(), settings); err != nil {
+		return nil, err
+	}
+	s.db = bun.NewDB(stdlib.OpenDBFromPool(s.pool), pgdialect.New())
+	s.statements = compose(s.db)
+	s.changes.begin(options.MaxConnections)
+	s.lookups.begin(s)
 	return s, nil
 }
 
-// Reconnect makes new connections use another connection string. Those that exist finish
-// what they are doing and are closed instead of being used again.
+// Reconnect makes new connections use another connection string. Those that exist finish what they
+// are doing and are closed instead of being used again.
 func (s *Store) Reconnect(connString string) error {
+	config, err := s.connConfig(connString)
+	if err != nil {
+		return err
+	}
+	s.config.Store(config)
+	s.pool.Reset()
+	return nil
+}
+
+func (s *Store) connConfig(connString string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(connString)
 	if err != nil {
-		return fmt.Errorf("database connection settings: %w", err)
+		return nil, fmt.Errorf("database connection settings: %w", err)
 	}
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec // for Bun's own text, which is never the same twice
 	config.ConnectTimeout = connectTimeout
@@ -80,19 +95,17 @@ func (s *Store) Reconnect(connString string) error {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "ai-admin"
 	}
-	s.config.Store(config)
-	return nil
+	return config, nil
 }
 
-const connectTimeout = 5 * time.Second
-
-// leaveReadOnly has all connections retired once a server says that it only reads, which was the primary
-// until a failover, or is a standby: whichever server is the primary now, new ones find it.
+// leaveReadOnly retires all connections once a server says that it only reads. It was the primary
+// until a failover, or is a standby: new connections find whichever server is the primary now.
 func (s *Store) leaveReadOnly(keep pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	const readOnly = "25006"
 	return func(conn *pgconn.PgConn, fault *pgconn.PgError) bool {
 		if fault.Code == readOnly {
-			s.readOnly.Store(time.Now().UnixMilli() / 100) // ten times a second, however many changes fail
+			s.pool.Reset()
+			return false // nor is this connection used again
 		}
 		return keep(conn, fault)
 	}
@@ -103,49 +116,53 @@ func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// settings of each connection: a listing is bounded, so that to read the whole table or
-// to compile a plan never pays, and the planner, which hopes for a match at the table's
-// beginning, would at times do both. Pages cost what they do in memory, where a table of users
-// has its place: or it would read the index of a common value to spare pages of a rare one's users.
-// They are not startup parameters since a pooler between here and the database refuses those.
-const settings = "SET enable_seqscan = off; SET jit = off; SET random_page_cost = 0.2; SET seq_page_cost = 0.2; SET lock_timeout = "
-
-// waitForLocks lifts the limit for the rest of a transaction.
-const waitForLocks = "SET LOCAL lock_timeout = 0"
+// sessionSettings are those of each connection. A listing is bounded, so that to read the whole table or
+// to compile a plan never pays, and the planner, which hopes for a match at the table's beginning, would
+// at times do both. Pages cost what they do in memory, where a table of users belongs: otherwise the
+// planner reads the index of a common value to spare pages of a rare one's users. ai_admin.forms says
+// that this revision writes comparison and search forms. They are not startup parameters, since a
+// pooler between here and the database refuses those.
+const sessionSettings = `SET enable_seqscan = off; SET jit = off; SET random_page_cost = 0.2; SET seq_page_cost = 0.2;
+	SET ai_admin.forms = '1'; SET lock_timeout = `
 
 func (s *Store) settle(ctx context.Context, conn *pgx.Conn) error {
-	conn.PgConn().CustomData()[generation] = s.origin(conn.Config())
-	_, err := conn.PgConn().Exec(ctx, settings+number(int(s.patience.Milliseconds()))).ReadAll()
+	_, err := conn.PgConn().Exec(ctx, fmt.Sprint(sessionSettings, s.patience.Milliseconds())).ReadAll()
 	return err
 }
 
-func (s *Store) retireOld(_ context.Context, conn *pgx.Conn) error {
-	if made, ok := conn.PgConn().CustomData()[generation].(origin); !ok || made != s.origin(s.config.Load()) {
-		return driver.ErrBadConn
-	}
-	return nil
+// Connect opens a connection that is not the pool's, with the settings that new
+// connections have at present: for session locks and notifications, which belong to one
+// connection for as long as it lives. The caller closes it.
+func (s *Store) Connect(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, s.config.Load().Copy())
+	return conn, translate(err)
 }
 
-// origin is what a connection was made with.
-type origin struct {
-	readOnly int64
-	settings string
-}
-
-func (s *Store) origin(config *pgx.ConnConfig) origin {
-	return origin{s.readOnly.Load(), config.ConnString()}
+// Aside makes a pool of its own for work that must go on while requests have taken all
+// connections of the store's. The caller closes it.
+func (s *Store) Aside(connections int) *sql.DB {
+	db := sql.OpenDB(stdlib.GetConnector(*s.config.Load(), stdlib.OptionBeforeConnect(s.useLatest), stdlib.OptionAfterConnect(s.settle)))
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxIdleTime(time.Minute)
+	return db
 }
 
 // Close closes every connection.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	err := s.db.Close()
+	s.pool.Close()
+	return err
+}
 
 // Stats are the pool's figures, for metrics. Changes that wait although there are connections,
 // which are left to reads, count as waiting for one.
 func (s *Store) Stats() sql.DBStats {
-	stats := s.db.Stats()
-	stats.WaitCount += s.change.waits.Load()
-	stats.WaitDuration += time.Duration(s.change.waited.Load())
-	return stats
+	stats := s.pool.Stat()
+	return sql.DBStats{MaxOpenConnections: int(stats.MaxConns()), OpenConnections: int(stats.TotalConns()),
+		InUse: int(stats.AcquiredConns()), Idle: int(stats.IdleConns()),
+		WaitCount:    stats.EmptyAcquireCount() + s.changes.waits.Load(),
+		WaitDuration: stats.EmptyAcquireWaitTime() + time.Duration(s.changes.waited.Load())}
 }
 
 // DB is the pool, for the packages that keep their statements with their own logic.

@@ -73,7 +73,7 @@ func (s *Store) total(ctx context.Context, q user.Query, known int64, more bool)
 	}
 	key := totalKey(q.Filter)
 	kept, ok := s.totals.kept.Get(key)
-	changes := s.change.changes.Load()
+	changes := s.changes.made.Load()
 	if time.Now().Before(kept.past) && (expected >= wellPast || changes == kept.changes) {
 		return max(expected, user.MaxExact+1), false, nil
 	}

@@ -2,159 +2,347 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
 
 	"aiadmin/pkg/user"
 )
 
-// Write is a user after a change, with the event of the change.
-type Write struct {
-	// Before is the user as read, nil for a creation. The write is Missed unless the stored
-	// version, the time of creation and the credentials that rotation may have resealed are
-	// still the same.
-	Before *user.User
-	User   *user.User
-	Event  user.Event
-	// Sealed are the values to store by provider, Dropped the providers to remove.
-	Sealed  map[string]string
-	Dropped []string
-	// Claim, when not nil, must be free, and is taken until Expires.
-	Claim   *user.Claim
-	Expires time.Time
+// Tx is a transaction that carries out a batch of changes, in two round trips: Begin learns and locks
+// what they are about, Commit writes what came of them. Nothing is changed before Commit, and
+// Rollback ends a transaction in whatever state.
+type Tx struct {
+	store *Store
+	conn  *pgxpool.Conn
+	next  pipeline
 }
 
-// Outcome says what a mutating statement did.
-type Outcome int
+// Mode is how a transaction learns about the users that it is to change.
+type Mode int
 
-// The outcomes.
 const (
-	Done    Outcome = iota
-	Claimed         // another delivery of the request has done it: see [Store.Replay]
-	Busy            // another delivery is doing it at this moment
-	Missed          // the row was not as expected: gone, changed, or its precondition fails
+	// Blind learns nothing: whatever is taken makes Commit fail. It is for creations alone.
+	Blind Mode = iota
+	// Skip locks the users that nobody holds, and reports the others as held.
+	Skip
+	// Wait waits for whoever holds a user, as long as the store's patience.
+	Wait
 )
 
-// Insert makes a user. A taken id, tag, e-mail address or externalId is a [user.Error].
-func (s *Store) Insert(ctx context.Context, w Write) (Outcome, error) {
-	return s.mutate(ctx, s.change, insertUser, w.shape(), w.args(), w.Claim)
+// changes bounds how many connections changes hold at once. A few are left to reads, which go on
+// while changes wait for a row that somebody holds.
+type changes struct {
+	places        chan struct{}
+	made          atomic.Int64 // transactions ended, done or not: what was counted before may have changed
+	waits, waited atomic.Int64 // how often, and how many nanoseconds, a change waited for a place
 }
 
-// Update writes a user whose stored version must be the one before; otherwise it is Missed.
-func (s *Store) Update(ctx context.Context, w Write) (Outcome, error) {
-	leave, err := s.crowds.enter(ctx, w.User.ID, s.patience)
-	if err != nil {
-		return Missed, err
-	}
-	defer leave()
-	return s.mutate(ctx, s.change, updateUser, w.shape(), w.args(), w.Claim)
+// leftToReads is how many connections changes never take, unless there are no more.
+const leftToReads = 2
+
+func (c *changes) begin(connections int) {
+	c.places = make(chan struct{}, max(1, connections-leftToReads))
 }
 
-// Removal is a deletion. What its event tells of the user is filled in by the statement.
-type Removal struct {
-	ID      uuid.UUID
-	Tag     string // that the user must have; empty for any
-	Event   user.Event
-	IfMatch *user.Precondition
-	Claim   *user.Claim
-	Expires time.Time
-}
-
-// Delete removes a user and its credentials, and completes the removal's event.
-func (s *Store) Delete(ctx context.Context, r *Removal) (Outcome, error) {
-	leave, err := s.crowds.enter(ctx, r.ID, s.patience)
-	if err != nil {
-		return Missed, err
-	}
-	defer leave()
-	var versions []int64
-	if r.IfMatch != nil && !r.IfMatch.Any {
-		versions = append([]int64{}, r.IfMatch.Versions...)
-	}
-	args := prepared([16]byte(r.ID), [16]byte(r.Event.ID), r.Event.At, r.Event.Actor, r.Event.Cause, Partition(r.ID), versions, r.Tag)
-	args = append(args, claimArgs(r.Claim, r.Event.ID, r.Expires)...)
-	var got, done bool
-	err = each(ctx, s.change, deleteUser(r.Claim != nil), args, func(v [][]byte) error {
-		if got, done = boolean(v[0]), v[1] != nil; done {
-			r.Event.Version, r.Event.Data = integer(v[1]), append([]byte(nil), v[2]...)
-		}
+func (c *changes) enter(ctx context.Context) error {
+	select {
+	case c.places <- struct{}{}:
 		return nil
-	})
-	if err != nil {
-		return Missed, err
-	}
-	return outcomeOf(got, done, r.Claim), nil
-}
-
-// TakeClaim records a request that changed nothing, so that its repetition changes
-// nothing either.
-func (s *Store) TakeClaim(ctx context.Context, claim *user.Claim, expires time.Time) (Outcome, error) {
-	return s.mutate(ctx, s.change, takeClaim, shape{}, append(prepared(), claimArgs(claim, uuid.Nil, expires)...), claim)
-}
-
-// statement composes the text of a mutation of some shape; it is cheap, and the driver
-// keeps the prepared form by text.
-type statement func(shape) string
-
-type shape struct{ claimed, sealed bool }
-
-func (w *Write) shape() shape {
-	return shape{w.Claim != nil, len(w.Sealed)+len(w.Dropped) > 0}
-}
-
-func (w *Write) args() []any {
-	args := writeArgs(w.User, w.Event)
-	if w.shape().sealed {
-		providers, sealed := []string{}, []string{}
-		for provider, value := range w.Sealed {
-			providers, sealed = append(providers, provider), append(sealed, value)
-		}
-		args = append(args, providers, sealed, append([]string{}, w.Dropped...))
-	}
-	args = append(args, claimArgs(w.Claim, w.Event.ID, w.Expires)...)
-	if w.Before != nil {
-		args = append(args, string(user.AppendCredentials(nil, w.Before.Credentials)))
-	}
-	return args
-}
-
-func claimArgs(claim *user.Claim, event uuid.UUID, expires time.Time) []any {
-	if claim == nil {
-		return nil
-	}
-	key := claim.Key()
-	var eventID *uuid.UUID
-	if event != uuid.Nil {
-		eventID = &event
-	}
-	return []any{key[:], claim.Digest, eventID, expires, int64(binary.BigEndian.Uint64(key[:8]))} //nolint:gosec // any 64 bits do
-}
-
-// mutate runs a statement that returns whether the claim's lock was got and whether the
-// change was made.
-func (s *Store) mutate(ctx context.Context, on querier, text statement, sh shape, args []any, claim *user.Claim) (Outcome, error) {
-	var got, done bool
-	err := each(ctx, on, text(sh), args, func(v [][]byte) error {
-		got, done = boolean(v[0]), boolean(v[1])
-		return nil
-	})
-	if err != nil {
-		return Missed, err
-	}
-	return outcomeOf(got, done, claim), nil
-}
-
-func outcomeOf(got, done bool, claim *user.Claim) Outcome {
-	switch {
-	case done:
-		return Done
-	case !got:
-		return Busy
-	case claim != nil:
-		return Claimed
 	default:
-		return Missed
 	}
+	c.waits.Add(1)
+	defer func(begun time.Time) { c.waited.Add(int64(time.Since(begun))) }(time.Now())
+	select {
+	case c.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *changes) leave() {
+	c.made.Add(1)
+	<-c.places
+}
+
+// Begin starts a transaction and learns what is wanted. The caller ends it by Rollback, whatever
+// becomes of it.
+func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Known, error) {
+	if err := s.changes.enter(ctx); err != nil {
+		return nil, nil, translate(err)
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		s.changes.leave()
+		return nil, nil, translate(err)
+	}
+	tx := &Tx{store: s, conn: conn}
+	known, err := tx.learn(ctx, mode, wanted)
+	if err != nil {
+		tx.Rollback()
+		return nil, nil, translate(err)
+	}
+	return tx, known, nil
+}
+
+// Write writes users without events, for changes that could not be written together with later ones.
+func (tx *Tx) Write(ctx context.Context, w *Writes) error {
+	tx.write(w)
+	return translate(tx.next.run(ctx, tx.conn.Conn()))
+}
+
+// Commit writes users and records and ends the transaction. After an error that [Undone] knows,
+// nothing is changed.
+func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
+	tx.write(w)
+	tx.record(records)
+	tx.next.exec("COMMIT")
+	return translate(tx.next.run(ctx, tx.conn.Conn()))
+}
+
+const rollbackTime = 5 * time.Second
+
+// Rollback undoes what is not committed and gives the connection back. A connection that cannot even
+// do that is closed.
+func (tx *Tx) Rollback() {
+	defer tx.store.changes.leave()
+	defer tx.conn.Release()
+	conn := tx.conn.Conn()
+	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTime)
+	defer cancel()
+	if _, err := conn.Exec(ctx, "ROLLBACK"); err != nil {
+		_ = conn.Close(ctx)
+	}
+}
+
+// Writes are changes to users that do not depend on each other's order, but that deletions come
+// first: a user may take over a deleted one's tag.
+type Writes struct {
+	Delete         []uuid.UUID
+	Update, Insert []*user.User
+	Seal           []Seal
+	Keys           KeyWrites
+}
+
+// Seal is the sealed value of a user's credential for a provider; an empty one removes it.
+type Seal struct {
+	User     *user.User
+	Provider string
+	Sealed   string
+}
+
+// KeyWrites are changes to users' API keys.
+type KeyWrites struct {
+	Insert, Update []UserKey
+	Delete         []uuid.UUID
+}
+
+// UserKey is a key and its user.
+type UserKey struct {
+	UserID uuid.UUID
+	user.Key
+}
+
+// Record is an event to append to the log, and the claim that it answers.
+type Record struct {
+	Event *user.Event // nil: the command changed nothing
+	Claim *user.Claim // nil: it brought none
+	// Expires is the end of the claim, and Secret the sealed secret that is kept with it, empty for none.
+	Expires time.Time
+	Secret  string
+}
+
+// writing are the composed statements that change tables, with the fields of their parameters.
+type writing struct {
+	insertUsers, updateUsers, deleteUsers string
+	users                                 []*schema.Field
+
+	storeSeals, dropSeals string
+	seals                 []*schema.Field
+
+	insertKeys, updateKeys, deleteKeys string
+	keys                               []*schema.Field
+
+	record         string
+	events, claims []*schema.Field
+}
+
+func composeWriting(db *bun.DB) writing {
+	var w writing
+	users := columnsOf[userRow](db)
+	w.users = fieldsOf[userRow](db, users)
+	w.insertUsers = db.NewInsert().Model((*userRow)(nil)).TableExpr(given[userRow](db, users, 1)).Column(users...).String()
+	w.updateUsers = setGiven(db.NewUpdate().Model((*userRow)(nil)).TableExpr(given[userRow](db, users, 1)), users[1:]).
+		Where("u.id = given.id").String()
+	w.deleteUsers = db.NewDelete().Model((*userRow)(nil)).Where("id = ANY ($1::uuid[])").String()
+
+	seals := columnsOf[credentialRow](db)
+	w.seals = fieldsOf[credentialRow](db, seals)
+	w.storeSeals = db.NewInsert().Model((*credentialRow)(nil)).TableExpr(given[credentialRow](db, seals, 1)).Column(seals...).
+		On("CONFLICT (user_id, provider) DO UPDATE").Set("sealed = excluded.sealed").String()
+	w.dropSeals = db.NewDelete().Model((*credentialRow)(nil)).TableExpr(given[credentialRow](db, seals[:2], 1)).
+		Where("c.user_id = given.user_id AND c.provider = given.provider").String()
+
+	keys := columnsOf[keyRow](db, "previous_hash", "last_used_at") // which the database has
+	w.keys = fieldsOf[keyRow](db, keys)
+	w.insertKeys = db.NewInsert().Model((*keyRow)(nil)).TableExpr(given[keyRow](db, keys, 1)).Column(keys...).String()
+	w.updateKeys = setGiven(db.NewUpdate().Model((*keyRow)(nil)).TableExpr(given[keyRow](db, keys, 1)),
+		slices.DeleteFunc(slices.Clone(keys), func(column string) bool { return column == "id" || column == "hash" })).
+		Set("hash = coalesce(given.hash, k.hash)"). // without one, the key keeps its secret
+		Set("previous_hash = CASE WHEN given.previous_valid_until IS NULL THEN NULL WHEN given.hash IS NULL THEN k.previous_hash ELSE k.hash END").
+		Where("k.id = given.id").String()
+	w.deleteKeys = db.NewDelete().Model((*keyRow)(nil)).Where("id = ANY ($1::uuid[])").String()
+	w.composeRecord(db)
+	return w
+}
+
+func setGiven(q *bun.UpdateQuery, columns []string) *bun.UpdateQuery {
+	for _, column := range columns {
+		q = q.Set("? = given.?", bun.Ident(column), bun.Ident(column))
+	}
+	return q
+}
+
+// composeRecord composes the statement that appends events in their order, queues them to be sent, and takes
+// claims. In the feed, an event comes after the user's last one: also after the deletion of a user that had
+// the same id. A transaction has its id before it gets a row's lock, so ids alone would not give that order.
+func (w *writing) composeRecord(db *bun.DB) {
+	events := columnsOf[eventRow](db, "seq", "xid")
+	claims := columnsOf[claimRow](db)
+	w.events, w.claims = fieldsOf[eventRow](db, events), fieldsOf[claimRow](db, claims)
+	event := db.NewInsert().Model((*eventRow)(nil)).Column(append([]string{"xid"}, events...)...).
+		TableExpr("(SELECT greatest(feed_xid(), (?)) AS xid, given.* FROM ? ORDER BY n) AS given",
+			db.NewSelect().Model((*eventRow)(nil)).Column("xid").Where("e.user_id = given.user_id").OrderExpr("e.seq DESC").Limit(1),
+			bun.Safe(given[eventRow](db, events, 1))).
+		Returning("id, seq, user_id, type")
+	queued := db.NewInsert().Model((*outboxRow)(nil)).Column("partition", "seq", "event_id", "user_id").
+		TableExpr("(SELECT get_byte(uuid_send(user_id), 15) % ? AS partition, seq, id AS event_id, user_id FROM event) AS given", Partitions)
+	erasure := db.NewInsert().Model((*erasureRow)(nil)).Column("user_id", "seq").
+		TableExpr("(SELECT user_id, seq FROM event WHERE type = ?) AS given", string(user.Deleted))
+	w.record = db.NewInsert().Model((*claimRow)(nil)).Column(claims...).
+		With("event", event).With("queued", queued).With("erasure", erasure).
+		TableExpr(given[claimRow](db, claims, 1+len(events))).String()
+}
+
+func (tx *Tx) write(w *Writes) {
+	st := &tx.store.statements.writing
+	if len(w.Delete) > 0 {
+		tx.next.exec(st.deleteUsers, w.Delete)
+	}
+	if len(w.Update) > 0 {
+		tx.next.exec(st.updateUsers, arrays(st.users, rowsOf(w.Update, rowOf))...)
+	}
+	if len(w.Insert) > 0 {
+		tx.next.exec(st.insertUsers, arrays(st.users, rowsOf(w.Insert, rowOf))...)
+	}
+	tx.seal(w.Seal)
+	tx.writeKeys(w.Keys)
+}
+
+func (tx *Tx) seal(seals []Seal) {
+	st := &tx.store.statements.writing
+	var stored, dropped []credentialRow
+	for _, s := range seals {
+		row := credentialRow{UserID: s.User.ID, Provider: s.Provider, Sealed: s.Sealed, UserCreatedAt: s.User.CreatedAt}
+		if s.Sealed == "" {
+			dropped = append(dropped, row)
+		} else {
+			stored = append(stored, row)
+		}
+	}
+	if len(dropped) > 0 {
+		tx.next.exec(st.dropSeals, arrays(st.seals[:2], dropped)...)
+	}
+	if len(stored) > 0 {
+		tx.next.exec(st.storeSeals, arrays(st.seals, stored)...)
+	}
+}
+
+func (tx *Tx) writeKeys(w KeyWrites) {
+	st := &tx.store.statements.writing
+	if len(w.Delete) > 0 {
+		tx.next.exec(st.deleteKeys, w.Delete)
+	}
+	if len(w.Update) > 0 {
+		tx.next.exec(st.updateKeys, arrays(st.keys, rowsOf(w.Update, keyRowOf))...)
+	}
+	if len(w.Insert) > 0 {
+		tx.next.exec(st.insertKeys, arrays(st.keys, rowsOf(w.Insert, keyRowOf))...)
+	}
+}
+
+func keyRowOf(k UserKey) keyRow {
+	return keyRow{ID: k.ID, UserID: k.UserID, Name: k.Name, Hint: k.Hint, Hash: k.Hash, PreviousValidUntil: k.PreviousValidUntil,
+		Models: k.Models, Status: string(k.Status), CreatedAt: k.CreatedAt, CreatedBy: k.CreatedBy, ExpiresAt: k.ExpiresAt}
+}
+
+// record appends the events of the batch to the log and takes its claims. It comes last, so
+// that all row locks are held when the log gives the events their places.
+func (tx *Tx) record(records []Record) {
+	var events []eventRow
+	var claims []claimRow
+	for _, r := range records {
+		if r.Event != nil {
+			events = append(events, eventOf(r.Event))
+		}
+		if r.Claim != nil {
+			claims = append(claims, claimOf(r))
+		}
+	}
+	if len(events)+len(claims) > 0 {
+		st := &tx.store.statements.writing
+		tx.next.exec(st.record, append(arrays(st.events, events), arrays(st.claims, claims)...)...)
+	}
+}
+
+func claimOf(r Record) claimRow {
+	key := r.Claim.Key()
+	row := claimRow{Key: key[:], Digest: r.Claim.Digest, ExpiresAt: r.Expires}
+	if r.Event != nil {
+		row.UserID, row.EventID = &r.Event.UserID, &r.Event.ID
+	}
+	if r.Secret != "" {
+		row.Secret = &r.Secret
+	}
+	return row
+}
+
+func rowsOf[V, R any](values []V, row func(V) R) []R {
+	rows := make([]R, len(values))
+	for i := range values {
+		rows[i] = row(values[i])
+	}
+	return rows
+}
+
+// Conflict reports whether a transaction failed for what another did at the same time, or for what a
+// blind one did not look at: if it is done again from what is true then, it may succeed.
+func Conflict(err error) bool {
+	const uniqueViolation, foreignKeyViolation, deadlock, serialization, divisionByZero = "23505", "23503", "40P01", "40001", "22012"
+	code := state(err)
+	return errors.Is(err, errInterfered) || slices.Contains([]string{uniqueViolation, foreignKeyViolation, deadlock, serialization, divisionByZero}, code) ||
+		slices.Contains(takenErrors(), err)
+}
+
+// errInterfered ends an attempt that missed a user: another transaction gave it its id or name meanwhile.
+var errInterfered = fmt.Errorf("another transaction was in the way")
+
+// Held reports whether a transaction gave up waiting for what another session holds.
+func Held(err error) bool { return errors.Is(err, errHeld) || state(err) == lockTimeout }
+
+// Undone reports whether an error of a transaction tells for certain that nothing was changed.
+func Undone(err error) bool {
+	kind := user.KindOf(err)
+	return Conflict(err) || Held(err) || err != nil && kind != user.Unavailable && kind != user.Timeout && !errors.Is(err, context.Canceled)
 }

@@ -1,11 +1,10 @@
 package user
 
 import (
-	"bytes"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/secret"
@@ -15,6 +14,7 @@ import (
 type Stamp struct {
 	Now   time.Time // see [Timestamp]
 	KeyID string    // of the vault key that seals the change's secrets
+	Actor string    // who asks for the change
 	// Same says whether a credential already holds just this secret, so that writing it
 	// again changes nothing. It may be nil where there is nothing to compare with.
 	Same func(provider string, plain secret.Text) bool
@@ -56,10 +56,39 @@ func ParseUpdate(body []byte) (Update, error) {
 	return Update{patch, problems}, nil
 }
 
+// ParseDelete decodes what an event says of the user to delete: an object with an id or a
+// tag, or nothing at all. Malformed JSON is its error; what is wrong with the content is
+// Validate's to say.
+func ParseDelete(body []byte) (Delete, Ref, error) {
+	if len(body) == 0 {
+		return Delete{}, Ref{}, nil
+	}
+	value, err := ParseBody(body)
+	if err != nil {
+		return Delete{}, Ref{}, err
+	}
+	var (
+		patch    Patch
+		problems Problems
+	)
+	for name, value := range members(value) {
+		if name == "id" || name == "tag" {
+			fieldByName[name].decode(&patch, &problems, name, value)
+		} else {
+			problems.Add(name, codeUnknown, "is an unknown field: identify the user by id or tag")
+			checkNUL(&problems, name, name)
+		}
+	}
+	return Delete{problems}, patch.Ref(), nil
+}
+
+// Ref is the user that the body names, zero when it names none.
+func (p *Patch) Ref() Ref { return Ref{ID: p.ID.Value, Tag: p.Tag.Value} }
+
 // Validate implements [Change].
 func (c Create) Validate() error {
 	problems := slices.Clone(c.problems)
-	c.validate(&problems)
+	c.check(&problems)
 	requireSet(&problems, "tag", c.Tag)
 	requireSet(&problems, "name", c.Name)
 	return problems.Err()
@@ -68,102 +97,70 @@ func (c Create) Validate() error {
 // Validate implements [Change].
 func (u Update) Validate() error {
 	problems := slices.Clone(u.problems)
-	u.validate(&problems)
+	u.check(&problems)
 	return problems.Err()
 }
-
-// For notes a problem when the body names another user than the one addressed.
-func (u *Update) For(id uuid.UUID) {
-	if u.ID.Set && u.ID.Value != id {
-		u.problems.Add("id", codeMismatch, mustBeAddressed)
-	}
-}
-
-const mustBeAddressed = "must be the id of the user addressed, or left out"
 
 // Validate implements [Change].
 func (d Delete) Validate() error { return d.problems.Err() }
 
-// Apply makes the user; a problem of the whole (metadata too large) is an [Invalid] error.
-func (c Create) Apply(stamp Stamp) (*User, error) {
+const mustBeAddressed = "must be the id of the user addressed, or left out"
+
+// For notes a problem when the body names another user than the one addressed.
+func (d *Delete) For(id, named uuid.UUID) {
+	if named != uuid.Nil && named != id {
+		d.problems.Add("id", codeMismatch, mustBeAddressed)
+	}
+}
+
+// For makes the creation one of the user with this id, as an event's subject asks for;
+// naming another in the body is a problem.
+func (c *Create) For(id uuid.UUID) {
+	if !c.ID.Set {
+		c.ID = Some(id)
+	} else if c.ID.Value != id {
+		c.problems.Add("id", codeMismatch, mustBeAddressed)
+	}
+}
+
+// Apply makes the user, at the version after former: 0, or the last version of a deleted user with
+// the same id. A problem of the whole (metadata too large) is an [Invalid] error.
+func (c Create) Apply(former int64, stamp Stamp) (*User, error) {
 	id := c.ID.Value
 	if !c.ID.Set {
 		id = NewID()
 	}
-	u := &User{ID: id, Role: Member, Status: Active, Metadata: emptyObject,
-		Version: 1, CreatedAt: stamp.Now, UpdatedAt: stamp.Now}
+	u := &User{ID: id, Role: Member, Status: Active, Metadata: emptyObject, SCIM: emptyObject,
+		Version: former + 1, CreatedAt: stamp.Now, UpdatedAt: stamp.Now}
 	return u, c.applyTo(u, stamp)
 }
 
 // NewID makes a UUID of version 7 (RFC 9562, section 5.7), which grows with time.
 func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
-// Apply returns what before becomes. An update that changes nothing returns before itself.
+// Apply implements [Modification].
 func (u Update) Apply(before *User, stamp Stamp) (*User, error) {
+	if u.ID.Set && u.ID.Value != before.ID {
+		problems := slices.Clone(u.problems)
+		u.check(&problems)
+		problems.Add("id", codeMismatch, mustBeAddressed)
+		return nil, problems.Err()
+	}
 	after := *before
 	if err := u.applyTo(&after, stamp); err != nil {
 		return nil, err
 	}
-	if len(Differences(before, &after)) == 0 {
-		return before, nil
+	return revised(before, &after, stamp), nil
+}
+
+// revised returns after as the next version of before, or before itself when nothing changed.
+func revised(before, after *User, stamp Stamp) *User {
+	if len(Differences(before, after)) == 0 {
+		return before
 	}
-	after.Version++
+	after.Version = before.Version + 1
 	after.UpdatedAt = stamp.Now
-	return &after, nil
-}
-
-func (p *Patch) applyTo(u *User, stamp Stamp) error {
-	set(&u.Tag, p.Tag)
-	set(&u.Name, p.Name)
-	set(&u.Email, p.Email)
-	set(&u.Role, p.Role)
-	set(&u.Status, p.Status)
-	set(&u.Models, p.Models)
-	set(&u.ExternalID, p.ExternalID)
-	u.Limits = p.limits(u.Limits)
-	u.Credentials = p.Credentials.applyTo(u.Credentials, stamp)
-	u.Metadata = p.metadata(u.Metadata)
-
-	var problems Problems
-	if len(u.Credentials) > maxCredentials {
-		problems.Add("credentials", codeSize, "a user can hold at most %d credentials", maxCredentials)
-	}
-	if len(u.Metadata) > maxMetadataBytes {
-		problems.Add("metadata", codeSize, "must be at most 16 KiB encoded, with all that is stored; it has %d bytes", len(u.Metadata))
-	}
-	if depthOf(u.Metadata) > maxMetadataDepth {
-		problems.Add("metadata", codeDepth, "must be at most %d levels deep", maxMetadataDepth)
-	}
-	return problems.Err()
-}
-
-func set[T any](field *T, member Optional[T]) {
-	if member.Set {
-		*field = member.Value
-	}
-}
-
-func (p *Patch) limits(current Limits) Limits {
-	if !p.Limits.Set {
-		return current
-	}
-	if p.Limits.Value == nil {
-		return Limits{}
-	}
-	set(&current.RequestsPerMinute, p.Limits.Value.RequestsPerMinute)
-	set(&current.TokensPerMinute, p.Limits.Value.TokensPerMinute)
-	set(&current.MonthlyBudgetUSD, p.Limits.Value.MonthlyBudgetUSD)
-	return current
-}
-
-func (p *Patch) metadata(current jsontext.Value) jsontext.Value {
-	if !p.Metadata.Set {
-		return current
-	}
-	if p.Metadata.Value.Kind() == 'n' {
-		return emptyObject
-	}
-	return mergePatch(current, p.Metadata.Value)
+	return after
 }
 
 func (c CredentialsPatch) applyTo(current []Credential, stamp Stamp) []Credential {
@@ -183,6 +180,6 @@ func (c CredentialsPatch) applyTo(current []Credential, stamp Stamp) []Credentia
 			kept = append(kept, Credential{provider, Hint(c.Set[provider]), stamp.KeyID, stamp.Now})
 		}
 	}
-	slices.SortFunc(kept, func(a, b Credential) int { return bytes.Compare([]byte(a.Provider), []byte(b.Provider)) })
+	slices.SortFunc(kept, func(a, b Credential) int { return strings.Compare(a.Provider, b.Provider) })
 	return kept
 }

@@ -15,12 +15,12 @@ func TestACreationFillsInWhatIsLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := create.Apply(Stamp{Now: someTime})
+	got, err := create.Apply(0, Stamp{Now: someTime})
 	if err != nil || got.ID.Version() != 7 {
 		t.Fatalf("%v, %v", got, err)
 	}
-	want := &User{ID: got.ID, Tag: "ada", Name: "Ada", Role: Member, Status: Active, Metadata: []byte("{}"),
-		Version: 1, CreatedAt: someTime, UpdatedAt: someTime}
+	want := &User{ID: got.ID, Tag: "ada", Name: "Ada", Role: Member, Status: Active, Metadata: []byte("{}"), SCIM: []byte("{}"),
+		Version: 1, CreatedAt: someTime, UpdatedAt: someTime, UserNameKey: "ada"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -45,7 +45,7 @@ func TestUpdatesSetWhatTheyCarry(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(*User){
 		`{"name":"B"}`:                           func(u *User) { u.Name = "B" },
-		`{"email":null,"externalId":null}`:       func(u *User) { u.Email, u.ExternalID = nil, nil },
+		`{"email":null,"externalId":null}`:       func(u *User) { u.Email, u.EmailKey, u.ExternalID = nil, "", nil },
 		`{"models":null}`:                        func(u *User) { u.Models = nil },
 		`{"models":[]}`:                          func(u *User) { u.Models = []string{} },
 		`{"limits":null}`:                        func(u *User) { u.Limits = Limits{} },
@@ -127,23 +127,23 @@ func TestTheUserNamedMustBeTheOneAddressed(t *testing.T) {
 	t.Parallel()
 	other := uuid.MustParse("018f0000-0000-7000-8000-000000000002")
 	update := parseUpdate(t, `{"id":"`+someID.String()+`"}`)
-	update.For(someID)
-	wantProblems(t, update.Validate())
-	update.For(other)
-	wantProblems(t, update.Validate(), "id "+codeMismatch)
+	_, err := update.Apply(&User{ID: someID}, Stamp{})
+	wantProblems(t, err)
+	_, err = update.Apply(&User{ID: other}, Stamp{})
+	wantProblems(t, err, "id "+codeMismatch)
 
 	create := Create{Patch: Patch{Tag: Some("a"), Name: Some("A")}}
 	create.For(someID)
 	create.For(someID)
 	wantProblems(t, create.Validate())
-	if u, err := create.Apply(Stamp{Now: someTime}); err != nil || u.ID != someID {
+	if u, err := create.Apply(0, Stamp{Now: someTime}); err != nil || u.ID != someID {
 		t.Errorf("%v, %v", u, err)
 	}
 	create.For(other)
 	wantProblems(t, create.Validate(), "id "+codeMismatch)
 
 	remove, ref, err := ParseDelete([]byte(`{"id":"` + someID.String() + `","tag":"ADA"}`))
-	if err != nil || ref != (Ref{someID, "ada"}) {
+	if err != nil || ref != (Ref{ID: someID, Tag: "ada"}) {
 		t.Fatalf("%v, %v", ref, err)
 	}
 	remove.For(someID, ref.ID)

@@ -4,8 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"aiadmin/pkg/secret"
 )
 
 // Command asks for one change, whichever transport it came by.
@@ -17,22 +21,70 @@ type Command struct {
 	Actor string
 	// Cause is the id of the request or event that asks; outgoing events carry it on.
 	Cause string
-	// IfMatch, when not nil, must hold for the user's version, or nothing is changed.
-	IfMatch *Precondition
+	// SourceIP is the address of the client, for the audit log; empty where there is none.
+	SourceIP string
+	// TraceParent is the W3C trace context that outgoing events carry on; empty for none.
+	TraceParent string
+	// IfMatch, when not nil, must hold for the user's version, or nothing is changed;
+	// IfNoneMatch, when not nil, must not.
+	IfMatch, IfNoneMatch *Precondition
 	// Claim, when not nil, makes the change happen at most once.
 	Claim *Claim
 }
 
-// Change is what a command does: a [Create], an [Update] or a [Delete].
+// Change is what a command does: a [Create], a [Delete] or a [Modification].
 type Change interface {
 	// Validate reports all that is wrong with the change by itself, as an [Invalid] error.
 	Validate() error
 }
 
-// Ref names a user by id or, where the id is not known, by tag.
+// Modification is a change of a user that there is: an [Update], or a change of its keys.
+type Modification interface {
+	Change
+	// Apply returns what before becomes: before itself when nothing changes. It does no I/O, and
+	// leaves before as it is.
+	Apply(before *User, stamp Stamp) (*User, error)
+}
+
+// Ref names a user: by id or, where the id is not known, by one other value that is unique. Whoever
+// has that value when the command is carried out is meant.
 type Ref struct {
-	ID  uuid.UUID
-	Tag string
+	ID         uuid.UUID
+	Tag        string // lower-cased
+	Email      string // in comparison form, see [FoldAddress]
+	UserName   string // the effective one, in comparison form
+	ExternalID string
+}
+
+// ParseRef reads the text that names a user in a path: an id, or tag:, email:, userName: or externalId:
+// and the value. It reports whether the text can name anybody.
+func ParseRef(text string) (Ref, bool) {
+	kind, value, named := strings.Cut(text, ":")
+	if !named {
+		id, ok := ParseID(text)
+		return Ref{ID: id}, ok
+	}
+	if value == "" || strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
+		return Ref{}, false
+	}
+	switch kind {
+	case "tag":
+		return Ref{Tag: FoldTag(value)}, true
+	case "email":
+		return Ref{Email: FoldAddress(value)}, true
+	case "userName":
+		return Ref{UserName: FoldAddress(value)}, true
+	case "externalId":
+		return Ref{ExternalID: value}, true
+	default:
+		return Ref{}, false
+	}
+}
+
+// Names reports whether the reference, which is not by id, is to this user.
+func (r Ref) Names(u *User) bool {
+	return r.Tag != "" && r.Tag == u.Tag || r.Email != "" && r.Email == u.EmailKey ||
+		r.UserName != "" && r.UserName == u.UserNameKey || r.ExternalID != "" && u.ExternalID != nil && r.ExternalID == *u.ExternalID
 }
 
 // Precondition is an If-Match header's meaning (RFC 9110, section 13.1.1): any current
@@ -47,6 +99,12 @@ func (p *Precondition) Holds(version int64) bool {
 	return p == nil || p.Any || slices.Contains(p.Versions, version)
 }
 
+// Allowed reports whether the command's preconditions let it change a user at this version; 0 stands
+// for no user.
+func (c *Command) Allowed(version int64) bool {
+	return c.IfMatch.Holds(version) && (c.IfNoneMatch == nil || !c.IfNoneMatch.Holds(version))
+}
+
 // Claim identifies a request that may be delivered more than once. The first that
 // succeeds records it in the transaction of its change; a later one gets its answer.
 type Claim struct {
@@ -54,8 +112,12 @@ type Claim struct {
 	// Scope and ID identify the request: a CloudEvent's source and id, or a caller and its
 	// Idempotency-Key.
 	Scope, ID string
-	// Digest, when not nil, is the SHA-256 of the body, which a repetition must bring again.
+	// Digest, when not nil, is the SHA-256 of the body. A repetition of a request must bring the same;
+	// one of an event that does not is logged.
 	Digest []byte
+	// Secret is what the first answer shows and no event does: that of a new key. It is kept sealed
+	// with the claim, so that a repetition can show it again.
+	Secret secret.Text
 }
 
 // ClaimKind says which retention applies to a claim.
@@ -75,4 +137,24 @@ func (c *Claim) Key() [sha256.Size]byte {
 	buf = binary.BigEndian.AppendUint64(buf, uint64(len(c.Scope)))
 	buf = append(buf, c.Scope...)
 	return sha256.Sum256(append(buf, c.ID...))
+}
+
+// Outcome is what a command came to.
+type Outcome struct {
+	// Before is the user before the change; nil before a creation and in a replay.
+	Before *User
+	// User is the user after the change; nil after a deletion and in a replay.
+	User *User
+	// Event is what was recorded; nil when nothing was changed.
+	Event *Event
+	// Replayed says that an earlier delivery made the change, and that this is its answer.
+	Replayed bool
+	// Secret is the one that was kept with the replayed claim.
+	Secret secret.Text
+}
+
+// Result is what became of one command among several: its outcome, or why it was refused.
+type Result struct {
+	Outcome
+	Err error
 }

@@ -20,12 +20,15 @@ func emailFormat(value any) error {
 	return nil
 }
 
+// maxLocalPart is in octets (RFC 5321, section 4.5.3.1.1).
+const maxLocalPart = 64
+
 // isEmail says whether s is a Mailbox of RFC 5321 section 4.1.2 as RFC 6531 widens it
 // (letters of every script), less what nobody has and many programs misread: a quoted
 // local part, an address literal, a domain of one label.
 func isEmail(s string) bool {
 	at := strings.LastIndexByte(s, '@')
-	return at > 0 && isDotString(s[:at]) && isMailDomain(s[at+1:])
+	return at > 0 && at <= maxLocalPart && isDotString(s[:at]) && isMailDomain(s[at+1:])
 }
 
 func isDotString(s string) bool {

@@ -15,43 +15,6 @@ const timeLayout = "2006-01-02T15:04:05.000000Z"
 // FormatTime writes a time as every answer and event does.
 func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
-// MarshalJSON implements [encoding/json.Marshaler].
-func (u *User) MarshalJSON() ([]byte, error) { return u.AppendJSON(nil), nil }
-
-// AppendJSON appends the user as clients read it. It is written out by hand since it is
-// the hot path of every read: no reflection and, given room in dst, no allocation.
-func (u *User) AppendJSON(dst []byte) []byte {
-	dst = append(dst, `{"id":"`...)
-	dst = appendUUID(dst, u.ID)
-	dst = append(dst, `","tag":`...)
-	dst = appendString(dst, u.Tag)
-	dst = append(dst, `,"name":`...)
-	dst = appendString(dst, u.Name)
-	dst = append(dst, `,"email":`...)
-	dst = appendOptional(dst, u.Email)
-	dst = append(dst, `,"role":`...)
-	dst = appendString(dst, string(u.Role))
-	dst = append(dst, `,"status":`...)
-	dst = appendString(dst, string(u.Status))
-	dst = append(dst, `,"models":`...)
-	dst = appendModels(dst, u.Models)
-	dst = append(dst, `,"limits":`...)
-	dst = u.Limits.appendJSON(dst)
-	dst = append(dst, `,"credentials":`...)
-	dst = AppendCredentials(dst, u.Credentials)
-	dst = append(dst, `,"metadata":`...)
-	dst = append(dst, u.Metadata...)
-	dst = append(dst, `,"externalId":`...)
-	dst = appendOptional(dst, u.ExternalID)
-	dst = append(dst, `,"version":`...)
-	dst = strconv.AppendInt(dst, u.Version, 10)
-	dst = append(dst, `,"createdAt":`...)
-	dst = appendTime(dst, u.CreatedAt)
-	dst = append(dst, `,"updatedAt":`...)
-	dst = appendTime(dst, u.UpdatedAt)
-	return append(dst, '}')
-}
-
 // appendUUID is the text form without the string that UUID.String would allocate.
 func appendUUID(dst []byte, id uuid.UUID) []byte {
 	dst = hex.AppendEncode(dst, id[:4])
@@ -77,36 +40,40 @@ func (l Limits) appendJSON(dst []byte) []byte {
 
 // AppendCredentials appends the public part of credentials, which is also how they are stored.
 func AppendCredentials(dst []byte, credentials []Credential) []byte {
+	return appendList(dst, credentials, func(dst []byte, c *Credential) []byte {
+		dst = appendString(append(dst, `{"provider":`...), c.Provider)
+		dst = appendOptional(append(dst, `,"hint":`...), c.Hint)
+		dst = appendString(append(dst, `,"keyId":`...), c.KeyID)
+		dst = appendTime(append(dst, `,"updatedAt":`...), c.UpdatedAt)
+		return append(dst, '}')
+	})
+}
+
+// appendList appends a JSON array of what encode writes of each element.
+func appendList[T any](dst []byte, list []T, encode func([]byte, *T) []byte) []byte {
 	dst = append(dst, '[')
-	for i, c := range credentials {
+	for i := range list {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, `{"provider":`...)
-		dst = appendString(dst, c.Provider)
-		dst = append(dst, `,"hint":`...)
-		dst = appendOptional(dst, c.Hint)
-		dst = append(dst, `,"keyId":`...)
-		dst = appendString(dst, c.KeyID)
-		dst = append(dst, `,"updatedAt":`...)
-		dst = appendTime(dst, c.UpdatedAt)
-		dst = append(dst, '}')
+		dst = encode(dst, &list[i])
 	}
 	return append(dst, ']')
+}
+
+// appendObject appends a JSON object; none is an empty one.
+func appendObject(dst []byte, object jsontext.Value) []byte {
+	if len(object) == 0 {
+		return append(dst, "{}"...)
+	}
+	return append(dst, object...)
 }
 
 func appendModels(dst []byte, models []string) []byte {
 	if models == nil {
 		return append(dst, "null"...)
 	}
-	dst = append(dst, '[')
-	for i, m := range models {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendString(dst, m)
-	}
-	return append(dst, ']')
+	return appendList(dst, models, func(dst []byte, model *string) []byte { return appendString(dst, *model) })
 }
 
 // appendString relies on every stored string being valid UTF-8, which decoding ensures
@@ -121,6 +88,15 @@ func appendOptional(dst []byte, s *string) []byte {
 		return append(dst, "null"...)
 	}
 	return appendString(dst, *s)
+}
+
+func appendText[T ~string](dst []byte, s T) []byte { return appendString(dst, string(s)) }
+
+func appendOptionalTime(dst []byte, t *time.Time) []byte {
+	if t == nil {
+		return append(dst, "null"...)
+	}
+	return appendTime(dst, *t)
 }
 
 func appendInt(dst []byte, n *int64) []byte {

@@ -20,6 +20,8 @@ const (
 	DuplicateTag        Kind = "DUPLICATE_TAG"
 	DuplicateEmail      Kind = "DUPLICATE_EMAIL"
 	DuplicateExternalID Kind = "DUPLICATE_EXTERNAL_ID"
+	DuplicateUserName   Kind = "DUPLICATE_USER_NAME"
+	DuplicateKeyName    Kind = "DUPLICATE_KEY_NAME"
 	DuplicateID         Kind = "DUPLICATE_ID"
 	InProgress          Kind = "IDEMPOTENCY_IN_PROGRESS"
 	CursorExpired       Kind = "CURSOR_EXPIRED"

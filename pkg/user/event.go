@@ -1,7 +1,6 @@
 package user
 
 import (
-	"bytes"
 	"maps"
 	"strconv"
 	"time"
@@ -30,16 +29,12 @@ type Event struct {
 	At      time.Time
 	Actor   string
 	Cause   string
+	// TraceParent is the W3C trace context of the cause; empty for none.
+	TraceParent string
 	// Data is the outgoing event's data, {"user":…,"changed":[…]}, with no secret in it.
 	Data jsontext.Value
 	// Changes is the history's list of [{"field","from","to"}].
 	Changes jsontext.Value
-}
-
-// FieldChange is one field's values before and after a change, as JSON.
-type FieldChange struct {
-	Field    string
-	From, To jsontext.Value
 }
 
 // Recorded makes the event of a creation (before is nil) or an update.
@@ -50,7 +45,7 @@ func Recorded(before, after *User, command Command) Event {
 	}
 	differences := Differences(before, after)
 	return Event{ID: NewID(), Type: eventType, UserID: after.ID, Version: after.Version, At: after.UpdatedAt,
-		Actor: command.Actor, Cause: command.Cause,
+		Actor: command.Actor, Cause: command.Cause, TraceParent: command.TraceParent,
 		Data: eventData(after, differences), Changes: encodeChanges(differences)}
 }
 
@@ -58,7 +53,7 @@ func Recorded(before, after *User, command Command) Event {
 func Removed(before *User, command Command, at time.Time) Event {
 	data := appendString([]byte(`{"user":{"id":"`+before.ID.String()+`","tag":`), before.Tag)
 	return Event{ID: NewID(), Type: Deleted, UserID: before.ID, Version: before.Version + 1, At: at,
-		Actor: command.Actor, Cause: command.Cause,
+		Actor: command.Actor, Cause: command.Cause, TraceParent: command.TraceParent,
 		Data: append(data, `},"changed":[]}`...), Changes: jsontext.Value("[]")}
 }
 
@@ -66,7 +61,7 @@ func Removed(before *User, command Command, at time.Time) Event {
 const roomForUser = 1 << 9
 
 func eventData(u *User, differences []FieldChange) jsontext.Value {
-	data := u.AppendJSON(append(make([]byte, 0, roomForUser), `{"user":`...))
+	data := u.appendFields(append(make([]byte, 0, roomForUser), `{"user":`...), func(f *field) bool { return !f.hidden && !f.live })
 	data = append(data, `,"changed":[`...)
 	for i, d := range differences {
 		if i > 0 {
@@ -92,41 +87,6 @@ func encodeChanges(differences []FieldChange) jsontext.Value {
 	return append(out, ']')
 }
 
-// Differences lists the fields in which after differs from before, in the order of the
-// table in docs/api.md. For a creation (before is nil) these are the fields that hold a value.
-func Differences(before, after *User) []FieldChange {
-	creation := before == nil
-	if creation {
-		before = &User{Metadata: emptyObject}
-	}
-	from, to := before.fields(), after.fields()
-	var out []FieldChange
-	for i, field := range fieldNames {
-		if bytes.Equal(from[i], to[i]) {
-			continue
-		}
-		if creation {
-			from[i] = jsontext.Value("null")
-		}
-		out = append(out, FieldChange{field, from[i], to[i]})
-	}
-	return out
-}
-
-var fieldNames = [10]string{"tag", "name", "email", "role", "status", "models", "limits", "credentials", "metadata", "externalId"}
-
-// PersonalFields returns the names of the fields that are erased from the event log once a
-// user was deleted.
-func PersonalFields() []string { return []string{"tag", "name", "email", "metadata", "externalId"} }
-
-func (u *User) fields() [10]jsontext.Value {
-	return [10]jsontext.Value{
-		appendString(nil, u.Tag), appendString(nil, u.Name), appendOptional(nil, u.Email),
-		appendString(nil, string(u.Role)), appendString(nil, string(u.Status)), appendModels(nil, u.Models),
-		u.Limits.appendJSON(nil), AppendCredentials(nil, u.Credentials), u.Metadata, appendOptional(nil, u.ExternalID),
-	}
-}
-
 // UserJSON is the user in the event's data, as it was right after the change.
 func (e *Event) UserJSON() jsontext.Value { return e.member("user") }
 
@@ -142,7 +102,7 @@ func (e *Event) member(name string) jsontext.Value {
 // Restore fills in what was erased from the event of a creation once its user was deleted:
 // the repeated request has it, word for word.
 func (e *Event) Restore(from Create) error {
-	requested, err := from.Apply(Stamp{})
+	requested, err := from.Apply(0, Stamp{})
 	if err != nil {
 		return err
 	}

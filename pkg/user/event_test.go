@@ -25,7 +25,7 @@ func TestDifferencesOfACreationAreTheFieldsWithAValue(t *testing.T) {
 	if diff := cmp.Diff([]string{"tag", "name", "role", "status", "models"}, changedFields(nil, bare)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(fieldNames[:], changedFields(nil, stored())); diff != "" {
+	if diff := cmp.Diff(RecordedFields()[:], changedFields(nil, stored())); diff != "" {
 		t.Error(diff)
 	}
 	for _, d := range Differences(nil, stored()) {
@@ -55,10 +55,11 @@ func TestDifferencesOfAnUpdate(t *testing.T) {
 	}
 }
 
-const storedUser = `{"id":"018f0000-0000-7000-8000-000000000001","tag":"ada","name":"Ada \"<L>\"","email":null,"role":"member","status":"active",` +
+const storedUser = `{"id":"018f0000-0000-7000-8000-000000000001","tag":"ada","name":"Ada \"<L>\"","email":null,"userName":"ADA@corp","role":"member","status":"active","expiresAt":"2026-01-02T04:04:05.000006Z",` +
 	`"models":["gpt-5*"],"limits":{"requestsPerMinute":60,"tokensPerMinute":null,"monthlyBudgetUSD":12.5},` +
 	`"credentials":[{"provider":"anthropic","hint":null,"keyId":"k1","updatedAt":"2026-01-02T03:04:05.000006Z"},` +
 	`{"provider":"openai","hint":"wxyz","keyId":"k1","updatedAt":"2026-01-02T03:04:05.000006Z"}],` +
+	`"keys":[{"id":"018f0000-0000-7000-8000-000000000001","name":"laptop","hint":"aik_…wxyz","status":"active","models":null,"expiresAt":null}],` +
 	`"metadata":{"org":{"unit":"lab"},"team":"research"},"externalId":"okta|1","version":8,` +
 	`"createdAt":"2026-01-02T03:04:05.000006Z","updatedAt":"2026-01-02T04:04:05.000006Z"}`
 

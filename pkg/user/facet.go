@@ -123,3 +123,18 @@ func simpleGlob(pattern string) bool {
 func LikePattern(glob string) string {
 	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`, "*", "%", "?", "_").Replace(glob)
 }
+
+// SearchText is what q searches of a user: the search forms of tag, name and e-mail address, a line
+// each, so that no substring runs over from one into the next. A domain in letters beyond ASCII is there
+// in its A-label form too.
+func SearchText(u *User) string {
+	text := u.Tag + "\n" + SearchForm(u.Name) + "\n"
+	if u.Email == nil {
+		return text
+	}
+	written, compared := SearchForm(*u.Email), SearchForm(FoldAddress(*u.Email))
+	if written != compared {
+		compared = written + "\n" + compared
+	}
+	return text + compared
+}

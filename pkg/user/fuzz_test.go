@@ -34,7 +34,7 @@ func FuzzParseCreate(f *testing.F) {
 		if refused(t, err) || refused(t, create.Validate()) {
 			return
 		}
-		u, err := create.Apply(Stamp{Now: someTime, KeyID: "k"})
+		u, err := create.Apply(0, Stamp{Now: someTime, KeyID: "k"})
 		if refused(t, err) {
 			return
 		}

@@ -20,12 +20,14 @@ var (
 // stored is a user with a value in every field.
 func stored() *User {
 	rpm, budget := int64(60), Cents(1250)
-	email, external, hint := "Ada@Example.com", "okta|1", "wxyz"
-	return &User{ID: someID, Tag: "ada", Name: "Ada", Email: &email, Role: Member, Status: Active,
+	email, external, hint, name := "Ada@Example.com", "okta|1", "wxyz", "ADA@corp"
+	return &User{ID: someID, Tag: "ada", Name: "Ada", Email: &email, UserName: &name, Role: Member, Status: Active, ExpiresAt: &later,
 		Models: []string{"gpt-5*"}, Limits: Limits{RequestsPerMinute: &rpm, MonthlyBudgetUSD: &budget},
 		Credentials: []Credential{{"anthropic", nil, "k1", someTime}, {"openai", &hint, "k1", someTime}},
+		Keys:        []Key{{ID: someID, Name: "laptop", Hint: "aik_…wxyz", Status: KeyActive, CreatedAt: someTime, CreatedBy: "dev"}},
+		SCIM:        []byte(`{"title":"Dr."}`),
 		Metadata:    []byte(`{"org":{"unit":"lab"},"team":"research"}`), ExternalID: &external,
-		Version: 7, CreatedAt: someTime, UpdatedAt: someTime}
+		Version: 7, CreatedAt: someTime, UpdatedAt: someTime, EmailKey: "ada@example.com", UserNameKey: "ada@corp"}
 }
 
 // fieldCodes lists an error's problems as "field code", in their order.

@@ -2,6 +2,7 @@ package user
 
 import (
 	"bytes"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 // metadata object itself being the first.
 const (
 	maxMetadataBytes = 16 << 10
+	maxMetadataPatch = 32 << 10 // of a change as sent
 	maxMetadataDepth = 5
 )
 
@@ -21,10 +23,15 @@ const (
 var emptyObject = jsontext.Value("{}")
 
 // mergePatch applies patch to target as RFC 7396, section 2 says, both being valid JSON;
-// a nil target is an absent one. The result is canonical: compact, members sorted.
+// a nil target is an absent one. The result is canonical: compact, members sorted. A value that
+// differs from the target's only in how its numbers are written leaves the target as it is.
 func mergePatch(target, patch jsontext.Value) jsontext.Value {
 	if patch.Kind() != '{' {
-		return canonical(patch)
+		merged := canonical(patch)
+		if target != nil && sameValue(target, merged) {
+			return target
+		}
+		return merged
 	}
 	result := map[string]jsontext.Value{}
 	if target.Kind() == '{' {
@@ -62,6 +69,33 @@ func canonical(v jsontext.Value) jsontext.Value {
 	}
 }
 
+// sameValue reports whether two canonical values are equal, numbers by their value.
+func sameValue(a, b jsontext.Value) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	if a.Kind() != b.Kind() {
+		return false
+	}
+	switch a.Kind() {
+	case '0':
+		return numberValue(a) == numberValue(b)
+	case '[':
+		return slices.EqualFunc(collect(elements(a)), collect(elements(b)), sameValue)
+	case '{':
+		return maps.EqualFunc(maps.Collect(members(a)), maps.Collect(members(b)), sameValue)
+	default:
+		return false
+	}
+}
+
+func collect[K, V any](pairs iter.Seq2[K, V]) (values []V) {
+	for _, v := range pairs {
+		values = append(values, v)
+	}
+	return values
+}
+
 func encodeObject(object map[string]jsontext.Value) jsontext.Value {
 	out := jsontext.Value{'{'}
 	for i, name := range slices.Sorted(maps.Keys(object)) {
@@ -74,30 +108,55 @@ func encodeObject(object map[string]jsontext.Value) jsontext.Value {
 	return append(out, '}')
 }
 
+// place is a value's place in a document. It becomes a path only where a problem needs one.
+type place struct {
+	parent *place
+	name   string // of a member
+	index  int    // of an element; -1 for a member
+}
+
+func (p *place) String() string {
+	switch {
+	case p == nil:
+		return "metadata"
+	case p.index >= 0:
+		return indexed(p.parent.String(), p.index)
+	default:
+		return p.parent.String() + "." + p.name
+	}
+}
+
 // checkMetadata notes what in a merge patch could not be stored, whatever it is merged
 // into: too deep a nesting, NUL characters, numbers that a float64 cannot hold.
-func checkMetadata(problems *Problems, path string, v jsontext.Value, depth int) {
+func checkMetadata(problems *Problems, at *place, v jsontext.Value, depth int) {
+	if problems.full() { // to spell out more paths would cost the square of the size
+		return
+	}
 	switch v.Kind() {
 	case '{', '[':
 		if depth++; depth > maxMetadataDepth {
-			problems.Add(path, codeDepth, "must be at most %d levels deep", maxMetadataDepth)
+			problems.Add(at.String(), codeDepth, "must be at most %d levels deep", maxMetadataDepth)
 			return
 		}
-		if v.Kind() == '{' {
-			for name, value := range members(v) {
-				checkNUL(problems, path, name)
-				checkMetadata(problems, path+"."+name, value, depth)
+		if v.Kind() == '[' {
+			for i, element := range elements(v) {
+				checkMetadata(problems, &place{parent: at, index: i}, element, depth)
 			}
 			return
 		}
-		for i, element := range elements(v) {
-			checkMetadata(problems, path+"["+strconv.Itoa(i)+"]", element, depth)
+		for name, value := range members(v) {
+			if strings.ContainsRune(name, 0) {
+				checkNUL(problems, at.String(), name)
+			}
+			checkMetadata(problems, &place{parent: at, name: name, index: -1}, value, depth)
 		}
 	case '"':
-		checkNUL(problems, path, text(v))
+		if s := text(v); strings.ContainsRune(s, 0) {
+			checkNUL(problems, at.String(), s)
+		}
 	case '0':
 		if _, err := strconv.ParseFloat(string(v), 64); err != nil {
-			problems.Add(path, codeRange, "must be a number within the range of a 64-bit float")
+			problems.Add(at.String(), codeRange, "must be a number within the range of a 64-bit float")
 		}
 	}
 }

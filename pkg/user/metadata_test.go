@@ -1,6 +1,7 @@
 package user
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -68,7 +69,7 @@ func TestMetadataBoundsHoldForWhatIsStored(t *testing.T) {
 		{"16 KiB", `{}`, `{"a":"` + x(maxMetadataBytes-len(`{"a":""}`)) + `"}`, nil},
 		{"one byte more", `{}`, `{"a":"` + x(maxMetadataBytes-len(`{"a":""}`)+1) + `"}`, []string{"metadata " + codeSize}},
 		{"white space", `{}`, `{` + strings.Repeat(" ", maxMetadataBytes) + `"a":1}`, nil},
-		{"escapes", `{}`, `{"a":"` + strings.Repeat(`\u0078`, 10_000) + `"}`, nil},
+		{"escapes", `{}`, `{"a":"` + strings.Repeat(`\u0078`, 5_000) + `"}`, nil},
 		{"with what is stored", `{"a":"` + x(10_000) + `"}`, `{"b":"` + x(10_000) + `"}`, []string{"metadata " + codeSize}},
 		{"in place of what is stored", `{"a":"` + x(10_000) + `"}`, `{"a":null,"b":"` + x(10_000) + `"}`, nil},
 		{"five deep", `{}`, nested(5), nil},
@@ -92,5 +93,43 @@ func TestMetadataNullEmptiesIt(t *testing.T) {
 	after, err := parseUpdate(t, `{"metadata":null}`).Apply(stored(), Stamp{Now: later})
 	if err != nil || string(after.Metadata) != "{}" {
 		t.Fatalf("%s, %v", after.Metadata, err)
+	}
+}
+
+// TestMetadataIsRefusedBeforeItIsWalked: a patch over 32 KiB is one problem, whatever is in it, and the
+// problems of a smaller one cost no more than their paths.
+func TestMetadataIsRefusedBeforeItIsWalked(t *testing.T) {
+	t.Parallel()
+	large, err := ParseUpdate([]byte(`{"metadata":{"` + strings.Repeat("n", 200_000) + `":[` + strings.Repeat(`"\u0000",`, 20_000) + `1]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantProblems(t, large.Validate(), "metadata "+codeSize)
+	small, err := ParseUpdate([]byte(`{"metadata":{"` + strings.Repeat("n", 20_000) + `":[` + strings.Repeat(`[[[[9]]]],`, 1_000) + `1]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, _ := errors.AsType[*Error](small.Validate())
+	if len(known.Problems) != maxProblems {
+		t.Errorf("%d problems", len(known.Problems))
+	}
+}
+
+// TestNumbersAreComparedByValue: a number written differently is no change, one of another value is.
+func TestNumbersAreComparedByValue(t *testing.T) {
+	t.Parallel()
+	before := stored()
+	before.Metadata = []byte(`{"a":1,"b":[1.50,{"c":-0.0}],"d":100}`)
+	for _, same := range []string{`{"a":1.0}`, `{"a":1e0,"b":[1.5,{"c":0}]}`, `{"d":1E+2}`, `{"d":10.0e1}`, `{"a":0.1e1}`} {
+		after, err := parseUpdate(t, `{"metadata":`+same+`}`).Apply(before, Stamp{Now: later})
+		if err != nil || after != before {
+			t.Errorf("%s is a change: %v", same, err)
+		}
+	}
+	for _, other := range []string{`{"a":-1}`, `{"a":"1"}`, `{"b":[1.5]}`, `{"d":1e3}`, `{"d":1e-2}`, `{"a":1.0000000000000000000001}`} {
+		after, err := parseUpdate(t, `{"metadata":`+other+`}`).Apply(before, Stamp{Now: later})
+		if err != nil || after == before {
+			t.Errorf("%s is no change: %v", other, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package user
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/shopspring/decimal"
@@ -56,3 +57,32 @@ const (
 	codeMin    = "validation_min_greater_equal_than_required"
 	codePlaces = "validation_too_many_decimals"
 )
+
+// numberValue writes a JSON number so that numbers of the same value are written alike: its digits
+// without zeros at either end, e, and the power of ten of the last one. 1, 1.0 and 1e0 are 1e0.
+func numberValue(literal jsontext.Value) string {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(string(literal)), "e")
+	sign, mantissa := cutSign(mantissa)
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := strings.TrimLeft(whole+fraction, "0")
+	if digits == "" {
+		return "0e0"
+	}
+	power := 0
+	if exponent != "" {
+		var err error
+		if power, err = strconv.Atoi(exponent); err != nil { // beyond all that can be compared
+			return string(literal)
+		}
+	}
+	significant := strings.TrimRight(digits, "0")
+	power += len(digits) - len(significant) - len(fraction)
+	return sign + significant + "e" + strconv.Itoa(power)
+}
+
+func cutSign(number string) (sign, rest string) {
+	if rest, ok := strings.CutPrefix(number, "-"); ok {
+		return "-", rest
+	}
+	return "", number
+}

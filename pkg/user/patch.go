@@ -1,7 +1,10 @@
 package user
 
 import (
+	"time"
+
 	"github.com/go-json-experiment/json/jsontext"
+	validation "github.com/go-ozzo/ozzo-validation/v4"
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/secret"
@@ -21,16 +24,21 @@ func Some[T any](value T) Optional[T] { return Optional[T]{true, value} }
 type Patch struct {
 	ID          Optional[uuid.UUID]
 	Tag         Optional[string] // lower-cased
-	Name        Optional[string]
+	Name        Optional[string] // trimmed
 	Email       Optional[*string]
+	UserName    Optional[*string]
 	Role        Optional[Role]
 	Status      Optional[Status]
+	ExpiresAt   Optional[*time.Time]
 	Models      Optional[[]string]
 	Limits      Optional[*LimitsPatch] // nil lifts every limit
 	Credentials CredentialsPatch
 	// Metadata is a merge patch (RFC 7396); the JSON null empties it.
 	Metadata   Optional[jsontext.Value]
 	ExternalID Optional[*string]
+	// SCIM replaces the attributes kept for an identity provider: an object in canonical form,
+	// written by the SCIM API alone.
+	SCIM Optional[jsontext.Value]
 }
 
 // LimitsPatch sets the limits that it carries; nil lifts one.
@@ -50,6 +58,9 @@ type CredentialsPatch struct {
 
 func (c CredentialsPatch) empty() bool { return !c.Clear && len(c.Set) == 0 && len(c.Remove) == 0 }
 
+// Secrets returns the secrets that the patch sets, by provider.
+func (p Patch) Secrets() map[string]secret.Text { return p.Credentials.Set }
+
 // parsePatch decodes an object that [ParseBody] let through, noting every member that is
 // unknown, not a client's to write, or of the wrong type.
 func parsePatch(body jsontext.Value) (Patch, Problems) {
@@ -58,67 +69,71 @@ func parsePatch(body jsontext.Value) (Patch, Problems) {
 		problems Problems
 	)
 	for name, value := range members(body) {
-		if decode, ok := patchMembers[name]; ok {
-			decode(&patch, &problems, name, value)
-		} else if readOnly[name] {
-			problems.Add(name, codeReadOnly, "is made by the service and cannot be written")
-		} else {
+		switch f := fieldByName[name]; {
+		case f == nil:
 			problems.Add(name, codeUnknown, "is not a field of a user")
 			checkNUL(&problems, name, name)
+		case f.decode == nil:
+			problems.Add(name, codeReadOnly, "is made by the service and cannot be written")
+		default:
+			f.decode(&patch, &problems, name, value)
 		}
 	}
 	return patch, problems
 }
 
-var readOnly = map[string]bool{"version": true, "createdAt": true, "updatedAt": true}
-
-type memberDecoder func(*Patch, *Problems, string, jsontext.Value)
-
-var patchMembers = map[string]memberDecoder{
-	"id": func(p *Patch, problems *Problems, path string, v jsontext.Value) {
-		if s, ok := decodeString(problems, path, v); ok {
-			p.ID = decodeID(problems, path, s)
+// check notes every rule that a member of the patch breaks by itself; what depends on
+// the user that it is applied to is Apply's to say.
+func (p *Patch) check(problems *Problems) {
+	for i := range fields {
+		if check := fields[i].check; check != nil {
+			check(p, problems)
 		}
-	},
-	"tag": func(p *Patch, problems *Problems, path string, v jsontext.Value) {
-		if s, ok := decodeString(problems, path, v); ok {
-			p.Tag = Some(FoldTag(s))
-		}
-	},
-	"name": func(p *Patch, problems *Problems, path string, v jsontext.Value) {
-		if s, ok := decodeString(problems, path, v); ok {
-			p.Name = Some(s)
-		}
-	},
-	"email": func(p *Patch, problems *Problems, path string, v jsontext.Value) {
-		p.Email = decodeNullableString(problems, path, v)
-	},
-	"role": func(p *Patch, problems *Problems, path string, v jsontext.Value) {
-		if s, ok := decodeString(problems, path, v); ok {
-			p.Role = Some(Role(s))
-		}
-	},
-	"status": func(p *Patch, problems *Problems, path string, v jsontext.Value) {
-		if s, ok := decodeString(problems, path, v); ok {
-			p.Status = Some(Status(s))
-		}
-	},
-	"externalId": func(p *Patch, problems *Problems, path string, v jsontext.Value) {
-		p.ExternalID = decodeNullableString(problems, path, v)
-	},
-	"models":      decodeModels,
-	"limits":      decodeLimits,
-	"credentials": decodeCredentials,
-	"metadata":    decodeMetadata,
+	}
 }
 
-func decodeID(problems *Problems, path, s string) Optional[uuid.UUID] {
-	id, ok := ParseID(s)
+func (p *Patch) applyTo(u *User, stamp Stamp) error {
+	for i := range fields {
+		if apply := fields[i].apply; apply != nil {
+			apply(u, p, stamp)
+		}
+	}
+	if p.Email.Set {
+		u.EmailKey = emailKey(u.Email)
+	}
+	if p.Email.Set || p.UserName.Set || p.Tag.Set {
+		u.UserNameKey = FoldAddress(u.EffectiveUserName())
+	}
+	var problems Problems
+	if len(u.Credentials) > maxCredentials {
+		problems.Add("credentials", codeSize, "a user can hold at most %d credentials", maxCredentials)
+	}
+	if len(u.Metadata) > maxMetadataBytes {
+		problems.Add("metadata", codeSize, "must be at most 16 KiB encoded, with all that is stored; it has %d bytes", len(u.Metadata))
+	}
+	if depthOf(u.Metadata) > maxMetadataDepth {
+		problems.Add("metadata", codeDepth, "must be at most %d levels deep", maxMetadataDepth)
+	}
+	return problems.Err()
+}
+
+func set[T any](value *T, member Optional[T]) {
+	if member.Set {
+		*value = member.Value
+	}
+}
+
+func decodeID(p *Patch, problems *Problems, path string, v jsontext.Value) {
+	s := decodeString(problems, path, v)
+	if !s.Set {
+		return
+	}
+	id, ok := ParseID(s.Value)
 	if !ok {
 		problems.Add(path, "validation_is_uuid", "must be a valid UUID")
-		return Optional[uuid.UUID]{}
+		return
 	}
-	return Some(id)
+	p.ID = Some(id)
 }
 
 // ParseID reads a UUID in its canonical text form (RFC 9562, section 4) in either case;
@@ -128,60 +143,89 @@ func ParseID(s string) (uuid.UUID, bool) {
 	return id, err == nil && len(s) == 36 && id != uuid.Nil
 }
 
-// FoldTag lower-cases ASCII letters alone: a Unicode folding would turn a foreign letter
-// such as the Kelvin sign into an allowed one.
-func FoldTag(s string) string {
-	folded := []byte(s)
-	for i, b := range folded {
-		if 'A' <= b && b <= 'Z' {
-			folded[i] = b + 'a' - 'A'
-		}
-	}
-	return string(folded)
+func decodeTag(problems *Problems, path string, v jsontext.Value) Optional[string] {
+	s := decodeString(problems, path, v)
+	s.Value = FoldTag(s.Value)
+	return s
 }
 
-func decodeString(problems *Problems, path string, v jsontext.Value) (string, bool) {
+func decodeName(problems *Problems, path string, v jsontext.Value) Optional[string] {
+	s := decodeString(problems, path, v)
+	s.Value = trimSpace(s.Value)
+	return s
+}
+
+func decodeText[T ~string](problems *Problems, path string, v jsontext.Value) Optional[T] {
+	s := decodeString(problems, path, v)
+	return Optional[T]{s.Set, T(s.Value)}
+}
+
+// decodeString reads a string; anything else is a problem, and the member is not set.
+func decodeString(problems *Problems, path string, v jsontext.Value) Optional[string] {
 	switch v.Kind() {
 	case '"':
 		s := text(v)
 		before := len(*problems)
 		checkNUL(problems, path, s)
-		return s, len(*problems) == before
+		if len(*problems) == before {
+			return Some(s)
+		}
 	case 'n':
 		problems.Add(path, codeNull, "must not be null")
 	default:
 		problems.Add(path, codeType, "must be a string")
 	}
-	return "", false
+	return Optional[string]{}
 }
 
 func decodeNullableString(problems *Problems, path string, v jsontext.Value) Optional[*string] {
 	if v.Kind() == 'n' {
 		return Some[*string](nil)
 	}
-	s, ok := decodeString(problems, path, v)
-	if !ok {
+	s := decodeString(problems, path, v)
+	if !s.Set {
 		return Optional[*string]{} // no value, or the rules would complain of an empty one as well
 	}
-	return Some(&s)
+	return Some(&s.Value)
 }
 
-func decodeModels(p *Patch, problems *Problems, path string, v jsontext.Value) {
+func decodeNullableTime(problems *Problems, path string, v jsontext.Value) Optional[*time.Time] {
+	if v.Kind() == 'n' {
+		return Some[*time.Time](nil)
+	}
+	s := decodeString(problems, path, v)
+	if !s.Set {
+		return Optional[*time.Time]{}
+	}
+	at, err := ParseTime(s.Value)
+	if err != nil {
+		problems.Add(path, codeFormat, "must be an RFC 3339 time such as 2026-01-31T00:00:00Z, or null")
+		return Optional[*time.Time]{}
+	}
+	at = Timestamp(at)
+	return Some(&at)
+}
+
+func decodeModels(problems *Problems, path string, v jsontext.Value) Optional[[]string] {
 	switch v.Kind() {
 	case 'n':
-		p.Models = Some[[]string](nil)
+		return Some[[]string](nil)
 	case '[':
 		models := []string{}
 		for i, element := range elements(v) {
-			s, ok := decodeString(problems, indexed(path, i), element)
-			if !ok {
-				s = "?" // stands in, so that the length rules speak of the other elements only
+			if len(models) > maxModels { // the rule tells how many are too many
+				break
 			}
-			models = append(models, s)
+			s := decodeString(problems, indexed(path, i), element)
+			if !s.Set {
+				s.Value = "?" // stands in, so that the length rules speak of the other elements only
+			}
+			models = append(models, s.Value)
 		}
-		p.Models = Some(models)
+		return Some(models)
 	default:
 		problems.Add(path, codeType, "must be an array of strings, or null to allow all models")
+		return Optional[[]string]{}
 	}
 }
 
@@ -196,16 +240,16 @@ func decodeLimits(p *Patch, problems *Problems, path string, v jsontext.Value) {
 	}
 	var limits LimitsPatch
 	for name, value := range members(v) {
-		field := path + "." + name
+		path := path + "." + name
 		switch name {
 		case "requestsPerMinute":
-			limits.RequestsPerMinute = decodeLimit[int64](problems, field, value, 0)
+			limits.RequestsPerMinute = decodeLimit[int64](problems, path, value, 0)
 		case "tokensPerMinute":
-			limits.TokensPerMinute = decodeLimit[int64](problems, field, value, 0)
+			limits.TokensPerMinute = decodeLimit[int64](problems, path, value, 0)
 		case "monthlyBudgetUSD":
-			limits.MonthlyBudgetUSD = decodeLimit[Cents](problems, field, value, 2)
+			limits.MonthlyBudgetUSD = decodeLimit[Cents](problems, path, value, 2)
 		default:
-			problems.Add(field, codeUnknown, "is not a limit: use requestsPerMinute, tokensPerMinute or monthlyBudgetUSD")
+			problems.Add(path, codeUnknown, "is not a limit: use requestsPerMinute, tokensPerMinute or monthlyBudgetUSD")
 		}
 	}
 	p.Limits = Some(&limits)
@@ -235,6 +279,22 @@ func wantedNumber(places int32) string {
 	return "a decimal from 0 to 90071992547409.91 with at most 2 places"
 }
 
+// limits merges the patch's limits into the current ones, member by member.
+func (p *Patch) limits(current Limits) Limits {
+	if !p.Limits.Set {
+		return current
+	}
+	if p.Limits.Value == nil {
+		return Limits{}
+	}
+	set(&current.RequestsPerMinute, p.Limits.Value.RequestsPerMinute)
+	set(&current.TokensPerMinute, p.Limits.Value.TokensPerMinute)
+	set(&current.MonthlyBudgetUSD, p.Limits.Value.MonthlyBudgetUSD)
+	return current
+}
+
+// decodeCredentials names no provider that breaks the rules: whoever swaps a name and its value
+// sends a secret in the name's place, and problems are shown.
 func decodeCredentials(p *Patch, problems *Problems, path string, v jsontext.Value) {
 	if v.Kind() == 'n' {
 		p.Credentials = CredentialsPatch{Clear: true}
@@ -246,21 +306,38 @@ func decodeCredentials(p *Patch, problems *Problems, path string, v jsontext.Val
 	}
 	p.Credentials.Set = map[string]secret.Text{}
 	for provider, value := range members(v) {
-		field := path + "." + provider
-		checkNUL(problems, field, provider)
+		path := path + "." + provider
+		if !IsProvider(provider) {
+			path = "credentials.*"
+			problems.AddOnce(path, validation.ErrMatchInvalid.Code(), "a provider must be 1 to 63 of a-z 0-9 - _")
+		}
 		if value.Kind() == 'n' {
 			p.Credentials.Remove = append(p.Credentials.Remove, provider)
-		} else if plain, ok := decodeString(problems, field, value); ok {
-			p.Credentials.Set[provider] = secret.New(plain)
+		} else if plain := decodeString(problems, path, value); plain.Set {
+			p.Credentials.Set[provider] = secret.New(trimSpace(plain.Value))
 		}
 	}
 }
 
 func decodeMetadata(p *Patch, problems *Problems, path string, v jsontext.Value) {
-	if v.Kind() != '{' && v.Kind() != 'n' {
+	switch {
+	case v.Kind() != '{' && v.Kind() != 'n':
 		problems.Add(path, codeType, "must be a JSON object, or null to empty it")
-		return
+	case len(v) > maxMetadataPatch: // refused before it is walked
+		problems.Add(path, codeSize, "a change of metadata must be at most 32 KiB; this one has %d bytes", len(v))
+	default:
+		checkMetadata(problems, nil, v, 0)
+		p.Metadata = Some(v)
 	}
-	checkMetadata(problems, path, v, 0)
-	p.Metadata = Some(v)
+}
+
+// metadata merges the patch's metadata into the current one (RFC 7396).
+func (p *Patch) metadata(current jsontext.Value) jsontext.Value {
+	if !p.Metadata.Set {
+		return current
+	}
+	if p.Metadata.Value.Kind() == 'n' {
+		return emptyObject
+	}
+	return mergePatch(current, p.Metadata.Value)
 }

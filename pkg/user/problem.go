@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	validation "github.com/go-ozzo/ozzo-validation/v4"
 )
@@ -22,14 +23,53 @@ type Problem struct {
 // Problems collects everything wrong with one request, so that a client sees it all at once.
 type Problems []Problem
 
-// maxProblems bounds an answer: a body of a million unknown fields is told of the first ones.
-const maxProblems = 200
+// Bounds of an answer: a body with a million unknown fields gets the first problems, which
+// take at most 64 KiB of JSON together.
+const (
+	maxProblems = 100
+	maxField    = 256 // bytes of JSON; a longer field is cut
+	maxMessage  = 300
+)
 
-// Add notes a problem.
+// Add notes a problem, unless there are enough of them.
 func (p *Problems) Add(field, code, format string, args ...any) {
-	if len(*p) < maxProblems {
-		*p = append(*p, Problem{field, code, fmt.Sprintf(format, args...)})
+	if !p.full() {
+		*p = append(*p, Problem{cut(field, maxField), code, cut(fmt.Sprintf(format, args...), maxMessage)})
 	}
+}
+
+func (p *Problems) full() bool { return len(*p) >= maxProblems }
+
+// AddOnce notes a problem unless its field has one.
+func (p *Problems) AddOnce(field, code, format string, args ...any) {
+	if !p.has(field) {
+		p.Add(field, code, format, args...)
+	}
+}
+
+// cut shortens a text that is longer than most bytes as JSON.
+func cut(text string, most int) string {
+	const ellipsis = "…"
+	end, size := 0, 0 // where to cut, and the size of all before
+	for i := 0; i < len(text); {
+		r, width := utf8.DecodeRuneInString(text[i:])
+		i += width
+		switch {
+		case r < ' ': // an escape such as \u0001
+			size += 6
+		case r == '"', r == '\\':
+			size += 2
+		default:
+			size += utf8.RuneLen(r) // U+FFFD, of three bytes, stands for a byte that is no UTF-8
+		}
+		if size > most {
+			return text[:end] + ellipsis
+		}
+		if size <= most-len(ellipsis) {
+			end = i
+		}
+	}
+	return text
 }
 
 // Err is nil without problems, else an [Invalid] error that carries them.

@@ -72,9 +72,6 @@ type Query struct {
 // Offset is how many users come before the page.
 func (q *Query) Offset() int { return max(0, q.Page-1) * q.Limit }
 
-// Fold lower-cases s as names, e-mail addresses and searches are compared.
-func Fold(s string) string { return strings.ToLower(s) }
-
 // ParseQuery reads a listing's parameters; everything wrong with them is one [Invalid] error.
 func ParseQuery(values url.Values) (Query, error) {
 	p := queryParser{query: Query{Sort: defaultSort(), Limit: DefaultLimit, Count: CountEstimated}}

@@ -1,15 +1,5 @@
 package user
 
-// Outcome is what a command came to.
-type Outcome struct {
-	// User is the user after the change; nil after a deletion and in a replay.
-	User *User
-	// Event is what was recorded; nil when nothing was changed.
-	Event *Event
-	// Replayed says that an earlier delivery made the change, and that this is its answer.
-	Replayed bool
-}
-
 // Page is one page of a listing.
 type Page struct {
 	Users []*User
@@ -46,10 +36,4 @@ type ChangesPage struct {
 	Entries []LogEntry
 	Next    string // where to go on: also on the last page, for what comes later
 	More    bool   // there are probably more events at present
-}
-
-// Result is what became of one command among several: its outcome, or why it was refused.
-type Result struct {
-	Outcome
-	Err error
 }

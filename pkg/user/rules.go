@@ -12,20 +12,41 @@ import (
 	"aiadmin/pkg/secret"
 )
 
-// maxCredentials bounds what a user holds; merging would otherwise grow without end.
-const maxCredentials = 100
+// Bounds of what a user holds.
+const (
+	maxModels      = 100
+	maxCredentials = 100
+	maxSecret      = 4096 // bytes
+)
 
 var (
 	tagRules        = []validation.Rule{validation.Required, validation.By(tagFormat)}
-	nameRules       = []validation.Rule{validation.Required, validation.RuneLength(1, 200), validation.By(noControl)}
+	nameRules       = []validation.Rule{validation.Required, validation.RuneLength(1, 200), validation.By(oneVisibleLine)}
 	emailRules      = []validation.Rule{validation.Required.ErrorObject(errEmail), validation.RuneLength(1, 254), validation.By(emailFormat)}
+	userNameRules   = []validation.Rule{validation.Required.ErrorObject(errEmpty), validation.RuneLength(0, 255), validation.By(noControl)}
 	roleRules       = []validation.Rule{validation.Required, validation.In(Admin, Member, Viewer, Service).Error("must be admin, member, viewer or service")}
 	statusRules     = []validation.Rule{validation.Required, validation.In(Active, Suspended).Error("must be active or suspended")}
 	modelRules      = []validation.Rule{validation.Required, validation.RuneLength(1, 128)}
-	externalIDRules = []validation.Rule{validation.RuneLength(0, 255)}
+	externalIDRules = []validation.Rule{validation.Required.ErrorObject(errEmpty), validation.RuneLength(0, 255)}
 )
 
-var errControl = validation.NewError("validation_control_character", "must not contain control characters")
+var (
+	errEmpty   = validation.NewError(validation.ErrLengthOutOfRange.Code(), "must be 1 to 255 characters, or null for none")
+	errControl = validation.NewError("validation_control_character", "must not contain control characters")
+	errLine    = validation.NewError("validation_control_character", "must not contain control, bidirectional-control or line-separating characters")
+	errUnseen  = validation.NewError("validation_not_visible", "must contain at least one visible character")
+	errTag     = validation.ErrMatchInvalid.SetMessage("must be 1 to 63 of a-z 0-9 . _ - and start and end with a letter or digit")
+)
+
+// optional makes a rule for a value that may be null out of rules for one that is not.
+func optional(rules ...validation.Rule) validation.Rule {
+	return validation.By(func(value any) error {
+		if s, _ := value.(*string); s != nil {
+			return validation.Validate(*s, rules...)
+		}
+		return nil
+	})
+}
 
 func noControl(value any) error {
 	if s, _ := value.(string); strings.ContainsFunc(s, unicode.IsControl) {
@@ -34,7 +55,19 @@ func noControl(value any) error {
 	return nil
 }
 
-var errTag = validation.ErrMatchInvalid.SetMessage("must be 1 to 63 of a-z 0-9 . _ - and start and end with a letter or digit")
+func oneVisibleLine(value any) error {
+	s, _ := value.(string)
+	switch {
+	case strings.ContainsFunc(s, breaksLines):
+		return errLine
+	case s != "" && !strings.ContainsFunc(s, isVisible):
+		return errUnseen
+	}
+	return nil
+}
+
+// trimSpace removes outer white space (Unicode's White_Space property).
+func trimSpace(s string) string { return strings.TrimSpace(s) }
 
 // tagFormat is no pattern: one with {0,61} in it takes long to compile, at every start.
 func tagFormat(value any) error {
@@ -47,7 +80,7 @@ func tagFormat(value any) error {
 
 // IsProvider says whether name could be a provider's.
 func IsProvider(name string) bool {
-	return len(name) >= 1 && len(name) <= 63 && !strings.ContainsFunc(name, notIn("-"))
+	return len(name) >= 1 && len(name) <= 63 && !strings.ContainsFunc(name, notIn("-_"))
 }
 
 // notIn finds what is neither in a-z 0-9 nor in others.
@@ -57,44 +90,21 @@ func notIn(others string) func(rune) bool {
 	}
 }
 
-// validate notes every rule that a member of the patch breaks by itself; what depends on
-// the user that it is applied to is Apply's to say.
-func (p *Patch) validate(problems *Problems) {
-	checkSet(problems, "tag", p.Tag, tagRules)
-	checkSet(problems, "name", p.Name, nameRules)
-	checkSet(problems, "role", p.Role, roleRules)
-	checkSet(problems, "status", p.Status, statusRules)
-	if p.Email.Value != nil {
-		problems.check("email", *p.Email.Value, emailRules...)
+// checkModels notes what a list of models breaks, by element.
+func checkModels(problems *Problems, path string, models []string) {
+	if len(models) > maxModels {
+		problems.Add(path, validation.ErrLengthTooLong.Code(), "must have at most %d entries", maxModels)
+		return
 	}
-	if p.ExternalID.Value != nil {
-		problems.check("externalId", *p.ExternalID.Value, externalIDRules...)
-	}
-	if len(p.Models.Value) > 100 {
-		problems.Add("models", validation.ErrLengthTooLong.Code(), "must have at most 100 entries")
-	} else {
-		for i, model := range p.Models.Value {
-			problems.check(indexed("models", i), model, modelRules...)
-		}
-	}
-	p.Credentials.validate(problems)
-}
-
-func checkSet[T any](problems *Problems, field string, member Optional[T], rules []validation.Rule) {
-	if member.Set {
-		problems.check(field, member.Value, rules...)
+	for i, model := range models {
+		problems.check(indexed(path, i), model, modelRules...)
 	}
 }
 
-func (c CredentialsPatch) validate(problems *Problems) {
-	for _, provider := range slices.Concat(sortedKeys(c.Set), c.Remove) {
-		if !IsProvider(provider) {
-			problems.Add("credentials."+provider, validation.ErrMatchInvalid.Code(), "a provider must be 1 to 63 of a-z 0-9 -")
-		}
-	}
+func (c CredentialsPatch) check(problems *Problems) {
 	for _, provider := range sortedKeys(c.Set) {
-		if n := c.Set[provider].Len(); n < 1 || n > 4096 {
-			problems.Add("credentials."+provider, validation.ErrLengthOutOfRange.Code(), "a secret must be 1 to 4096 bytes long")
+		if n := c.Set[provider].Len(); IsProvider(provider) && (n < 1 || n > maxSecret) {
+			problems.Add("credentials."+provider, validation.ErrLengthOutOfRange.Code(), "a secret must be 1 to %d bytes long", maxSecret)
 		}
 	}
 }

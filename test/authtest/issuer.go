@@ -124,7 +124,7 @@ func (i *Issuer) Rotate(t testing.TB) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	rs := firstRSA()
-	if i.serial > 0 {
+	if i.keys != nil {
 		rs = newRSA()
 	}
 	i.serial++
@@ -135,6 +135,15 @@ func (i *Issuer) Rotate(t testing.TB) {
 func (i *Issuer) key(algorithm jose.SignatureAlgorithm, private crypto.Signer) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: private, KeyID: fmt.Sprintf("%s-%d", algorithm, i.serial),
 		Algorithm: string(algorithm), Use: "sig"}
+}
+
+// Replace replaces all keys and keeps their key ids, as an issuer must not and some do.
+func (i *Issuer) Replace(t testing.TB) {
+	t.Helper()
+	i.mu.Lock()
+	i.serial--
+	i.mu.Unlock()
+	i.Rotate(t)
 }
 
 // Key returns the current private key of an algorithm.

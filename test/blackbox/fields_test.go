@@ -45,8 +45,20 @@ func nameRows() []fieldRow {
 	return rows("name", accepted, `"a"`, quote(strings.Repeat("a", 200)), quote(e200), quote(strings.Repeat("🔑", 200)),
 		`"O'Neil \"Q\" \\ / <b>&amp;</b>"`, `"日本語"`, `"%s %d {} ${x}"`,
 		refused, `""`, quote(e200+"é"), quote(strings.Repeat("🔑", 201)), `"a\u0000b"`, `"a\u0001b"`, `"a\nb"`, `"a\tb"`, `"a\u007fb"`, `"a\u0085b"`,
-		`null`, `5`, `false`, `[]`, `{}`,
-		either, `"   "`, `" a "`, `"a\u2028b"`, `"a\u200bb"`, `"\u202ea"`)
+		`null`, `5`, `false`, `[]`, `{}`, `"   "`, `"a\u2028b"`, `"\u202ea"`, `"\u200b"`, `"\u200d \ufe0f"`, `"\u3164"`,
+		accepted, `"a\u200bb"`, `"👩\u200d💻"`).
+		add(fieldRow{field: "name", value: `" a\u3000"`, echo: `"a"`}, fieldRow{field: "name", value: `"\u0085 a b\n"`, echo: `"a b"`})
+}
+
+func userNameRows() []fieldRow {
+	return rows("userName", accepted, `null`, quote("U-"+newTag()), quote(newTag()+"@Corp"), quote(newTag()+strings.Repeat("é", 255-len(newTag()))),
+		refused, `""`, quote(strings.Repeat("é", 256)), `"a\u0000b"`, `"a\tb"`, `5`, `false`, `[]`, `{}`)
+}
+
+func expiresAtRows() []fieldRow {
+	return rows("expiresAt", accepted, `null`, `"2027-01-31T00:00:00.123456Z"`, `"1999-12-31T23:59:59.000000Z"`,
+		refused, `""`, `"tomorrow"`, `"2027-01-31"`, `"2027-02-30T00:00:00Z"`, `5`, `true`, `[]`, `{}`).
+		add(fieldRow{field: "expiresAt", value: `"2027-01-31t01:00:00+01:00"`, echo: `"2027-01-31T00:00:00.000000Z"`})
 }
 
 func emailRows() []fieldRow {
@@ -78,7 +90,7 @@ func modelRows() []fieldRow {
 
 func externalIDRows() []fieldRow {
 	return rows("externalId", accepted, `null`, `"x"`, quote(strings.Repeat("é", 255)), `"00u1/…|idp"`,
-		refused, quote(strings.Repeat("é", 256)), `"a\u0000"`, `5`, `[]`, `{}`, `true`, either, `""`, `"a\nb"`, `"   "`)
+		refused, quote(strings.Repeat("é", 256)), `"a\u0000"`, `5`, `[]`, `{}`, `true`, `""`, either, `"a\nb"`, `"   "`)
 }
 
 func limitRows() []fieldRow {
@@ -115,13 +127,13 @@ func credentialRows() []fieldRow {
 	one := func(provider, secret string) string { return fmt.Sprintf(`{%s:%s}`, quote(provider), secret) }
 	long := planted + strings.Repeat("x", 4096-len(planted))
 	wide := strings.Repeat("é", 2048)
-	out := rows("credentials", refused, one("", `"x"`), one(x63+"x", `"x"`), one("Open", `"x"`), one("open ai", `"x"`), one("open_ai", `"x"`),
+	out := rows("credentials", refused, one("", `"x"`), one(x63+"x", `"x"`), one("Open", `"x"`), one("open ai", `"x"`),
 		one("öpen", `"x"`), one("a.b", `"x"`), one("a\x00", `"x"`), `[]`, `5`, `"x"`, `true`).
 		add(fieldRow{field: "credentials", value: one("-", `"x"`), verdict: either, echo: "-"})
 	for _, bad := range []string{`""`, quote(long + "x"), quote(wide + "x"), `5`, `true`, `[]`, `{}`, `"a\u0000b"`} {
 		out = append(out, fieldRow{field: "credentials", value: one("openai", bad), verdict: refused, names: "credentials.openai"})
 	}
-	for _, good := range []string{`{}`, one("openai", quote(planted+"-1")), one(x63, `"x"`), one("a-1", quote(long)), one("a", quote(wide)), one("a", `" x\n"`)} {
+	for _, good := range []string{`{}`, one("openai", quote(planted+"-1")), one(x63, `"x"`), one("a-1", quote(long)), one("open_ai", `"x"`), one("a", quote(wide)), one("a", `" x\n"`)} {
 		out = append(out, fieldRow{field: "credentials", value: good, echo: "-"})
 	}
 	return append(out, fieldRow{field: "credentials", value: one("openai", "null"), verdict: either, echo: "[]"},
@@ -175,7 +187,7 @@ func TestFields(t *testing.T) {
 	t.Parallel()
 	s := serve(t, database(t))
 	var all []fieldRow
-	for _, list := range []func() []fieldRow{tagRows, nameRows, emailRows, enumRows, modelRows, externalIDRows, limitRows,
+	for _, list := range []func() []fieldRow{tagRows, nameRows, emailRows, userNameRows, expiresAtRows, enumRows, modelRows, externalIDRows, limitRows,
 		credentialRows, metadataRows, foreignRows} {
 		all = append(all, list()...)
 	}

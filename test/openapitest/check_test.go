@@ -11,9 +11,9 @@ import (
 
 const (
 	problemBody = `{"type":"about:blank","title":"Not Found","status":404,"instance":"/x","requestId":"r","errorCode":"NOT_FOUND","details":[]}`
-	userBody    = `{"id":"01936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f","tag":"ada","name":"Ada","email":null,"role":"member",` +
-		`"status":"active","models":null,"limits":{"requestsPerMinute":null,"tokensPerMinute":null,"monthlyBudgetUSD":null},` +
-		`"credentials":[],"metadata":{},"externalId":null,"version":1,"createdAt":"2026-11-22T20:00:00.123456Z","updatedAt":"2026-11-22T20:00:00.123456Z"}`
+	userBody    = `{"id":"01936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f","tag":"ada","name":"Ada","email":null,"userName":null,"role":"member",` +
+		`"status":"active","expiresAt":null,"models":null,"limits":{"requestsPerMinute":null,"tokensPerMinute":null,"monthlyBudgetUSD":null},` +
+		`"credentials":[],"keys":[],"groups":[],"metadata":{},"externalId":null,"version":1,"createdAt":"2026-11-22T20:00:00.123456Z","updatedAt":"2026-11-22T20:00:00.123456Z"}`
 )
 
 // TestCheckerSeesFaults shows that each kind of departure is one that the Checker reports: a

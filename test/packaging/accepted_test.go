@@ -7,7 +7,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"aiadmin/pkg/auth"
 	"aiadmin/pkg/config"
 	"aiadmin/pkg/vault"
 )
@@ -32,7 +31,7 @@ func TestConfigsAreAccepted(t *testing.T) {
 		if parsed.MetricsPort != 9095 {
 			t.Errorf("%s: metrics on %d, but config/monitoring asks 9095", file, parsed.MetricsPort)
 		}
-		if len(parsed.OIDC) != 1 || len(parsed.OIDC[0].Scopes) != 3 {
+		if len(parsed.OIDC) != 1 || len(parsed.OIDC[0].Grants) != 3 {
 			t.Errorf("%s: the Triggers' accounts are not all granted events:send: %+v", file, parsed.OIDC)
 		}
 	}
@@ -63,7 +62,7 @@ func TestExampleSecretsAreAccepted(t *testing.T) {
 	if _, err := vault.ParseKeyRing(secrets["ai-admin-vault"]); err != nil {
 		t.Error(err)
 	}
-	if tokens, err := auth.ParseTokens(secrets["ai-admin-auth"]); err != nil || len(tokens) != 1 {
+	if tokens, err := config.ParseTokens(secrets["ai-admin-auth"]); err != nil || len(tokens) != 1 {
 		t.Error(tokens, err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"aiadmin/pkg/mount"
+	"aiadmin/test/mounttest"
 )
 
 const (
@@ -36,7 +36,7 @@ func mounts(t testing.TB, url, settings string) string {
 		"auth":     {"tokens.json": fmt.Sprintf(`[{"name":"test","sha256":%q,"scopes":["admin"]}]`, hex.EncodeToString(sum[:]))},
 		"config":   {"config.yaml": settings},
 	} {
-		if err := mount.Write(filepath.Join(dir, volume), files); err != nil {
+		if err := mounttest.Write(filepath.Join(dir, volume), files); err != nil {
 			t.Fatal(err)
 		}
 	}

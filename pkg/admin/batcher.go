@@ -1,0 +1,270 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/gather"
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+)
+
+// batcher carries out the commands of independent requests: a lone one as a batch of one, and those
+// that come while others are under way together.
+type batcher struct {
+	service *Service
+	queue   gather.Queue[*job]
+	held    heldUsers
+}
+
+// job is a command that waits. Its result is there once done is closed.
+type job struct {
+	ctx     context.Context
+	command user.Command
+	result  user.Result
+	done    chan struct{}
+}
+
+const (
+	batchWorkers = 3                // batches that are written at once: more of them share less
+	batchMost    = 64               // commands of one batch
+	batchTime    = 30 * time.Second // for what is to take milliseconds
+)
+
+func (b *batcher) begin(s *Service) {
+	b.service = s
+	b.queue = gather.Queue[*job]{Workers: batchWorkers, Most: batchMost, Batch: b.carryOut}
+	b.held = heldUsers{users: map[uuid.UUID][]*job{}, carryOut: b.carryOutHeld}
+}
+
+// Apply carries a command out, at most once if it brings a claim. While others are being
+// carried out it waits, and goes with those that wait as well.
+func (s *Service) Apply(ctx context.Context, command user.Command) (user.Outcome, error) {
+	if command.Claim == nil { // of a command with one, an earlier delivery's answer may be there
+		if err := command.Change.Validate(); err != nil {
+			return user.Outcome{}, err
+		}
+	}
+	j := &job{ctx: ctx, command: command, done: make(chan struct{})}
+	if !s.batcher.held.join(j) {
+		s.batcher.queue.Add(j)
+	}
+	select {
+	case <-j.done:
+		return j.result.Outcome, j.result.Err
+	case <-ctx.Done():
+		return user.Outcome{}, ctx.Err()
+	}
+}
+
+// carryOut carries out the jobs that are still wanted. Those whose user another session holds wait
+// for it apart, so that they hold up nobody.
+func (b *batcher) carryOut(jobs []*job) {
+	jobs, commands := wantedOf(jobs)
+	if len(jobs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), batchTime)
+	defer cancel()
+	results := make([]user.Result, len(jobs))
+	held := b.service.carryOut(ctx, store.Skip, commands, results)
+	for i, j := range jobs {
+		if id, ok := held[i]; ok {
+			b.held.add(id, j)
+			continue
+		}
+		j.answer(results[i])
+	}
+}
+
+// carryOutHeld carries out jobs on a user whom another session holds, and waits for it.
+func (b *batcher) carryOutHeld(jobs []*job) {
+	jobs, commands := wantedOf(jobs)
+	if len(jobs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), batchTime)
+	defer cancel()
+	results := make([]user.Result, len(jobs))
+	b.service.carryOut(ctx, store.Wait, commands, results)
+	for i, j := range jobs {
+		j.answer(results[i])
+	}
+}
+
+// wantedOf returns the jobs that nobody has given up, and their commands. Whoever gave up before a batch
+// began has changed nothing.
+func wantedOf(jobs []*job) (wanted []*job, commands []user.Command) {
+	for _, j := range jobs {
+		if j.ctx.Err() != nil {
+			close(j.done)
+			continue
+		}
+		wanted, commands = append(wanted, j), append(commands, j.command)
+	}
+	return wanted, commands
+}
+
+func (j *job) answer(result user.Result) {
+	j.result = result
+	close(j.done)
+}
+
+// heldUsers are users whom another session holds, each with the jobs that wait for it. One goroutine for each
+// user carries its jobs out, all that wait at a time, so that a held user takes one connection.
+type heldUsers struct {
+	mu       sync.Mutex
+	users    map[uuid.UUID][]*job
+	some     atomic.Bool // there are any: most of the time there are none
+	carryOut func([]*job)
+}
+
+// join hands a job to the goroutine of its user, if there is one.
+func (h *heldUsers) join(j *job) bool {
+	if !h.some.Load() {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	jobs, held := h.users[j.command.User.ID]
+	if held {
+		h.users[j.command.User.ID] = append(jobs, j)
+	}
+	return held
+}
+
+func (h *heldUsers) add(id uuid.UUID, j *job) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	jobs, running := h.users[id]
+	h.users[id] = append(jobs, j)
+	h.some.Store(true)
+	if !running {
+		go h.run(id)
+	}
+}
+
+func (h *heldUsers) run(id uuid.UUID) {
+	for jobs := h.next(id); len(jobs) > 0; jobs = h.next(id) {
+		h.carryOut(jobs)
+	}
+}
+
+// next takes the jobs that wait for a user. Without any, the user is held no longer.
+func (h *heldUsers) next(id uuid.UUID) []*job {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	jobs := h.users[id]
+	if len(jobs) == 0 {
+		delete(h.users, id)
+		h.some.Store(len(h.users) > 0)
+		return nil
+	}
+	n := min(len(jobs), batchMost)
+	h.users[id] = jobs[n:]
+	return jobs[:n:n]
+}
+
+// ApplyAll carries commands out in their order, each judged on its own as [Service.Apply]
+// judges one, after the effects of those before it. An error of its own (the database is
+// away, the context ended) says that not all of them were carried out; those that bring a claim may
+// be sent again.
+func (s *Service) ApplyAll(ctx context.Context, commands []user.Command) ([]user.Result, error) {
+	if len(commands) == 0 {
+		return nil, nil
+	}
+	select { // large batches beside each other would only wait for each other's users
+	case s.bulk <- struct{}{}:
+		defer func() { <-s.bulk }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	results := make([]user.Result, len(commands))
+	s.carryOut(ctx, store.Wait, commands, results)
+	for _, r := range results {
+		if kind := user.KindOf(r.Err); r.Err != nil && (kind == user.Unavailable || kind == user.Timeout || kind == user.Internal && ctx.Err() != nil) {
+			return nil, r.Err
+		}
+	}
+	return results, nil
+}
+
+// carryOut carries commands out in one transaction, or where one stands in the others' way in smaller ones,
+// down to one command each. It fills in the results, but those of commands on users whom another session
+// holds: it returns their places and the users. In mode [store.Wait] there are none.
+func (s *Service) carryOut(ctx context.Context, mode store.Mode, commands []user.Command, results []user.Result) map[int]uuid.UUID {
+	held, err := s.try(ctx, mode, commands, results)
+	switch {
+	case err == nil:
+		return held
+	case len(commands) > 1 && (store.Undone(err) && !(mode == store.Wait && store.Held(err))):
+		s.options.Log.Warn("a batch is carried out in smaller ones", "changes", len(commands), "error", err)
+		half := len(commands) / 2
+		held = s.carryOut(ctx, mode, commands[:half], results[:half])
+		for place, id := range s.carryOut(ctx, mode, commands[half:], results[half:]) {
+			held[half+place] = id
+		}
+		return held
+	}
+	for i := range results {
+		results[i] = user.Result{Err: err}
+	}
+	return map[int]uuid.UUID{}
+}
+
+var errContended = user.Errorf(user.Unavailable, "others change the same at the same time: try again shortly")
+
+// try makes attempts at a batch until one is not in conflict with what others do at the same time. Of
+// several commands it makes two: the second knows what made the first fail.
+func (s *Service) try(ctx context.Context, mode store.Mode, commands []user.Command, results []user.Result) (map[int]uuid.UUID, error) {
+	how := mode
+	if canBeBlind(commands) {
+		how = store.Blind
+	}
+	begun := time.Now()
+	for n := 1; ; n++ {
+		held, err := s.attempt(ctx, how, commands, results)
+		if !store.Conflict(err) && !errors.Is(err, errBlind) {
+			return held, err
+		}
+		if len(commands) > 1 && n == 2 {
+			return nil, err
+		}
+		if time.Since(begun) > s.patience || ctx.Err() != nil {
+			return nil, errContended.Because(store.Loggable(err))
+		}
+		if n > 1 {
+			time.Sleep(rand.N(10 * time.Millisecond)) //nolint:gosec // no secret
+		}
+		how = mode
+	}
+}
+
+// attempt carries commands out in one transaction. A panic of one of them is its error.
+func (s *Service) attempt(ctx context.Context, mode store.Mode, commands []user.Command, results []user.Result) (held map[int]uuid.UUID, err error) {
+	happened := false
+	err = gather.Guarded(func() error {
+		b := newBatch(s, commands)
+		tx, known, err := s.store.Begin(ctx, mode, b.wanted())
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		b.tx, b.known, b.state = tx, known, newState(known)
+		if held, err = b.judgeAll(ctx, results); err != nil {
+			return err
+		}
+		happened = b.happened
+		return tx.Commit(ctx, b.pending.writes(), b.records)
+	})
+	if err == nil && happened {
+		s.options.Changed()
+	}
+	return held, err
+}

@@ -1,0 +1,101 @@
+package gather
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Queue has jobs that come while others are under way wait, and then go together: what each costs by
+// itself (a round trip, a transaction) is shared by many. A lone job waits for nothing. Its methods may
+// be called concurrently, its fields are not to be changed once they are.
+type Queue[J any] struct {
+	Workers int            // batches that are carried out at once
+	Most    int            // jobs of one batch
+	Batch   func(jobs []J) // carries jobs out, in the order in which they came; it must not panic, see [Guarded]
+
+	mu      sync.Mutex
+	working int
+	waiting []J
+}
+
+// Stuck is how long a batch is carried out before it no longer counts as one of those at work:
+// what it waits for (a value that another session holds) may be nothing to the others.
+const Stuck = 250 * time.Millisecond
+
+// Add hands a job over. It is in the next batch that begins, unless more wait than go together.
+func (q *Queue[J]) Add(job J) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, job)
+	q.start()
+}
+
+// start begins a batch with what waits if a worker is free.
+func (q *Queue[J]) start() {
+	if len(q.waiting) > 0 && q.working < q.Workers {
+		q.working++
+		go q.work(q.next())
+	}
+}
+
+func (q *Queue[J]) work(jobs []J) {
+	for len(jobs) > 0 {
+		leave := sync.OnceValue(q.stuck)
+		timer := time.AfterFunc(Stuck, func() { leave() })
+		q.Batch(jobs)
+		if timer.Stop() {
+			jobs = q.following()
+			continue
+		}
+		leave() // another worker took this one's place
+		return
+	}
+}
+
+// stuck gives a worker's place to another.
+func (q *Queue[J]) stuck() struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.working--
+	q.start()
+	return struct{}{}
+}
+
+// following takes the next batch, or frees the worker's place.
+func (q *Queue[J]) following() []J {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 {
+		q.working--
+		return nil
+	}
+	return q.next()
+}
+
+// next takes those that have waited longest. Nothing of them stays behind: they bring secrets.
+func (q *Queue[J]) next() []J {
+	n := min(len(q.waiting), q.Most)
+	jobs := slices.Clone(q.waiting[:n])
+	q.waiting = slices.Delete(q.waiting, 0, n)
+	return jobs
+}
+
+// Waiting is how many jobs wait at present.
+func (q *Queue[J]) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+// Guarded runs f, and makes an error of its panic with the stack in it.
+func Guarded(f func() error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,163 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"aiadmin/pkg/user"
+)
+
+// readBody returns the body of a request whose media type is one of those wanted, and what
+// to call once the request's work is done. The gate is entered when the body has arrived: a
+// client that sends slowly takes nobody's place.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, wanted ...string) (body []byte, done func(), err error) {
+	if err := checkMediaType(w, r, wanted); err != nil {
+		return nil, nil, err
+	}
+	body, giveBack, err := a.bodies.Read(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	leave, err := a.options.Gate.Enter(r.Context())
+	if err != nil {
+		giveBack()
+		return nil, nil, err
+	}
+	return body, func() { leave(); giveBack() }, nil
+}
+
+func checkMediaType(w http.ResponseWriter, r *http.Request, wanted []string) error {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 12.5.3
+		return user.Errorf(user.UnsupportedMedia, "send the body without a content encoding")
+	}
+	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset, given := parameters["charset"]
+	utf8 := !given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
+	for _, name := range wanted {
+		if err == nil && mediaType == name && utf8 {
+			return nil
+		}
+	}
+	if r.Method == http.MethodPatch {
+		w.Header().Set("Accept-Patch", strings.Join(wanted, ", ")) // RFC 5789, section 2.2
+	}
+	return user.Errorf(user.UnsupportedMedia, "send Content-Type: %s, in UTF-8", strings.Join(wanted, " or "))
+}
+
+// claimOf reads the Idempotency-Key of a request with this body.
+func claimOf(r *http.Request, body []byte) (*user.Claim, error) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return nil, nil //nolint:nilnil // no key, no claim
+	}
+	key := values[0]
+	if len(values) > 1 || len(key) < 1 || len(key) > 255 || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return nil, headerProblem("Idempotency-Key", "must be given once, as 1 to 255 visible ASCII characters")
+	}
+	digest := sha256.Sum256(body)
+	return &user.Claim{Kind: user.RequestClaim, Scope: Actor(r.Context()), ID: key, Digest: digest[:]}, nil
+}
+
+func headerProblem(header, format string, args ...any) error {
+	return user.Problems{{Field: header, Code: "validation_header", Message: fmt.Sprintf(format, args...)}}.Err()
+}
+
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+// ifMatch reads If-Match (RFC 9110, section 13.1.1): nil when there is none. A weak tag
+// never matches, and neither does one that is no version of ours.
+func ifMatch(r *http.Request) (*user.Precondition, error) {
+	tags, ok, err := entityTags(r, "If-Match")
+	if err != nil || !ok {
+		return nil, err
+	}
+	return versionsOf(tags), nil
+}
+
+// ifNoneMatch reads the If-None-Match of a change (RFC 9110, section 13.1.2, whose comparison is the
+// weak one): nil when there is none.
+func ifNoneMatch(r *http.Request) (*user.Precondition, error) {
+	tags, ok, err := entityTags(r, "If-None-Match")
+	if err != nil || !ok {
+		return nil, err
+	}
+	for i := range tags {
+		tags[i] = strings.TrimPrefix(tags[i], "W/")
+	}
+	return versionsOf(tags), nil
+}
+
+// versionsOf returns the versions that entity tags name; no tags stand for any version.
+func versionsOf(tags []string) *user.Precondition {
+	condition := &user.Precondition{Any: tags == nil}
+	for _, tag := range tags {
+		if version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && etag(version) == tag {
+			condition.Versions = append(condition.Versions, version)
+		}
+	}
+	return condition
+}
+
+// unmodified says whether If-None-Match holds the version (RFC 9110, section 13.1.2,
+// whose comparison is the weak one). One that cannot be read is ignored.
+func unmodified(r *http.Request, version int64) bool {
+	tags, ok, err := entityTags(r, "If-None-Match")
+	if err != nil || !ok {
+		return false
+	}
+	for _, tag := range tags {
+		if strings.TrimPrefix(tag, "W/") == etag(version) {
+			return true
+		}
+	}
+	return tags == nil
+}
+
+// entityTags reads a list of entity tags; no tags and true stand for *.
+func entityTags(r *http.Request, header string) ([]string, bool, error) {
+	values := r.Header.Values(header)
+	if len(values) == 0 {
+		return nil, false, nil
+	}
+	rest := strings.Trim(strings.Join(values, ","), " \t,") // a list may have empty elements: RFC 9110, section 5.6.1.2
+	if rest == "*" {
+		return nil, true, nil
+	}
+	var tags []string
+	for rest != "" {
+		tag, after, ok := cutTag(rest)
+		if !ok {
+			return nil, false, headerProblem(header, `must be * or a list of entity tags such as "7"`)
+		}
+		tags = append(tags, tag)
+		rest = strings.TrimLeft(after, " \t,")
+		if after = strings.TrimLeft(after, " \t"); after != "" && after[0] != ',' {
+			return nil, false, headerProblem(header, `must be * or a list of entity tags such as "7"`)
+		}
+	}
+	if tags == nil {
+		return nil, false, headerProblem(header, `must be * or a list of entity tags such as "7"`)
+	}
+	return tags, true, nil
+}
+
+func cutTag(s string) (tag, rest string, ok bool) {
+	start := 0
+	if strings.HasPrefix(s, "W/") {
+		start = 2
+	}
+	if len(s) <= start || s[start] != '"' {
+		return "", "", false
+	}
+	end := strings.IndexByte(s[start+1:], '"')
+	if end < 0 {
+		return "", "", false
+	}
+	cut := start + 1 + end + 1
+	return s[:cut], s[cut:], true
+}

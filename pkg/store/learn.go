@@ -1,0 +1,377 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
+
+	"aiadmin/pkg/user"
+)
+
+// Wanted is what a batch has to know, and to lock, before anything can be decided.
+type Wanted struct {
+	Claims []Claim       // one for each command
+	Users  []user.Ref    // kept from being changed by others until the end of the transaction
+	Keys   UniqueKeys    // whose holders are asked for
+	Seals  bool          // those of the users
+	Former []uuid.UUID   // ids that creations bring: of a former user with one, the last version
+}
+
+// Claim is a claim to look up, and to lock unless its command is refused anyway.
+type Claim struct {
+	*user.Claim // nil stands for none
+	Refused     bool
+}
+
+// Known is what a batch has learned.
+type Known struct {
+	Claims  []ClaimState // as wanted
+	Users   []*user.User // those that exist and are locked
+	Held    []*user.User // those that exist and that somebody else holds: id and unique keys alone
+	Holders Holders
+	Seals   map[uuid.UUID]map[string]string // sealed values by user and provider
+	Former  map[uuid.UUID]int64
+	// Blind says that nothing was looked for: whatever is taken makes the writing fail.
+	Blind bool
+}
+
+// ClaimState is what is known of a claim.
+type ClaimState struct {
+	Busy   bool    // another delivery is being carried out at this moment
+	Replay *Replay // the recorded answer; nil when the claim is free
+}
+
+// Replay is the recorded answer to a claim.
+type Replay struct {
+	Digest []byte
+	Event  *user.Event // nil: the request changed nothing
+	Secret string      // sealed; empty for none
+}
+
+// UniqueKeys are values of which only one user can have each, by the unique index that sees to
+// it, in the order in which an insert finds them taken.
+type UniqueKeys [uniqueIndexes][]string
+
+// The indexes of [UniqueKeys].
+const (
+	KeyID = iota
+	KeyTag
+	KeyEmail // comparison form
+	KeyExternalID
+	KeyUserName // comparison form
+	uniqueIndexes
+)
+
+// uniqueColumns are the columns of users by the indexes of [UniqueKeys].
+var uniqueColumns = [uniqueIndexes]string{"id", "tag", "email_key", "external_id", "user_name_key"}
+
+// KeysOf returns the user's own unique keys; an empty one is none.
+func KeysOf(u *user.User) [uniqueIndexes]string {
+	keys := [uniqueIndexes]string{KeyID: u.ID.String(), KeyTag: u.Tag, KeyEmail: u.EmailKey, KeyUserName: u.UserNameKey}
+	if u.ExternalID != nil {
+		keys[KeyExternalID] = *u.ExternalID
+	}
+	return keys
+}
+
+// KeyOf returns the unique key by which a reference names a user.
+func KeyOf(r user.Ref) (index int, value string) {
+	switch {
+	case r.ID != uuid.Nil:
+		return KeyID, r.ID.String()
+	case r.Tag != "":
+		return KeyTag, r.Tag
+	case r.Email != "":
+		return KeyEmail, r.Email
+	case r.ExternalID != "":
+		return KeyExternalID, r.ExternalID
+	default:
+		return KeyUserName, r.UserName
+	}
+}
+
+// Holders is who has which unique key, by the indexes of [UniqueKeys].
+type Holders [uniqueIndexes]map[string]uuid.UUID
+
+// learning are the composed statements that a transaction learns by.
+type learning struct {
+	lock, lockSkip        [2]string // by id alone, and by any reference
+	present               [2]string
+	users                 []*schema.Field
+	seals                 [2]string
+	sealFields            []*schema.Field
+	holders               string
+	former                string
+	takeLocks, reserve    string
+	claims                string
+	claimFields, ofEvents []*schema.Field
+}
+
+// byAny finds users by any of their unique keys: $1 ids, $2 tags, $3 e-mail addresses, $4 external
+// ids, $5 userNames. Each condition has an index to itself.
+const (
+	byID  = "u.id = ANY ($1::uuid[])"
+	byAny = byID + ` OR u.tag = ANY ($2::text[]) OR u.email_key = ANY ($3::text[]) AND u.email_key IS NOT NULL
+		OR u.external_id = ANY ($4::text[]) AND u.external_id IS NOT NULL OR u.user_name_key = ANY ($5::text[]) AND u.user_name_key IS NOT NULL`
+)
+
+func composeLearning(db *bun.DB) learning {
+	var l learning
+	columns := columnsOf[userRow](db, derivedColumns...)
+	l.users = fieldsOf[userRow](db, columns)
+	seals := columnsOf[credentialRow](db, "user_created_at")
+	l.sealFields = fieldsOf[credentialRow](db, seals)
+	for i, condition := range []string{byID, byAny} {
+		locking := func(how string) string {
+			return db.NewSelect().Model((*userRow)(nil)).Column(columns...).Where(condition).OrderExpr("u.id").For(how).String()
+		}
+		l.lock[i], l.lockSkip[i] = locking("UPDATE"), locking("UPDATE SKIP LOCKED")
+		l.present[i] = db.NewSelect().Model((*userRow)(nil)).Column(uniqueColumns[:]...).Where(condition).String()
+		l.seals[i] = db.NewSelect().Model((*credentialRow)(nil)).Column(seals...).
+			Where("c.user_id IN (?)", db.NewSelect().Model((*userRow)(nil)).Column("id").Where(condition)).String()
+	}
+	l.holders = composeHolders(db)
+	l.former = db.NewSelect().Model((*eventRow)(nil)).Column("user_id", "version").DistinctOn("user_id").
+		Where("e.user_id = ANY ($1::uuid[])").OrderExpr("e.user_id, e.seq DESC").String()
+	l.composeClaims(db)
+	return l
+}
+
+// composeHolders gives each unique key a select of its own: as one condition with OR, the worst of them
+// would decide how all are read.
+func composeHolders(db *bun.DB) string {
+	arm := func(index int) *bun.SelectQuery {
+		column := bun.Ident(uniqueColumns[index])
+		q := db.NewSelect().Model((*userRow)(nil)).ColumnExpr("?::int, u.?::text, u.id", index, column)
+		if index == KeyID {
+			return q.Where("u.id = ANY ($1::text[]::uuid[])")
+		}
+		return q.Where("u.? = ANY ($?::text[]) AND u.? IS NOT NULL", column, index+1, column)
+	}
+	all := arm(0)
+	for index := 1; index < uniqueIndexes; index++ {
+		all = all.UnionAll(arm(index))
+	}
+	return all.String()
+}
+
+func (l *learning) composeClaims(db *bun.DB) {
+	// Bun has no word for advisory locks. In order, so that two batches that take the same ones do not
+	// wait for each other; a lock that another delivery has is not waited for.
+	const ofLocks = " FROM unnest($1::bigint[]) WITH ORDINALITY AS l(lock, n) ORDER BY n"
+	l.takeLocks = "SELECT pg_try_advisory_xact_lock(lock)" + ofLocks
+	l.reserve = "SELECT 1 / pg_try_advisory_xact_lock(lock)::int" + ofLocks // fails by dividing by zero, since nobody looks in between
+	claims, events := columnsOf[claimRow](db, "user_id", "expires_at"), columnsOf[eventRow](db, "seq", "xid", "changes")
+	l.claimFields, l.ofEvents = fieldsOf[claimRow](db, claims), fieldsOf[eventRow](db, events)
+	q := db.NewSelect().Model((*claimRow)(nil)).Column(claims...).Join("LEFT JOIN events AS e ON e.id = c.event_id").Where("c.key = ANY ($1)")
+	for _, column := range events {
+		q = q.ColumnExpr("e.?", bun.Ident(column))
+	}
+	l.claims = q.String()
+}
+
+// learn starts the transaction, and finds and locks what is wanted.
+func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, error) {
+	known := &Known{Claims: make([]ClaimState, len(wanted.Claims)), Seals: map[uuid.UUID]map[string]string{},
+		Former: map[uuid.UUID]int64{}, Blind: mode == Blind}
+	for i := range known.Holders {
+		known.Holders[i] = map[string]uuid.UUID{}
+	}
+	tx.next.exec("BEGIN")
+	// Planned for every call anew, the statement that records would take longer to plan than to run.
+	tx.next.exec("SET LOCAL plan_cache_mode = force_generic_plan")
+	claims := claimKeys(wanted.Claims)
+	if mode == Blind { // goes with what is written
+		if len(claims.locks) > 0 {
+			tx.next.exec(tx.store.statements.learning.reserve, claims.locks)
+		}
+		return known, nil
+	}
+	tx.askClaims(claims, known)
+	tx.askUsers(mode, wanted, known)
+	tx.askHolders(wanted.Keys, known)
+	if len(wanted.Former) > 0 {
+		tx.next.query(tx.store.statements.learning.former, []any{wanted.Former}, func(rows pgx.Rows) error {
+			var id uuid.UUID
+			var version int64
+			err := rows.Scan((*[16]byte)(&id), &version)
+			known.Former[id] = version
+			return err
+		})
+	}
+	if err := tx.next.run(ctx, tx.conn.Conn()); err != nil {
+		return nil, err
+	}
+	if mode == Wait && len(known.Held) > 0 {
+		return nil, errInterfered // others gave it its id or name while this waited: only a later statement saw it
+	}
+	return known, nil
+}
+
+// references are the arguments of byID or byAny.
+func references(refs []user.Ref) (kind int, args []any) {
+	ids := []uuid.UUID{}
+	values := UniqueKeys{{}, {}, {}, {}, {}} // nil would be NULL
+	for _, r := range refs {
+		if index, value := KeyOf(r); index == KeyID {
+			ids = append(ids, r.ID)
+		} else {
+			values[index] = append(values[index], value)
+		}
+	}
+	if len(ids) == len(refs) {
+		return 0, []any{ids}
+	}
+	return 1, []any{ids, values[KeyTag], values[KeyEmail], values[KeyExternalID], values[KeyUserName]}
+}
+
+// askUsers asks for users and keeps others from changing them; and, by a later statement, for those that
+// exist all the same.
+func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
+	if len(wanted.Users) == 0 {
+		return
+	}
+	st := &tx.store.statements.learning
+	kind, args := references(wanted.Users)
+	lock := st.lock[kind]
+	if mode == Skip {
+		lock = st.lockSkip[kind]
+	}
+	locked := map[uuid.UUID]bool{}
+	tx.next.query(lock, args, func(rows pgx.Rows) error {
+		var row userRow
+		if err := scanRow(rows, st.users, &row); err != nil {
+			return err
+		}
+		u, err := row.user()
+		known.Users, locked[row.ID] = append(known.Users, u), true
+		return err
+	})
+	tx.next.query(st.present[kind], args, func(rows pgx.Rows) error {
+		var u user.User
+		var email, userName *string
+		if err := rows.Scan((*[16]byte)(&u.ID), &u.Tag, &email, &u.ExternalID, &userName); err != nil {
+			return err
+		}
+		if !locked[u.ID] {
+			u.EmailKey, u.UserNameKey = orEmpty(email), orEmpty(userName)
+			known.Held = append(known.Held, &u)
+		}
+		return nil
+	})
+	if !wanted.Seals {
+		return
+	}
+	tx.next.query(st.seals[kind], args, func(rows pgx.Rows) error {
+		var row credentialRow
+		if err := scanRow(rows, st.sealFields, &row); err != nil {
+			return err
+		}
+		if known.Seals[row.UserID] == nil {
+			known.Seals[row.UserID] = map[string]string{}
+		}
+		known.Seals[row.UserID][row.Provider] = row.Sealed
+		return nil
+	})
+}
+
+func orEmpty(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// askHolders asks which of the keys are taken, and by whom.
+func (tx *Tx) askHolders(keys UniqueKeys, known *Known) {
+	args := make([]any, uniqueIndexes)
+	asked := 0
+	for i, values := range keys {
+		asked += len(values)
+		args[i] = append([]string{}, values...) // nil would be NULL
+	}
+	if asked == 0 {
+		return
+	}
+	tx.next.query(tx.store.statements.learning.holders, args, func(rows pgx.Rows) error {
+		var index int
+		var key string
+		var id uuid.UUID
+		if err := rows.Scan(&index, &key, (*[16]byte)(&id)); err != nil {
+			return err
+		}
+		known.Holders[index][key] = id
+		return nil
+	})
+}
+
+// claimed are the keys of the claims that there are.
+type claimed struct {
+	keys   [][]byte
+	places map[string][]int // among the commands, several of which may bring one key
+	locks  []int64
+	locked []int // the locks' places
+}
+
+func claimKeys(claims []Claim) claimed {
+	c := claimed{places: map[string][]int{}}
+	for i, claim := range claims {
+		if claim.Claim == nil {
+			continue
+		}
+		key := claim.Key()
+		c.keys = append(c.keys, key[:])
+		c.places[string(key[:])] = append(c.places[string(key[:])], i)
+		if !claim.Refused {
+			c.locks, c.locked = append(c.locks, int64(binary.BigEndian.Uint64(key[:8]))), append(c.locked, i) //nolint:gosec // any 64 bits do
+		}
+	}
+	return c
+}
+
+// askClaims takes the locks of claims, and finds the answers to those that are taken.
+func (tx *Tx) askClaims(c claimed, known *Known) {
+	if len(c.keys) == 0 {
+		return
+	}
+	st := &tx.store.statements.learning
+	if len(c.locks) > 0 {
+		n := 0
+		tx.next.query(st.takeLocks, []any{c.locks}, func(rows pgx.Rows) error {
+			var got bool
+			err := rows.Scan(&got)
+			known.Claims[c.locked[n]].Busy = !got
+			n++
+			return err
+		})
+	}
+	// Only a later statement sees what those committed that held the locks before.
+	tx.next.query(st.claims, []any{c.keys}, func(rows pgx.Rows) error {
+		claim, replay, err := st.scanReplay(rows)
+		for _, place := range c.places[string(claim.Key)] {
+			known.Claims[place].Replay = replay
+		}
+		return err
+	})
+}
+
+func (l *learning) scanReplay(rows pgx.Rows) (claim claimRow, _ *Replay, err error) {
+	var event eventRow
+	claimTargets := targetsOf(&claim, l.claimFields)
+	if rows.RawValues()[len(l.claimFields)] == nil { // no event: its columns are null
+		ignored := make([]any, len(l.ofEvents))
+		err = rows.Scan(append(claimTargets, ignored...)...)
+	} else {
+		err = rows.Scan(append(claimTargets, targetsOf(&event, l.ofEvents)...)...)
+	}
+	replay := &Replay{Digest: claim.Digest, Secret: orEmpty(claim.Secret)}
+	if event.ID != uuid.Nil {
+		e := event.event()
+		replay.Event = &e
+	}
+	return claim, replay, err
+}

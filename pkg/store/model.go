@@ -1,0 +1,250 @@
+package store
+
+import (
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+	"github.com/uptrace/bun"
+
+	"aiadmin/pkg/user"
+)
+
+// The tables, each declared once. Statements, casts, placeholders and arrays come from these
+// declarations; see statement.go. Fields are tagged with their SQL types, which casts repeat.
+
+// userRow is a row of the table users.
+type userRow struct {
+	bun.BaseModel `bun:"table:users,alias:u"`
+
+	ID                 uuid.UUID      `bun:"id,pk,type:uuid"`
+	Tag                string         `bun:"tag,type:text"`
+	Name               string         `bun:"name,type:text"`
+	NameKey            string         `bun:"name_key,type:text"` // search form of the name
+	Email              *string        `bun:"email,type:text"`
+	EmailKey           *string        `bun:"email_key,type:text"` // comparison form
+	UserName           *string        `bun:"user_name,type:text"`
+	UserNameKey        string         `bun:"user_name_key,type:text"` // comparison form of the effective one
+	Role               string         `bun:"role,type:text"`
+	Status             string         `bun:"status,type:text"`
+	ExpiresAt          *time.Time     `bun:"expires_at,type:timestamptz"`
+	Models             []string       `bun:"models,array,type:text[]"`
+	RequestsPerMinute  *int64         `bun:"requests_per_minute,type:bigint"`
+	TokensPerMinute    *int64         `bun:"tokens_per_minute,type:bigint"`
+	MonthlyBudgetCents *int64         `bun:"monthly_budget_cents,type:bigint"`
+	Credentials        jsontext.Value `bun:"credentials,type:json"` // what a read shows; the sealed values are credentialRows
+	Keys               jsontext.Value `bun:"keys,type:json"`        // all but hashes and use, which are keyRows
+	Metadata           jsontext.Value `bun:"metadata,type:json"`
+	ExternalID         *string        `bun:"external_id,type:text"`
+	SCIM               jsontext.Value `bun:"scim,type:json"`
+	Version            int64          `bun:"version,type:bigint"`
+	CreatedAt          time.Time      `bun:"created_at,type:timestamptz"`
+	UpdatedAt          time.Time      `bun:"updated_at,type:timestamptz"`
+	Search             string         `bun:"search,type:text"` // what q searches
+	Facets             []string       `bun:"facets,array,type:text[]"`
+}
+
+// derivedColumns of users serve statements alone: no read needs them.
+var derivedColumns = []string{"name_key", "search", "facets"}
+
+func rowOf(u *user.User) userRow {
+	row := userRow{ID: u.ID, Tag: u.Tag, Name: u.Name, NameKey: user.SearchForm(u.Name), Email: u.Email, UserName: u.UserName,
+		UserNameKey: u.UserNameKey, Role: string(u.Role), Status: string(u.Status), ExpiresAt: u.ExpiresAt, Models: u.Models,
+		RequestsPerMinute: u.Limits.RequestsPerMinute, TokensPerMinute: u.Limits.TokensPerMinute,
+		MonthlyBudgetCents: (*int64)(u.Limits.MonthlyBudgetUSD), Credentials: user.AppendCredentials(nil, u.Credentials),
+		Keys: user.AppendKeys(nil, u.Keys), Metadata: u.Metadata, ExternalID: u.ExternalID, SCIM: u.SCIM, Version: u.Version,
+		CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, Search: user.SearchText(u), Facets: user.Facets(u)}
+	if u.EmailKey != "" {
+		row.EmailKey = &u.EmailKey
+	}
+	return row
+}
+
+// user returns what the row says. The lists that are stored as JSON are our own writing.
+func (r *userRow) user() (*user.User, error) {
+	u := &user.User{ID: r.ID, Tag: r.Tag, Name: r.Name, Email: r.Email, UserName: r.UserName, UserNameKey: r.UserNameKey,
+		Role: user.Role(r.Role), Status: user.Status(r.Status), ExpiresAt: utc(r.ExpiresAt), Models: r.Models,
+		Limits: user.Limits{RequestsPerMinute: r.RequestsPerMinute, TokensPerMinute: r.TokensPerMinute,
+			MonthlyBudgetUSD: (*user.Cents)(r.MonthlyBudgetCents)},
+		Metadata: r.Metadata, ExternalID: r.ExternalID, SCIM: r.SCIM, Version: r.Version,
+		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
+	if r.EmailKey != nil {
+		u.EmailKey = *r.EmailKey
+	}
+	if err := unlessEmpty(r.Credentials, &u.Credentials); err != nil {
+		return nil, err
+	}
+	return u, unlessEmpty(r.Keys, &u.Keys)
+}
+
+// unlessEmpty spares most users, whose lists are empty, the decoder.
+func unlessEmpty[T any](list jsontext.Value, into *[]T) error {
+	if len(list) <= len("[]") {
+		return nil
+	}
+	return json.Unmarshal(list, into)
+}
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	at := t.UTC()
+	return &at
+}
+
+// credentialRow is a row of the table credentials: one sealed secret.
+type credentialRow struct {
+	bun.BaseModel `bun:"table:credentials,alias:c"`
+
+	UserID        uuid.UUID `bun:"user_id,pk,type:uuid"`
+	Provider      string    `bun:"provider,pk,type:text"`
+	Sealed        string    `bun:"sealed,type:text"`
+	UserCreatedAt time.Time `bun:"user_created_at,type:timestamptz"` // a copy: listings of holders are in this order
+}
+
+// keyRow is a row of the table keys: what checks an API key.
+type keyRow struct {
+	bun.BaseModel `bun:"table:keys,alias:k"`
+
+	ID                 uuid.UUID  `bun:"id,pk,type:uuid"`
+	UserID             uuid.UUID  `bun:"user_id,type:uuid"`
+	Name               string     `bun:"name,type:text"`
+	Hint               string     `bun:"hint,type:text"`
+	Hash               []byte     `bun:"hash,type:bytea"`
+	PreviousHash       []byte     `bun:"previous_hash,type:bytea"`
+	PreviousValidUntil *time.Time `bun:"previous_valid_until,type:timestamptz"`
+	Models             []string   `bun:"models,array,type:text[]"`
+	Status             string     `bun:"status,type:text"`
+	CreatedAt          time.Time  `bun:"created_at,type:timestamptz"`
+	CreatedBy          string     `bun:"created_by,type:text"`
+	ExpiresAt          *time.Time `bun:"expires_at,type:timestamptz"`
+	LastUsedAt         *time.Time `bun:"last_used_at,type:timestamptz"`
+}
+
+// eventRow is a row of the table events: the outbox, the history and the change feed in one. Seq is
+// given by the database.
+type eventRow struct {
+	bun.BaseModel `bun:"table:events,alias:e"`
+
+	ID          uuid.UUID      `bun:"id,pk,type:uuid"`
+	Seq         int64          `bun:"seq,type:bigint"` // grows with every change of one user, since its row lock is held
+	XID         uint64         `bun:"xid,type:xid8"`   // see feedPlace
+	UserID      uuid.UUID      `bun:"user_id,type:uuid"`
+	Version     int64          `bun:"version,type:bigint"`
+	Type        string         `bun:"type,type:text"`
+	At          time.Time      `bun:"at,type:timestamptz"`
+	Actor       string         `bun:"actor,type:text"`
+	Cause       string         `bun:"cause,type:text"`
+	TraceParent string         `bun:"trace_parent,type:text"`
+	Data        jsontext.Value `bun:"data,type:json"`
+	Changes     jsontext.Value `bun:"changes,type:json"`
+}
+
+func eventOf(e *user.Event) eventRow {
+	return eventRow{ID: e.ID, UserID: e.UserID, Version: e.Version, Type: string(e.Type), At: e.At, Actor: e.Actor,
+		Cause: e.Cause, TraceParent: e.TraceParent, Data: e.Data, Changes: e.Changes}
+}
+
+func (r *eventRow) event() user.Event {
+	return user.Event{ID: r.ID, Type: user.EventType(r.Type), UserID: r.UserID, Version: r.Version, At: r.At.UTC(),
+		Actor: r.Actor, Cause: r.Cause, TraceParent: r.TraceParent, Data: r.Data, Changes: r.Changes}
+}
+
+func (r *eventRow) entry() user.LogEntry {
+	return user.LogEntry{Event: r.event(), Seq: r.Seq, XID: r.XID}
+}
+
+// outboxRow is a row of the table outbox: an event that is not sent yet.
+type outboxRow struct {
+	bun.BaseModel `bun:"table:outbox,alias:o"`
+
+	Partition int16      `bun:"partition,pk,type:smallint"`
+	Seq       int64      `bun:"seq,pk,type:bigint"`
+	EventID   uuid.UUID  `bun:"event_id,type:uuid"`
+	UserID    uuid.UUID  `bun:"user_id,type:uuid"`
+	Attempts  int        `bun:"attempts,type:integer"`
+	RetryAt   *time.Time `bun:"retry_at,type:timestamptz"`
+	ParkedAt  *time.Time `bun:"parked_at,type:timestamptz"`
+	Fault     *string    `bun:"fault,type:text"`
+}
+
+// claimRow is a row of the table claims: a request or an event whose effect must happen once.
+type claimRow struct {
+	bun.BaseModel `bun:"table:claims,alias:c"`
+
+	Key       []byte     `bun:"key,pk,type:bytea"`
+	Digest    []byte     `bun:"digest,type:bytea"`
+	UserID    *uuid.UUID `bun:"user_id,type:uuid"`
+	EventID   *uuid.UUID `bun:"event_id,type:uuid"` // nil: the request changed nothing
+	ExpiresAt time.Time  `bun:"expires_at,type:timestamptz"`
+	Secret    *string    `bun:"secret,type:text"` // sealed: the secret that the first answer showed
+}
+
+// erasureRow is a row of the table erasures: a deleted user whose personal values are still in the log.
+type erasureRow struct {
+	bun.BaseModel `bun:"table:erasures,alias:er"`
+
+	UserID uuid.UUID `bun:"user_id,pk,type:uuid"`
+	Seq    int64     `bun:"seq,pk,type:bigint"` // of the deletion
+}
+
+// feedFloorRow is the one row of the table feed_floor: how far retention has removed the log.
+type feedFloorRow struct {
+	bun.BaseModel `bun:"table:feed_floor,alias:f"`
+
+	One   bool   `bun:"one,pk,type:boolean"`
+	XID   uint64 `bun:"xid,type:xid8"`
+	Seq   int64  `bun:"seq,type:bigint"`
+	Shift int64  `bun:"shift,type:bigint"`
+}
+
+// groupRow is a row of the table groups, whose members come from an identity provider.
+type groupRow struct {
+	bun.BaseModel `bun:"table:groups,alias:g"`
+
+	ID          uuid.UUID `bun:"id,pk,type:uuid"`
+	DisplayName string    `bun:"display_name,type:text"`
+	NameKey     string    `bun:"name_key,type:text"` // comparison form
+	ExternalID  *string   `bun:"external_id,type:text"`
+	Version     int64     `bun:"version,type:bigint"`
+	CreatedAt   time.Time `bun:"created_at,type:timestamptz"`
+	UpdatedAt   time.Time `bun:"updated_at,type:timestamptz"`
+}
+
+// memberRow is a row of the table group_members.
+type memberRow struct {
+	bun.BaseModel `bun:"table:group_members,alias:m"`
+
+	GroupID uuid.UUID `bun:"group_id,pk,type:uuid"`
+	UserID  uuid.UUID `bun:"user_id,pk,type:uuid"`
+}
+
+// auditRow is a row of the table audit.
+type auditRow struct {
+	bun.BaseModel `bun:"table:audit,alias:a"`
+
+	ID        uuid.UUID      `bun:"id,pk,type:uuid"` // version 7: the order in time
+	At        time.Time      `bun:"at,type:timestamptz"`
+	Actor     string         `bun:"actor,type:text"`
+	Action    string         `bun:"action,type:text"`
+	UserID    *uuid.UUID     `bun:"user_id,type:uuid"`
+	Provider  *string        `bun:"provider,type:text"`
+	KeyID     *string        `bun:"key_id,type:text"`
+	RequestID string         `bun:"request_id,type:text"`
+	SourceIP  string         `bun:"source_ip,type:text"`
+	Outcome   string         `bun:"outcome,type:text"`
+	Detail    jsontext.Value `bun:"detail,type:json"`
+	// Bucket makes entries that are counted one row, whose Count grows; nil for all others.
+	Bucket *string `bun:"bucket,type:text"`
+	Count  int64   `bun:"count,type:bigint"`
+}
+
+// unformedRow is a row of the table unformed_users: a user whose comparison and search forms were
+// written by an older revision, or by SQL, and are to be computed.
+type unformedRow struct {
+	bun.BaseModel `bun:"table:unformed_users,alias:n"`
+
+	UserID uuid.UUID `bun:"user_id,pk,type:uuid"`
+}
