@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +21,9 @@ import (
 // Function is one instance. Its server may call Handle, Ready and Alive while Start still
 // runs.
 type Function struct {
-	running atomic.Pointer[app.App]
-	metrics *http.Server
+	running  atomic.Pointer[app.App]
+	metrics  *http.Server
+	shutdown sync.Once // registers what func's server does when it shuts down
 }
 
 // New makes an instance that is not ready until Start has returned.
@@ -80,7 +82,16 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "starting", http.StatusServiceUnavailable)
 		return
 	}
+	f.shutdown.Do(func() { endStreamsWith(r.Context(), a) })
 	a.Handler().ServeHTTP(w, r)
+}
+
+// endStreamsWith has the request's server end open streams when it shuts down. func's
+// server shuts down before it calls Stop, and would wait for them for as long as it may.
+func endStreamsWith(ctx context.Context, a *app.App) {
+	if server, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok {
+		server.RegisterOnShutdown(a.EndStreams)
+	}
 }
 
 // Ready says whether requests that need the database would be served. It has no error:

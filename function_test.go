@@ -14,6 +14,7 @@ import (
 
 	function "aiadmin"
 	"aiadmin/test/mounttest"
+	"aiadmin/test/pgtest"
 )
 
 // The shapes of func-go's Handler, Starter, Stopper, ReadinessReporter and
@@ -27,13 +28,15 @@ var _ interface {
 	Alive(context.Context) (bool, error)
 } = function.New()
 
-// mounts lays out volumes that name a database which is not there: what is tested here
-// needs none.
-func mounts(t *testing.T) string {
+// away is a database that is not there: most of what is tested here needs none.
+const away = "postgres://nobody:nothing@127.0.0.1:1/none?sslmode=disable"
+
+// mounts lays out volumes that name a database.
+func mounts(t *testing.T, database string) string {
 	t.Helper()
 	root := t.TempDir()
 	for volume, files := range map[string]map[string]string{
-		"postgres": {"PG_URL": "postgres://nobody:nothing@127.0.0.1:1/none?sslmode=disable"},
+		"postgres": {"PG_URL": database},
 		"vault":    {"PRIMARY": "k", "k": strings.Repeat("00", 32)},
 		"config":   {"config.yaml": "auth: disabled\nmetricsPort: 0\n"},
 	} {
@@ -44,10 +47,10 @@ func mounts(t *testing.T) string {
 	return root
 }
 
-func start(t *testing.T) *function.Function {
+func start(t *testing.T, database string) *function.Function {
 	t.Helper()
 	f := function.New()
-	if err := f.Start(t.Context(), map[string]string{"mounts": mounts(t)}); err != nil {
+	if err := f.Start(t.Context(), map[string]string{"mounts": mounts(t, database)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -76,7 +79,7 @@ func TestBeforeStartNothingFails(t *testing.T) {
 
 func TestServesTheApp(t *testing.T) {
 	t.Parallel()
-	f := start(t)
+	f := start(t, away)
 	answer := httptest.NewRecorder()
 	f.Handle(answer, httptest.NewRequest(http.MethodGet, "/livez", nil))
 	if answer.Code != http.StatusOK {
@@ -101,7 +104,7 @@ func TestWrongMountsAreNamed(t *testing.T) {
 // TestFailedStartLeavesNothingBehind: goleak finds what the pool would run.
 func TestFailedStartLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	err := function.New().Start(t.Context(), map[string]string{"mounts": mounts(t), "K_SINK": "not a URL"})
+	err := function.New().Start(t.Context(), map[string]string{"mounts": mounts(t, away), "K_SINK": "not a URL"})
 	if err == nil || !strings.Contains(err.Error(), "K_SINK") {
 		t.Errorf("got error %v, want one that names K_SINK", err)
 	}
@@ -112,7 +115,7 @@ func TestFailedStartLeavesNothingBehind(t *testing.T) {
 func TestOutlivesTheServersDeadlines(t *testing.T) {
 	t.Parallel()
 	const timeout = 200 * time.Millisecond
-	server := httptest.NewUnstartedServer(http.HandlerFunc(start(t).Handle))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(start(t, away).Handle))
 	server.Config.ReadTimeout, server.Config.WriteTimeout = timeout, timeout
 	server.Start()
 	defer server.Close()
@@ -135,4 +138,34 @@ func TestOutlivesTheServersDeadlines(t *testing.T) {
 	}
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestShutdownEndsStreams shuts the server down as func's does, which calls Stop only when
+// no request is left, or after 30 s.
+func TestShutdownEndsStreams(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(start(t, pgtest.Database(t)).Handle))
+	t.Cleanup(server.Close)
+	var stream *http.Response
+	for stream == nil || stream.StatusCode != http.StatusOK { // until the database was looked at
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/ai/admin/changes", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Accept", "text/event-stream")
+		if stream, err = server.Client().Do(request); err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Body.Close()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := server.Config.Shutdown(ctx); err != nil {
+		t.Fatalf("an open stream holds the shutdown: %v", err)
+	}
+	if rest, err := io.ReadAll(stream.Body); err != nil {
+		t.Errorf("the stream did not end in order: %q, %v", rest, err)
+	}
+}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(pgtest.M{M: m}, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
+}

@@ -19,8 +19,9 @@ var mayImport = map[string][]string{
 	"body":       {"user"},
 	"httpapi":    {"user", "auth", "body", "gather"},
 	"eventapi":   {"user", "cloudevent", "body"},
-	"outbox":     {"user", "store", "cloudevent"},
-	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "outbox",
+	"relay":      {"user", "store", "cloudevent"},
+	"janitor":    {"user", "store"},
+	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
 		"httpapi", "eventapi", "cloudevent"},
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/app"
-	"aiadmin/pkg/outbox"
+	"aiadmin/pkg/relay"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 )
@@ -60,7 +60,7 @@ func (c resendCmd) Run(ctx context.Context, s streams) error {
 	if c.DryRun {
 		return c.list(ctx, s, db, of)
 	}
-	n, err := outbox.Resend(ctx, db, of)
+	n, err := relay.Resend(ctx, db, of)
 	if err != nil {
 		return store.Loggable(err)
 	}
@@ -69,7 +69,7 @@ func (c resendCmd) Run(ctx context.Context, s streams) error {
 }
 
 func (c resendCmd) list(ctx context.Context, s streams, db *store.Store, of uuid.UUID) error {
-	parked, err := outbox.ListParked(ctx, db, of, listed+1)
+	parked, err := relay.ListParked(ctx, db, of, listed+1)
 	if err != nil {
 		return store.Loggable(err)
 	}

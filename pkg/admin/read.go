@@ -50,7 +50,7 @@ func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limi
 			return user.HistoryPage{}, err
 		}
 	}
-	entries, err := s.store.History(ctx, id, before, limit+1)
+	entries, more, err := s.store.History(ctx, id, before, limit)
 	if err != nil {
 		return user.HistoryPage{}, err
 	}
@@ -58,9 +58,8 @@ func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limi
 		return user.HistoryPage{}, s.checkKnown(ctx, id)
 	}
 	page := user.HistoryPage{Entries: entries}
-	if len(entries) > limit {
-		page.Entries = entries[:limit]
-		page.Next = encodePlace("h%d", entries[limit-1].Seq)
+	if more {
+		page.Next = encodePlace("h%d", entries[len(entries)-1].Seq)
 	}
 	return page, nil
 }
@@ -79,7 +78,7 @@ func (s *Service) Changes(ctx context.Context, cursor string, limit int) (user.C
 	if err != nil {
 		return user.ChangesPage{}, err
 	}
-	entries, err := s.store.Feed(ctx, after, limit)
+	entries, more, err := s.store.Feed(ctx, after, limit)
 	if err == nil {
 		err = s.store.CheckFloor(ctx, after)
 	}
@@ -92,7 +91,7 @@ func (s *Service) Changes(ctx context.Context, cursor string, limit int) (user.C
 	if len(entries) > 0 {
 		after = entries[len(entries)-1].Place()
 	}
-	return user.ChangesPage{Entries: entries, Next: EncodeCursor(after)}, nil
+	return user.ChangesPage{Entries: entries, Next: EncodeCursor(after), More: more}, nil
 }
 
 func (s *Service) placeOf(ctx context.Context, cursor string) (after user.Place, err error) {

@@ -16,8 +16,9 @@ import (
 	"aiadmin/pkg/config"
 	"aiadmin/pkg/eventapi"
 	"aiadmin/pkg/httpapi"
+	"aiadmin/pkg/janitor"
 	"aiadmin/pkg/mount"
-	"aiadmin/pkg/outbox"
+	"aiadmin/pkg/relay"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
@@ -47,7 +48,8 @@ type App struct {
 	store    *store.Store
 	admin    *admin.Service
 	auth     *auth.Authenticator
-	outbox   *outbox.Outbox
+	relay    *relay.Relay
+	janitor  *janitor.Janitor
 	api      *httpapi.API
 	metrics  *metrics
 	version  string
@@ -96,11 +98,14 @@ func New(options Options) (_ *App, err error) {
 		a.metrics.watched(volume.Name())
 	}
 	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc,
-		Changed: func() { a.outbox.Wake() }})
-	if a.outbox, err = outbox.New(a.outboxOptions(options, settings)); err != nil {
+		Changed: a.changed})
+	a.janitor = janitor.New(janitor.Options{Store: a.store, Retention: func() janitor.Retention { return logRetention(a.mounts.Config.Value()) },
+		Sends: options.Environment.Sink != "", Log: a.log, Metrics: a.metrics.registry})
+	a.api = httpapi.New(a.routes(options, settings), corsRules(settings))
+	a.metrics.streams(a.api.OpenStreams)
+	if a.relay, err = relay.New(a.relayOptions(options, settings)); err != nil {
 		return nil, MountError{err}
 	}
-	a.api = httpapi.New(a.routes(options, settings), corsRules(settings))
 	a.follow()
 	return a, nil
 }
@@ -113,26 +118,34 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) }}),
 		Schemas: http.HandlerFunc(a.schema),
-		Stream:  a.outbox.ServeStream,
+		Cursor:  admin.EncodeCursor,
 		AppendEvent: func(dst []byte, e user.Event) []byte {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
 	}
 }
 
-func (a *App) outboxOptions(options Options, settings config.Config) outbox.Options {
-	return outbox.Options{Store: a.store, Sink: options.Environment.Sink, Overrides: options.Environment.Overrides,
+func (a *App) relayOptions(options Options, settings config.Config) relay.Options {
+	return relay.Options{Store: a.store, Sink: options.Environment.Sink, Overrides: options.Environment.Overrides,
 		Source: settings.Source, MaxAttempts: settings.Outbox.MaxAttempts, MaxBackoff: settings.Outbox.MaxBackoff,
-		Retention: func() outbox.Retention { return logRetention(a.mounts.Config.Value()) },
-		Changes:   a.admin.Changes, Cursor: admin.EncodeCursor, Log: a.log, Metrics: a.metrics.registry}
+		Notice: a.api.Wake, Sent: a.janitor.Wake, Log: a.log, Metrics: a.metrics.registry}
 }
 
-func logRetention(c config.Config) outbox.Retention {
+// changed is called when events have been committed by this process.
+func (a *App) changed() {
+	a.api.Wake()
+	a.relay.Wake()
+	if !a.relay.Sends() { // what is erased waits for no sink
+		a.janitor.Wake()
+	}
+}
+
+func logRetention(c config.Config) janitor.Retention {
 	claims := c.Retention.Claims
 	if keys := c.Retention.IdempotencyKeys; claims == 0 || keys > 0 && keys < claims {
 		claims = keys
 	}
-	return outbox.Retention{Claims: claims, History: c.Retention.History}
+	return janitor.Retention{Claims: claims, History: c.Retention.History}
 }
 
 func kept(c config.Config) admin.Retention {
@@ -176,9 +189,9 @@ func (a *App) Start(ctx context.Context) {
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() {
 		a.migrate(ctx)
-		if err := a.outbox.Run(ctx); err != nil {
-			a.log.Error("the outbox has ended", "error", err)
-		}
+		a.mendFeed(ctx)
+		a.running.Go(func() { a.janitor.Run(ctx) })
+		a.relay.Run(ctx)
 	})
 }
 
@@ -193,7 +206,7 @@ func (a *App) Stop() error {
 
 // EndStreams ends the streams of the change feed, which would hold up a stop: their
 // clients resume elsewhere.
-func (a *App) EndStreams() { a.outbox.EndStreams() }
+func (a *App) EndStreams() { a.api.EndStreams() }
 
 // DrainingWhen makes readiness fail while draining returns true.
 func (a *App) DrainingWhen(draining func() bool) { a.draining.Store(&draining) }

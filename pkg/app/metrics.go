@@ -47,6 +47,12 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 	return m
 }
 
+// streams registers the number of open streams.
+func (m *metrics) streams(open func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "ai_admin_outbox_streams",
+		Help: "Open streams of the change feed."}, func() float64 { return float64(open()) }))
+}
+
 func (m *metrics) served(s httpapi.Served) {
 	m.requests.WithLabelValues(methodLabel(s.Method), s.Route, strconv.Itoa(s.Status)).Inc()
 	m.duration.WithLabelValues(s.Route).Observe(s.Duration.Seconds())

@@ -30,7 +30,7 @@ func (a *App) migrate(ctx context.Context) {
 
 // migrateOnce looks first whether there is anything to do: that is one round trip of a
 // query that a new connection plans in no time, and a starting service is not ready before.
-// A log restored from elsewhere is mended by the outbox, in time for whatever came before.
+// A log restored from elsewhere is mended afterwards.
 func (a *App) migrateOnce(ctx context.Context) error {
 	err := a.store.Ping(ctx)
 	if err == nil {
@@ -45,6 +45,24 @@ func (a *App) migrateOnce(ctx context.Context) error {
 		a.log.Info("migrated", "migration", name)
 	}
 	return err
+}
+
+// mendFeed makes the change feed of a restored log go on, as soon as that is possible.
+func (a *App) mendFeed(ctx context.Context) {
+	for ctx.Err() == nil {
+		mended, err := a.store.MendFeed(ctx)
+		if mended {
+			a.log.Warn("the event log is from another database cluster: the change feed goes on behind its last event")
+		}
+		if err == nil {
+			return
+		}
+		a.log.Debug("the event log is not ready", "error", store.Loggable(err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(migrateRetry):
+		}
+	}
 }
 
 func (a *App) formed(users int) {

@@ -352,3 +352,43 @@ func TestUnusableSinkEndsTheStart(t *testing.T) {
 		}
 	}
 }
+
+// TestADeletionIsSentWithItsTagAndThenErased follows a deletion to the sink, and what is
+// left of it.
+func TestADeletionIsSentWithItsTagAndThenErased(t *testing.T) {
+	t.Parallel()
+	sent := make(chan string, 10)
+	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sent <- r.Header.Get("Ce-Type") + " " + string(body)
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(sink.Close)
+	mounts, token := files(t, pgtest.Database(t))
+	a, err := app.New(app.Options{Mounts: mounted(t, mounts), Log: io.Discard, Environment: app.Environment{Sink: sink.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Start(t.Context())
+	t.Cleanup(func() { _ = a.Stop() })
+	until(t, "ready", func() bool { return readiness(a) == "" })
+	r := httptest.NewRequest("POST", "/ai/admin/users", strings.NewReader(`{"tag":"planted-tag","name":"Planted"}`))
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	a.Handler().ServeHTTP(w, r)
+	path := w.Header().Get("Location")
+	if w := ask(a.Handler(), "DELETE", path, "Authorization", "Bearer "+token); w.Code != 204 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	<-sent
+	if got := <-sent; !strings.HasPrefix(got, "ai.admin.user.deleted") || !strings.Contains(got, "planted-tag") {
+		t.Errorf("the sink got %s", got)
+	}
+	until(t, "nothing personal is left", func() bool {
+		history := ask(a.Handler(), "GET", path+"/history", "Authorization", "Bearer "+token)
+		feed := ask(a.Handler(), "GET", "/ai/admin/changes", "Authorization", "Bearer "+token)
+		text := history.Body.String() + feed.Body.String()
+		return strings.Count(feed.Body.String(), `"specversion"`) == 2 && !strings.Contains(strings.ToLower(text), "planted")
+	})
+}

@@ -40,9 +40,8 @@ type Options struct {
 	// Events takes CloudEvents in, Schemas serves the JSON Schemas of events; a nil one has
 	// no route.
 	Events, Schemas http.Handler
-	// Stream streams the change feed behind a cursor. What fails before it begins is its
-	// error. Nil serves pages alone.
-	Stream func(w http.ResponseWriter, r *http.Request, cursor string) error
+	// Cursor encodes a place in the change feed, for the streams. Nil serves pages alone.
+	Cursor func(user.Place) string
 	// AppendEvent appends an event as structured CloudEvents JSON.
 	AppendEvent func(dst []byte, e user.Event) []byte
 	// Observe is told of every answered request, for metrics; it may be nil.
@@ -76,7 +75,8 @@ type API struct {
 	cors    atomic.Pointer[cors.Cors]
 	bodies  *body.Budget
 	lists   gather.Shared[*page]
-	pages   chan struct{}          // see pagesAtOnce
+	pages   chan struct{} // see pagesAtOnce
+	streams *streams
 	failing atomic.Pointer[string] // the check that the last probe was told of
 	openAPI func() ([]byte, error) // the document as JSON
 }
@@ -96,7 +96,8 @@ func New(options Options, rules CORS) *API {
 	if options.Gate == nil {
 		options.Gate = NewGate(0)
 	}
-	a := &API{options: options, pages: make(chan struct{}, pagesAtOnce), bodies: body.NewBudget(body.OneChange)}
+	a := &API{options: options, pages: make(chan struct{}, pagesAtOnce), bodies: body.NewBudget(body.OneChange),
+		streams: newStreams()}
 	// Nothing that can wait is done before the service is ready.
 	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })
 	a.UseCORS(rules)

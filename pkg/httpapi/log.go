@@ -1,15 +1,12 @@
 package httpapi
 
 import (
-	"cmp"
-	"context"
 	"net/http"
 	"net/url"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
 )
 
@@ -59,20 +56,8 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if a.options.Stream != nil && Negotiate(r, "application/json", "text/event-stream") == "text/event-stream" {
-		if r.Method == http.MethodHead { // whose answer has no end to wait for
-			if _, err := a.options.Admin.Changes(r.Context(), place.cursor, 1); err != nil {
-				return err
-			}
-			w.Header().Set("Content-Type", "text/event-stream")
-			return nil
-		}
-		r, leave := a.whileAllowed(r, auth.UsersRead)
-		defer leave()
-		if err := a.options.Stream(w, r, place.cursor); err != nil {
-			return cmp.Or(context.Cause(r.Context()), err)
-		}
-		return nil
+	if a.options.Cursor != nil && Negotiate(r, "application/json", "text/event-stream") == "text/event-stream" {
+		return a.serveStream(w, r, place.cursor)
 	}
 	leave, err := a.options.Gate.Enter(r.Context())
 	if err != nil {

@@ -197,16 +197,13 @@ func TestPatchTakesJSON(t *testing.T) {
 // TestFeedIsNegotiated: the weights of Accept decide between a page and a stream.
 func TestFeedIsNegotiated(t *testing.T) {
 	t.Parallel()
-	a, _ := service(t, fake{}, func(o *Options) {
-		o.Stream = func(w http.ResponseWriter, _ *http.Request, _ string) error {
-			w.WriteHeader(http.StatusAccepted)
-			return nil
-		}
-	})
-	for accept, want := range map[string]int{"text/event-stream": 202, "application/json;q=0.5, text/event-stream": 202,
-		"application/json, text/event-stream;q=0.5": 200, "*/*": 200, "text/event-stream;q=0, */*": 200} {
-		if got := ask(a, "GET", "/ai/admin/changes", "Accept", accept).Code; got != want {
-			t.Errorf("Accept: %s: %d, want %d", accept, got, want)
+	a, _ := service(t, changing{changes: func(context.Context) (user.ChangesPage, error) { return user.ChangesPage{}, nil }},
+		func(o *Options) { o.Cursor = func(user.Place) string { return "" } })
+	const page, stream = "application/json", "text/event-stream"
+	for accept, want := range map[string]string{"text/event-stream": stream, "application/json;q=0.5, text/event-stream": stream,
+		"application/json, text/event-stream;q=0.5": page, "*/*": page, "text/event-stream;q=0, */*": page} {
+		if got := ask(a, "HEAD", "/ai/admin/changes", "Accept", accept).Header().Get("Content-Type"); got != want {
+			t.Errorf("Accept: %s: %s, want %s", accept, got, want)
 		}
 	}
 }

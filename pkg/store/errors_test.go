@@ -95,8 +95,8 @@ func TestDatabaseAway(t *testing.T) {
 		"update":  func() error { _, err := change(t.Context(), s, u.ID, func(*user.User) {}); return err },
 		"delete":  func() error { return remove(t.Context(), s, u.ID, nil) },
 		"sealed":  func() error { _, err := s.Sealed(t.Context(), u.ID, "openai"); return err },
-		"history": func() error { _, err := s.History(t.Context(), u.ID, 1, 1); return err },
-		"feed":    func() error { _, err := s.Feed(t.Context(), user.Place{XID: 1}, 1); return err },
+		"history": func() error { _, _, err := s.History(t.Context(), u.ID, 1, 1); return err },
+		"feed":    func() error { _, _, err := s.Feed(t.Context(), user.Place{XID: 1}, 1); return err },
 		"ping":    func() error { return s.Ping(t.Context()) },
 		"migrate": func() error { _, err := s.Migrate(t.Context(), nil); return err },
 	} {

@@ -35,12 +35,12 @@ func TestFeedKeepsAUsersOrder(t *testing.T) {
 	}
 	all.Wait()
 	// Events show once no older transaction is left, and other tests share the cluster.
-	entries, err := db.Feed(t.Context(), user.Place{}, 1000)
+	entries, _, err := db.Feed(t.Context(), user.Place{}, 1000)
 	for deadline := time.Now().Add(time.Minute); err == nil && len(entries) < 1+writers*rounds; {
 		if time.Now().After(deadline) {
 			t.Fatalf("the feed shows %d events", len(entries))
 		}
-		entries, err = db.Feed(t.Context(), user.Place{}, 1000)
+		entries, _, err = db.Feed(t.Context(), user.Place{}, 1000)
 	}
 	if err != nil || len(entries) != 1+writers*rounds {
 		t.Fatalf("%d events, %v", len(entries), err)

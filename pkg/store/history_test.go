@@ -31,7 +31,7 @@ func TestHistoryOutlivesTheUser(t *testing.T) {
 	var types []user.EventType
 	before := int64(math.MaxInt64)
 	for {
-		page, err := s.History(t.Context(), u.ID, before, 2)
+		page, _, err := s.History(t.Context(), u.ID, before, 2)
 		must(t, err)
 		for _, e := range page {
 			types, before = append(types, e.Type), e.Seq
@@ -78,18 +78,18 @@ func TestFeedSkipsNothing(t *testing.T) {
 	for _, tag := range []string{"x", "y", "z"} {
 		insert(t, s, ann(t, tag))
 	}
-	if shown, err := s.Feed(t.Context(), place, 100); len(shown) != 0 || err != nil {
+	if shown, _, err := s.Feed(t.Context(), place, 100); len(shown) != 0 || err != nil {
 		t.Errorf("%d events are shown past one that is not committed: %v", len(shown), err)
 	}
 	close(release)
 	must(t, <-ended)
 	waitForFeed(t, s, place, 4)
-	shown, err := s.Feed(t.Context(), place, 100)
+	shown, _, err := s.Feed(t.Context(), place, 100)
 	must(t, err)
 	if shown[0].Type != user.Updated {
 		t.Errorf("the one that began first is not shown first: %s", shown[0].Type)
 	}
-	again, err := s.Feed(t.Context(), shown[1].Place(), 100)
+	again, _, err := s.Feed(t.Context(), shown[1].Place(), 100)
 	must(t, err)
 	if diff := cmp.Diff(shown[2:], again); diff != "" {
 		t.Errorf("behind the second (-want +got):\n%s", diff)
@@ -102,7 +102,7 @@ func waitForFeed(t *testing.T, s *store.Store, after user.Place, want int) user.
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for {
-		shown, err := s.Feed(t.Context(), after, 1000)
+		shown, _, err := s.Feed(t.Context(), after, 1000)
 		must(t, err)
 		if len(shown) >= want {
 			return shown[len(shown)-1].Place()

@@ -38,15 +38,21 @@ func composeLog(db *bun.DB) logReading {
 	}
 }
 
-// History returns a user's events before a place in the log, newest first.
-func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) ([]user.LogEntry, error) {
-	return s.entries(ctx, s.statements.log.history, s.statements.log.ofHistory, id, before, limit)
+// pageBytes bounds the events of a page, together: the page ends with the event that reaches it.
+const pageBytes = 1 << 20
+
+// History returns at most limit of a user's events before a place in the log, newest
+// first, without their data. They are fewer if they are large; more reports whether there
+// are further ones.
+func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) (entries []user.LogEntry, more bool, err error) {
+	return s.entries(ctx, limit, s.statements.log.history, s.statements.log.ofHistory, id, before, limit+1)
 }
 
-// Feed returns the events after a place, in the order in which they became final. A place
-// before what retention kept is [user.CursorExpired].
-func (s *Store) Feed(ctx context.Context, after user.Place, limit int) ([]user.LogEntry, error) {
-	return s.entries(ctx, s.statements.log.feed, s.statements.log.ofFeed, fmt.Sprint(after.XID), after.Seq, limit)
+// Feed returns at most limit events after a place, in the order in which they became
+// final, without what they changed. They are fewer if they are large; more reports whether
+// there are further ones. See [Store.CheckFloor] for a place before what retention kept.
+func (s *Store) Feed(ctx context.Context, after user.Place, limit int) (entries []user.LogEntry, more bool, err error) {
+	return s.entries(ctx, limit, s.statements.log.feed, s.statements.log.ofFeed, fmt.Sprint(after.XID), after.Seq, limit+1)
 }
 
 // Floor is where the feed begins: behind the last event that retention has removed.
@@ -66,12 +72,24 @@ func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 	return err
 }
 
-func (s *Store) entries(ctx context.Context, text string, fields []*schema.Field, args ...any) ([]user.LogEntry, error) {
-	rows, err := collect[eventRow](ctx, s.pool, text, fields, args...)
+func (s *Store) entries(ctx context.Context, limit int, text string, fields []*schema.Field, args ...any) (entries []user.LogEntry, more bool, err error) {
+	rows, err := s.pool.Query(ctx, text, prepared(args...)...)
 	if err != nil {
-		return nil, err
+		return nil, false, translate(err)
 	}
-	return rowsOf(rows, func(r eventRow) user.LogEntry { return r.entry() }), nil
+	defer rows.Close()
+	for bytes := 0; rows.Next(); {
+		if len(entries) == limit || bytes >= pageBytes {
+			return entries, true, nil
+		}
+		var row eventRow
+		if err := scanRow(rows, fields, &row); err != nil {
+			return nil, false, translate(err)
+		}
+		bytes += len(row.Data) + len(row.Changes)
+		entries = append(entries, row.entry())
+	}
+	return entries, false, translate(rows.Err())
 }
 
 // Known reports whether the log has an event of a user.
@@ -92,20 +110,19 @@ const erase = `WITH due AS (
 		WHERE NOT $1 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(e.user_id), 15) % $2 AND o.seq = e.seq)
 		LIMIT $3 FOR UPDATE SKIP LOCKED),
 	erased AS (UPDATE events v SET
-		data = CASE WHEN v.type = '` + string(user.Deleted) + `' THEN v.data ELSE
-			json_build_object('user', (SELECT json_object_agg(u.key, u.value) FROM json_each(v.data->'user') AS u
-				WHERE u.key NOT IN ('name', 'email', 'externalId', 'metadata')), 'changed', v.data->'changed') END,
-		changes = coalesce((SELECT json_agg(CASE WHEN c->>'field' IN ('name', 'email', 'externalId', 'metadata')
+		data = json_build_object('user', (SELECT json_object_agg(u.key, u.value) FROM json_each(v.data->'user') AS u
+			WHERE u.key <> ALL ($4::text[])), 'changed', v.data->'changed'),
+		changes = coalesce((SELECT json_agg(CASE WHEN c->>'field' = ANY ($4::text[])
 			THEN json_build_object('field', c->'field', 'from', null, 'to', null) ELSE c END)
 			FROM json_array_elements(v.changes) AS c), '[]')
 		FROM due WHERE v.user_id = due.user_id AND v.seq <= due.seq)
 	DELETE FROM erasures USING due WHERE erasures.user_id = due.user_id AND erasures.seq = due.seq`
 
-// Erase removes the name, e-mail address, externalId and metadata of deleted users from
-// their events, of at most limit users, and returns of how many. With pending true, users
-// with events in the outbox are left for later.
+// Erase removes the [user.PersonalFields] of deleted users from their events, of at most
+// limit users, and returns of how many. With pending true, users with events in the outbox
+// are left for later.
 func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, error) {
-	result, err := s.pool.Exec(ctx, erase, prepared(pending, Partitions, limit)...)
+	result, err := s.pool.Exec(ctx, erase, prepared(pending, Partitions, limit, user.PersonalFields())...)
 	if err != nil {
 		return 0, translate(err)
 	}

@@ -82,7 +82,7 @@ func TestPingTellsWhatIsMissing(t *testing.T) {
 	s := open(t, pgtest.Empty(t))
 	if err := s.Ping(t.Context()); err == nil {
 		t.Fatal("an empty database is ready")
-	} else if got := err.Error(); got != `the database is at migration "", this version needs "20261127000003": run ai-admin migrate` {
+	} else if got := err.Error(); got != `the database is at migration "", this version needs "20261127000011": run ai-admin migrate` {
 		t.Error(got)
 	}
 }
@@ -117,7 +117,7 @@ func TestUsersFromBeforeAreListed(t *testing.T) {
 	}
 	names, err := s.Migrate(t.Context(), nil)
 	must(t, err)
-	if diff := cmp.Diff(want, facets()); len(names) != 6 || diff != "" {
+	if diff := cmp.Diff(want, facets()); len(names) != 7 || diff != "" {
 		t.Errorf("%q makes facets (-want +got):\n%s", names, diff)
 	}
 	// A revision from before may still be at work.

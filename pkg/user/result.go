@@ -35,4 +35,5 @@ type HistoryPage struct {
 type ChangesPage struct {
 	Entries []LogEntry
 	Next    string // where to go on: also on the last page, for what comes later
+	More    bool   // there are probably more events at present
 }

@@ -13,7 +13,7 @@ import (
 
 // exportedMetrics reads the product's source for the names it registers: Name in a
 // composite literal of client_golang's …Opts, and the arguments of calls such as NewDesc;
-// in pkg/outbox they follow a constant prefix. A scrape would miss those that have
+// in pkg/relay they follow a constant prefix. A scrape would miss those that have
 // counted nothing yet.
 func exportedMetrics(t *testing.T) []string {
 	t.Helper()
@@ -27,7 +27,7 @@ func exportedMetrics(t *testing.T) []string {
 			return err
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			names = append(names, metricNames(n, filepath.Base(filepath.Dir(path)) == "outbox")...)
+			names = append(names, metricNames(n, filepath.Base(filepath.Dir(path)) == "relay")...)
 			return true
 		})
 		return nil
@@ -38,8 +38,8 @@ func exportedMetrics(t *testing.T) []string {
 	return names
 }
 
-// metricNames are the names that n gives, which outbox writes without their prefix.
-func metricNames(n ast.Node, outbox bool) (names []string) {
+// metricNames are the names that n gives, which relay writes without their prefix.
+func metricNames(n ast.Node, relay bool) (names []string) {
 	literal := func(e ast.Expr) {
 		if sum, ok := e.(*ast.BinaryExpr); ok && sum.Op == token.ADD {
 			e = sum.Y
@@ -53,7 +53,7 @@ func metricNames(n ast.Node, outbox bool) (names []string) {
 		case err != nil:
 		case strings.HasPrefix(name, "ai_admin_"):
 			names = append(names, name)
-		case outbox:
+		case relay:
 			names = append(names, "ai_admin_outbox_"+name)
 		}
 	}

@@ -1,4 +1,4 @@
-package outbox
+package relay
 
 import (
 	"context"
@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(pgtest.M{M: m}, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
 }
 
-// delivery is a request that a test's sink has seen.
-type delivery struct {
+// received is a request that a test's sink has seen.
+type received struct {
 	id      string
 	user    uuid.UUID
 	version int
@@ -39,11 +39,11 @@ type delivery struct {
 type testSink struct {
 	*httptest.Server
 	mu     sync.Mutex
-	log    []delivery
-	answer func(w http.ResponseWriter, d delivery) int // returns the status; 0 when it has answered itself
+	log    []received
+	answer func(w http.ResponseWriter, d received) int // returns the status; 0 when it has answered itself
 }
 
-func newTestSink(t testing.TB, answer func(http.ResponseWriter, delivery) int) *testSink {
+func newTestSink(t testing.TB, answer func(http.ResponseWriter, received) int) *testSink {
 	t.Helper()
 	s := &testSink{answer: answer}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
@@ -53,7 +53,7 @@ func newTestSink(t testing.TB, answer func(http.ResponseWriter, delivery) int) *
 
 func (s *testSink) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
-	d := delivery{id: r.Header.Get("Ce-Id"), at: time.Now(), header: r.Header}
+	d := received{id: r.Header.Get("Ce-Id"), at: time.Now(), header: r.Header}
 	d.user, _ = uuid.Parse(r.Header.Get("Ce-Subject"))
 	d.version, _ = strconv.Atoi(r.Header.Get("Ce-Sequence"))
 	d.status = http.StatusAccepted
@@ -68,10 +68,10 @@ func (s *testSink) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *testSink) deliveries() []delivery {
+func (s *testSink) deliveries() []received {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]delivery(nil), s.log...)
+	return append([]received(nil), s.log...)
 }
 
 // accepted are the versions that the sink took of each user, in its order.
@@ -135,8 +135,8 @@ type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) { w.t.Log(string(b)); return len(b), nil }
 
-// start runs an Outbox until the test ends or stop is called.
-func start(t testing.TB, o Options) (x *Outbox, stop func()) {
+// start runs a Relay until the test ends or stop is called.
+func start(t testing.TB, o Options) (x *Relay, stop func()) {
 	t.Helper()
 	if o.Log == nil {
 		o.Log = testLog(t)
@@ -152,9 +152,7 @@ func start(t testing.TB, o Options) (x *Outbox, stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := x.Run(ctx); err != nil {
-			t.Errorf("Run: %v", err)
-		}
+		x.Run(ctx)
 	}()
 	stop = sync.OnceFunc(func() { cancel(); <-done })
 	t.Cleanup(stop)
@@ -169,7 +167,7 @@ const insertEvent = `WITH e AS (INSERT INTO events (id, user_id, version, type, 
 func commit(t testing.TB, s *store.Store, of uuid.UUID, version int) {
 	t.Helper()
 	data, _ := json.Marshal(map[string]any{"user": map[string]any{"id": of, "version": version}, "changed": []string{"name"}})
-	if _, err := s.DB().DB.ExecContext(context.Background(), insertEvent, user.NewID(), of, version, string(data), of[15]%store.Partitions); err != nil {
+	if _, err := s.DB().DB.ExecContext(context.Background(), insertEvent, user.NewID(), of, version, string(data), int16(of[15]%store.Partitions)); err != nil {
 		t.Error(err)
 	}
 }

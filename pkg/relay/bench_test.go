@@ -1,4 +1,4 @@
-package outbox
+package relay
 
 import (
 	"net/http"
@@ -12,7 +12,7 @@ import (
 // BenchmarkThroughput sends a backlog to a sink that answers in 1 ms.
 func BenchmarkThroughput(b *testing.B) {
 	s := openStore(b)
-	sink := newTestSink(b, func(http.ResponseWriter, delivery) int { time.Sleep(time.Millisecond); return 202 })
+	sink := newTestSink(b, func(http.ResponseWriter, received) int { time.Sleep(time.Millisecond); return 202 })
 	const users = 1000
 	versions := b.N/users + 1
 	commitMany(b, s, newUsers(users), versions)
@@ -30,7 +30,7 @@ func BenchmarkThroughput(b *testing.B) {
 func BenchmarkIdleLatency(b *testing.B) {
 	s := openStore(b)
 	seen := make(chan time.Time, 1)
-	sink := newTestSink(b, func(http.ResponseWriter, delivery) int { seen <- time.Now(); return 202 })
+	sink := newTestSink(b, func(http.ResponseWriter, received) int { seen <- time.Now(); return 202 })
 	x, stop := start(b, Options{Store: s, Sink: sink.URL})
 	var took []time.Duration
 	for range b.N {

@@ -1,9 +1,14 @@
-package outbox
+package relay
 
 import (
+	"bytes"
+	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +25,7 @@ func TestParksWhatIsRefusedAndResends(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	var bad atomic.Pointer[uuid.UUID]
-	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+	sink := newTestSink(t, func(_ http.ResponseWriter, d received) int {
 		if id := bad.Load(); id != nil && d.user == *id && d.version >= 2 {
 			return http.StatusUnprocessableEntity
 		}
@@ -75,7 +80,7 @@ func TestParksWhatIsRefusedAndResends(t *testing.T) {
 func TestRestartGoesOnCounting(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int { return http.StatusForbidden })
+	sink := newTestSink(t, func(http.ResponseWriter, received) int { return http.StatusForbidden })
 	o := Options{Store: s, Sink: sink.URL, MaxAttempts: 3, MaxBackoff: 30 * time.Millisecond}
 	commit(t, s, uuid.New(), 1)
 	for want := 1; want <= 3; want++ {
@@ -97,7 +102,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	var seen atomic.Int32
-	sink := newTestSink(t, func(w http.ResponseWriter, _ delivery) int {
+	sink := newTestSink(t, func(w http.ResponseWriter, _ received) int {
 		if seen.Add(1) == 1 {
 			w.Header().Set("Retry-After", "1")
 			return http.StatusTooManyRequests
@@ -122,7 +127,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	s := openStore(t)
 	other := newTestSink(t, nil)
 	var seen atomic.Int32
-	sink := newTestSink(t, func(w http.ResponseWriter, _ delivery) int {
+	sink := newTestSink(t, func(w http.ResponseWriter, _ received) int {
 		if seen.Add(1) > 2 {
 			return http.StatusNoContent
 		}
@@ -144,7 +149,7 @@ func TestSlowUserDelaysNobodyElse(t *testing.T) {
 	s := openStore(t)
 	slow := uuid.New()
 	leave := make(chan struct{})
-	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+	sink := newTestSink(t, func(_ http.ResponseWriter, d received) int {
 		if d.user == slow {
 			<-leave
 		}
@@ -180,7 +185,7 @@ func TestDownSinkGetsNoStorm(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	var up atomic.Bool
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int {
+	sink := newTestSink(t, func(http.ResponseWriter, received) int {
 		if up.Load() {
 			return 202
 		}
@@ -188,7 +193,9 @@ func TestDownSinkGetsNoStorm(t *testing.T) {
 	})
 	users := newUsers(500)
 	commitMany(t, s, users, 3)
-	x, stop := start(t, Options{Store: s, Sink: sink.URL})
+	var log bytes.Buffer // written by slog under its lock, read when all has ended
+	address := strings.Replace(sink.URL, "//", "//planted-user:planted-password@", 1) + "/in?token=planted-token"
+	x, stop := start(t, Options{Store: s, Sink: address, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	time.Sleep(3 * time.Second)
 	x.Wake()
 	if n := len(sink.deliveries()); n < 10 || n > 2*maxFlying {
@@ -198,6 +205,9 @@ func TestDownSinkGetsNoStorm(t *testing.T) {
 	awaitSent(t, s, maxPause+patience)
 	stop()
 	checkOrder(t, sink.accepted(), 500, 3)
+	if text := log.String(); strings.Count(text, `"sink":"`+sink.URL+`/in"`) < 2 || strings.Contains(text, "planted") {
+		t.Errorf("down and back, the log names the sink: %s", text)
+	}
 }
 
 // Users whose events hang, with more behind them than memory takes, leave room for others;
@@ -211,7 +221,7 @@ func TestBacklogsOfSlowUsersLeaveRoom(t *testing.T) {
 		hangs[id] = true
 	}
 	leave := make(chan struct{})
-	sink := newTestSink(t, func(_ http.ResponseWriter, d delivery) int {
+	sink := newTestSink(t, func(_ http.ResponseWriter, d received) int {
 		if hangs[d.user] {
 			<-leave
 		}
@@ -294,5 +304,80 @@ func TestTheSinksAddressIsInNoError(t *testing.T) {
 		if a.verdict != failed || a.err == nil || strings.Contains(fmt.Sprint(a.fault, a.err), "planted") {
 			t.Errorf("%s: %v", a.fault, a.err)
 		}
+	}
+}
+
+// TestSinkTokenIsSentAndRenewed follows the file that a SinkBinding mounts: absent, made,
+// renewed.
+func TestSinkTokenIsSentAndRenewed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	s, err := newSink(Options{Sink: "http://sink.example/in", TokenFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]string{"": "", "first\n": "Bearer first", "second": "Bearer second"} {
+		if content != "" {
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			_ = os.Remove(file)
+		}
+		request, err := s.request(t.Context(), user.Event{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := request.Header.Get("Authorization"); got != want {
+			t.Errorf("with %q in the file: Authorization %q, want %q", content, got, want)
+		}
+	}
+}
+
+// TestSinkIsTrustedByTheMountedAuthorities goes from no bundle to one that does not help and one
+// that does, while the same sink is in use, in both versions of HTTP.
+func TestSinkIsTrustedByTheMountedAuthorities(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			got := make(chan string, 1)
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				got <- r.Proto
+				w.WriteHeader(http.StatusAccepted)
+			}))
+			server.EnableHTTP2 = protocol == "HTTP/2.0"
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			folder := t.TempDir()
+			s, err := newSink(Options{Sink: server.URL, TrustFolder: folder})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.client.CloseIdleConnections)
+			bundle := func(name string, text []byte) {
+				if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			untrusted := func(when string) {
+				if a := s.send(t.Context(), user.Event{}); a.fault != "has a certificate that is not trusted" {
+					t.Errorf("%s: %+v", when, a)
+				}
+			}
+			authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+			untrusted("no bundle")
+			bundle("broken.pem", []byte("-----BEGIN CERTIFICATE-----\nplanted"))
+			untrusted("a broken one")
+			bundle("..data", authority)
+			untrusted("Kubernetes' own files are none")
+			bundle("ca.crt", append([]byte("# of the cluster\n"), authority...))
+			if a := s.send(t.Context(), user.Event{}); a.err != nil {
+				t.Fatalf("%+v", a)
+			}
+			if proto := <-got; proto != protocol {
+				t.Errorf("sent by %s", proto)
+			}
+		})
 	}
 }

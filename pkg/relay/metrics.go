@@ -1,11 +1,12 @@
-package outbox
+package relay
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"aiadmin/pkg/store"
 )
 
 // metrics are the relay's figures. No label holds an id or tag of a user.
@@ -15,27 +16,22 @@ type metrics struct {
 	took, delay  prometheus.Histogram
 	flying       prometheus.Gauge
 	owned, down  prometheus.Gauge
-	streams      prometheus.Gauge
-	removed      *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer, db *sql.DB) *metrics {
+func newMetrics(r prometheus.Registerer, db *store.Store) *metrics {
 	m := &metrics{
 		sent: counter("sent_total", "Events that the sink accepted."),
 		retried: prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + "retried_total",
 			Help: "Tries that failed and are made again, by fault: a status, or network."}, []string{"fault"}),
-		parked:  counter("parked_total", "Events parked because the sink refused them for good."),
-		took:    histogram("send_duration_seconds", "Time for one try to send an event.", .0005),
-		delay:   histogram("delay_seconds", "Time from a change to the sink's acceptance of its event.", .001),
-		flying:  gauge("in_flight", "Events being sent."),
-		owned:   gauge("partitions_owned", "Partitions of the outbox (of 16) that this process sends."),
-		down:    gauge("sink_down", "1 while the sink answers nobody and one event at a time is tried."),
-		streams: gauge("streams", "Open streams of the change feed."),
-		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + "cleared_total",
-			Help: "What was removed in the background, by kind: claims, history, personal (users whose personal values were erased)."}, []string{"kind"}),
+		parked: counter("parked_total", "Events parked because the sink refused them for good."),
+		took:   histogram("send_duration_seconds", "Time for one try to send an event.", .0005),
+		delay:  histogram("delay_seconds", "Time from a change to the sink's acceptance of its event.", .001),
+		flying: gauge("in_flight", "Events being sent."),
+		owned:  gauge("partitions_owned", "Partitions of the outbox (of 16) that this process sends."),
+		down:   gauge("sink_down", "1 while the sink answers nobody and one event at a time is tried."),
 	}
 	if r != nil {
-		r.MustRegister(m.sent, m.retried, m.parked, m.took, m.delay, m.flying, m.owned, m.down, m.streams, m.removed, backlog{db})
+		r.MustRegister(m.sent, m.retried, m.parked, m.took, m.delay, m.flying, m.owned, m.down, backlog{db})
 	}
 	return m
 }
@@ -56,22 +52,22 @@ func histogram(name, help string, first float64) prometheus.Histogram {
 }
 
 // tried counts one try.
-func (m *metrics) tried(x landing, now time.Time) {
-	m.took.Observe(x.took.Seconds())
-	if x.answer.verdict == accepted {
+func (m *metrics) tried(t try) {
+	m.took.Observe(t.took.Seconds())
+	if t.answer.verdict == accepted {
 		m.sent.Inc()
-		m.delay.Observe(max(0, now.Sub(x.row.event.At).Seconds()))
+		m.delay.Observe(max(0, time.Since(t.event.At).Seconds()))
 		return
 	}
-	fault := x.answer.fault
-	if x.answer.err != nil { // few kinds of label values
+	fault := t.answer.fault
+	if t.answer.err != nil { // few kinds of label values
 		fault = "network"
 	}
 	m.retried.WithLabelValues(fault).Inc()
 }
 
 // backlog reads the outbox's figures when they are asked for.
-type backlog struct{ db *sql.DB }
+type backlog struct{ store *store.Store }
 
 var (
 	oldestDesc = prometheus.NewDesc(prefix+"oldest_unsent_age_seconds", "Age of the oldest event not sent yet, parked ones included; 0 when all are sent.", nil, nil)
@@ -87,11 +83,11 @@ const collectTimeout = 2 * time.Second
 func (b backlog) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
-	oldest, err := oldestUnsent(ctx, b.db)
+	oldest, err := oldestUnsent(ctx, b.store.DB())
 	if err != nil {
 		return
 	}
-	parked, err := countParked(ctx, b.db)
+	parked, err := countParked(ctx, b.store.DB())
 	if err != nil {
 		return
 	}

@@ -1,17 +1,26 @@
-package outbox
+package relay
 
 import (
 	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
 
 	"aiadmin/pkg/cloudevent"
 	"aiadmin/pkg/user"
@@ -134,4 +143,97 @@ func (s *sink) String() string {
 		return "?"
 	}
 	return fmt.Sprintf("%s://%s%s", address.Scheme, address.Host, address.Path)
+}
+
+// tokenFile is where a SinkBinding mounts what a sink asks for as proof of who sends,
+// with Eventing's authentication-oidc: without it a broker answers 401 to every event.
+const tokenFile = "/oidc/token"
+
+// readToken returns the token of a file, empty where there is none. It is read for each
+// event, since Eventing renews the token within the hour: a few microseconds.
+func readToken(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// trustFolder is where a SinkBinding mounts Eventing's trust bundles: the certificates, in
+// PEM, of authorities that sign for sinks inside the cluster (transport-encryption).
+const trustFolder = "/knative-custom-certs"
+
+const dialTimeout = 5 * time.Second // to connect, and again for the TLS handshake
+
+// dialTLS connects to sinks that the host's authorities vouch for, or those in folder. It
+// reads them for each connection, since authorities are replaced while the service runs.
+func dialTLS(dialer *net.Dialer, folder string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+		defer cancel()
+		secure := tls.Dialer{NetDialer: dialer, Config: &tls.Config{MinVersion: tls.VersionTLS12,
+			RootCAs: trusted(folder), NextProtos: []string{"h2", "http/1.1"}}}
+		return secure.DialContext(ctx, network, address)
+	}
+}
+
+// trusted is nil, which stands for the host's own authorities, unless folder has more. A
+// file that cannot be used counts for nothing: the sink is then not trusted, and the log says so.
+func trusted(folder string) *x509.CertPool {
+	files, _ := filepath.Glob(filepath.Join(folder, "[^.]*")) // fails for a malformed pattern alone
+	if len(files) == 0 {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // the image has none
+		pool = x509.NewCertPool()
+	}
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil {
+			pool.AppendCertsFromPEM(text)
+		}
+	}
+	return pool
+}
+
+// extension is an attribute that the operator adds to every event for the sink.
+type extension struct{ name, value string }
+
+// contextAttributes are the specification's own, which no override may touch.
+var contextAttributes = []string{"id", "source", "specversion", "type", "subject", "time", "datacontenttype", "dataschema", "data"}
+
+// parseOverrides reads K_CE_OVERRIDES as Knative's SinkBinding writes it:
+// {"extensions":{"name":"value"}}. Members other than extensions are left for the future.
+func parseOverrides(text string) ([]extension, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	var overrides struct {
+		Extensions map[string]string `json:"extensions"`
+	}
+	if err := json.Unmarshal([]byte(text), &overrides); err != nil {
+		return nil, fmt.Errorf(`K_CE_OVERRIDES must be JSON like {"extensions":{"name":"value"}}: %w`, err)
+	}
+	var found []extension
+	for _, name := range slices.Sorted(maps.Keys(overrides.Extensions)) {
+		value := overrides.Extensions[name]
+		if problem := checkExtension(name, value); problem != "" {
+			return nil, fmt.Errorf("K_CE_OVERRIDES: the extension %q %s", name, problem)
+		}
+		found = append(found, extension{name, value})
+	}
+	return found, nil
+}
+
+// checkExtension follows CloudEvents 1.0.2, section 3.1 (names) and section 3 (strings).
+func checkExtension(name, value string) string {
+	switch {
+	case name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") != "":
+		return "must have a name of a-z and 0-9 alone"
+	case slices.Contains(contextAttributes, name):
+		return "has the name of an attribute that is not an extension"
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }):
+		return "must have a value of UTF-8 without control characters"
+	}
+	return ""
 }

@@ -1,4 +1,4 @@
-package outbox
+package relay
 
 import (
 	"math/rand/v2"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"aiadmin/pkg/store"
 )
 
 // hangUp closes the connection in the middle of an answer.
@@ -26,7 +28,7 @@ func hangUp(w http.ResponseWriter) {
 func TestTwoRelaysKeepOrderWithFaultySink(t *testing.T) {
 	t.Parallel()
 	first := openStore(t)
-	sink := newTestSink(t, func(w http.ResponseWriter, _ delivery) int {
+	sink := newTestSink(t, func(w http.ResponseWriter, _ received) int {
 		switch n := rand.IntN(100); {
 		case n < 4:
 			return http.StatusServiceUnavailable
@@ -59,7 +61,7 @@ func TestTwoRelaysKeepOrderWithFaultySink(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	y, stopY := start(t, o)
-	owns := func(x *Outbox) int { return int(value(t, x.metrics.owned)) }
+	owns := func(x *Relay) int { return int(value(t, x.metrics.owned)) }
 	eventually(t, patience, "both own their share", func() bool { return owns(x) == 8 && owns(y) == 8 })
 	writers.Wait()
 	stopX() // its partitions are taken over
@@ -87,7 +89,7 @@ func value(t *testing.T, c prometheus.Collector) float64 {
 func TestLosingTheLocksKeepsOrder(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int { time.Sleep(time.Millisecond); return 202 })
+	sink := newTestSink(t, func(http.ResponseWriter, received) int { time.Sleep(time.Millisecond); return 202 })
 	users := newUsers(30)
 	const versions = 60
 	commitMany(t, s, users, versions)
@@ -117,7 +119,7 @@ func TestNoTransactionIsOpenWhileSending(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	inside, leave := make(chan struct{}, 100), make(chan struct{})
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int { inside <- struct{}{}; <-leave; return 202 })
+	sink := newTestSink(t, func(http.ResponseWriter, received) int { inside <- struct{}{}; <-leave; return 202 })
 	defer sync.OnceFunc(func() { close(leave) })()
 	x, _ := start(t, Options{Store: s, Sink: sink.URL})
 	for _, id := range newUsers(10) {
@@ -156,7 +158,7 @@ func TestLateCommitIsNotOvertaken(t *testing.T) {
 	commitMany(t, s, others, 1)
 	x.Wake()
 	eventually(t, patience, "the others are sent", func() bool { return len(sink.deliveries()) == 100 })
-	time.Sleep(3 * markEvery) // fresh scans no longer look back so far
+	time.Sleep(2 * pollEvery)
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
@@ -170,12 +172,43 @@ func TestLateCommitIsNotOvertaken(t *testing.T) {
 	checkOrder(t, map[uuid.UUID][]int{late: accepted[late]}, 1, 5)
 }
 
+// A large transaction that commits late is found at once, though one look has no space for
+// all of it, and though its rows come before ones that were seen.
+func TestLargeLateCommitIsSent(t *testing.T) {
+	t.Parallel()
+	s, sink := openStore(t), newTestSink(t, nil)
+	x, _ := start(t, Options{Store: s, Sink: sink.URL})
+	tx, err := s.DB().DB.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const late = 4 * maxUsers
+	for _, id := range newUsers(late) {
+		if _, err := tx.Exec(insertEvent, uuid.New(), id, 1, `{"user":{}}`, int16(id[15]%store.Partitions)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 { // looks that see rows behind those
+		commitMany(t, s, newUsers(20), 1)
+		x.Wake()
+		awaitSent(t, s, patience)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	x.Wake()
+	awaitSent(t, s, fullEvery/2)
+	if n := len(sink.deliveries()); n != late+60 {
+		t.Errorf("%d deliveries of %d events", n, late+60)
+	}
+}
+
 // Stopping lets what is being sent finish, and begins nothing else.
 func TestStopEndsBetweenEvents(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	inside := make(chan struct{}, 100)
-	sink := newTestSink(t, func(http.ResponseWriter, delivery) int {
+	sink := newTestSink(t, func(http.ResponseWriter, received) int {
 		inside <- struct{}{}
 		time.Sleep(300 * time.Millisecond)
 		return 202

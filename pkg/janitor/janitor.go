@@ -1,0 +1,162 @@
+// Package janitor removes what is no longer to be kept: expired claims, history past its
+// retention, and the personal values of deleted users.
+//
+// It works in small batches with a pause after each, which leaves the database to the
+// requests. Several processes may do so at once. While the database is away it logs the
+// fault and tries again at the next opportunity; nothing it does depends on when it does it.
+package janitor
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+)
+
+// Retention is how long things are kept; 0 is for good.
+type Retention struct {
+	Claims  time.Duration // the shortest of any kind, which says how often to look for expired ones
+	History time.Duration
+}
+
+// Options of a Janitor.
+type Options struct {
+	Store *store.Store
+	// Retention says how long things are kept, and is asked each time; nil keeps all for good.
+	Retention func() Retention
+	// Sends is true if events go to a sink: then history is kept, and personal values are
+	// not erased, until the events are sent.
+	Sends   bool
+	Log     *slog.Logger          // nil discards
+	Metrics prometheus.Registerer // nil registers none
+}
+
+// Janitor removes what is no longer to be kept.
+type Janitor struct {
+	store     *store.Store
+	retention func() Retention
+	sends     bool
+	log       *slog.Logger
+	removed   *prometheus.CounterVec
+	wake      chan struct{}
+}
+
+// New makes a Janitor, which does nothing before Run.
+func New(o Options) *Janitor {
+	j := &Janitor{store: o.Store, retention: o.Retention, sends: o.Sends, log: o.Log, wake: make(chan struct{}, 1),
+		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_outbox_cleared_total",
+			Help: "What was removed in the background, by kind: claims, history, personal (users whose personal values were erased)."}, []string{"kind"})}
+	if j.retention == nil {
+		j.retention = func() Retention { return Retention{} }
+	}
+	if j.log == nil {
+		j.log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics != nil {
+		o.Metrics.MustRegister(j.removed)
+	}
+	return j
+}
+
+const (
+	eraseSoon   = 300 * time.Millisecond // after a wake: deletions come in swarms
+	eraseEvery  = 10 * time.Second
+	claimsEvery = time.Minute // at most, as pruneEvery: what is kept for less is removed sooner
+	pruneEvery  = 10 * time.Minute
+	batchRows   = 500
+	batchPause  = 20 * time.Millisecond // leaves the database to the requests
+	eraseUsers  = 50
+)
+
+// Wake announces that personal values may have become due for erasure: with a sink, when
+// events have been sent; without one, when events have been committed. It never blocks.
+func (j *Janitor) Wake() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run removes things until ctx ends.
+func (j *Janitor) Run(ctx context.Context) {
+	var claims, prune time.Time
+	for ctx.Err() == nil {
+		now, kept := time.Now(), j.retention()
+		j.batches(ctx, "personal", eraseUsers, func() (int64, error) { return j.store.Erase(ctx, j.sends, eraseUsers) })
+		if now.Sub(claims) >= sooner(claimsEvery, kept.Claims) {
+			claims = now
+			j.batches(ctx, "claims", batchRows, func() (int64, error) { return j.store.RemoveExpiredClaims(ctx, now, batchRows) })
+		}
+		if now.Sub(prune) >= sooner(pruneEvery, kept.History) {
+			prune = now
+			j.prune(ctx, now)
+		}
+		timer := time.NewTimer(max(time.Second, sooner(sooner(eraseEvery, kept.History), kept.Claims)))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-j.wake:
+			pause(ctx, eraseSoon)
+		}
+		timer.Stop()
+	}
+}
+
+// sooner is how often to look for what is kept for a while: often enough that it is not
+// kept for much longer.
+func sooner(usual, kept time.Duration) time.Duration {
+	if kept <= 0 {
+		return usual
+	}
+	return min(usual, kept)
+}
+
+// batches repeats a removal until it finds less than it may take.
+func (j *Janitor) batches(ctx context.Context, kind string, full int64, remove func() (int64, error)) {
+	for ctx.Err() == nil {
+		n, err := remove()
+		j.removed.WithLabelValues(kind).Add(float64(n))
+		if err != nil && ctx.Err() == nil {
+			j.log.Warn("clearing up has to wait", "kind", kind, "error", store.Loggable(err))
+		}
+		if err != nil || n < full {
+			return
+		}
+		pause(ctx, batchPause)
+	}
+}
+
+// prune removes history that is older than its retention, except what answers a claim.
+// What a sink is still to get is kept; without a sink, nothing waits to be sent.
+func (j *Janitor) prune(ctx context.Context, now time.Time) {
+	kept := j.retention()
+	if kept.History <= 0 {
+		return
+	}
+	before := now.Add(-kept.History)
+	var after user.Place
+	for more := true; more && ctx.Err() == nil; {
+		page, err := j.store.Prune(ctx, before, !j.sends, after, batchRows)
+		if err != nil {
+			j.log.Warn("clearing up has to wait", "kind", "history", "error", store.Loggable(err))
+			return
+		}
+		j.removed.WithLabelValues("history").Add(float64(page.Removed))
+		after, more = page.Next, page.More
+		pause(ctx, batchPause)
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

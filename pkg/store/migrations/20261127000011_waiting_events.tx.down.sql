@@ -1,0 +1,3 @@
+DROP INDEX outbox_due;
+--bun:split
+ALTER TABLE outbox DROP COLUMN failures;
