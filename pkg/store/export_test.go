@@ -86,6 +86,9 @@ func (s *Store) Conditions(f user.Filter) int {
 	return len(l.index) + len(l.filter)
 }
 
+// HasAbsence says whether the parameter without has a condition for a name.
+func (s *Store) HasAbsence(name string) bool { return absences[name] != "" }
+
 // Migrations are all that there are.
 var Migrations = migrations
 
