@@ -1,5 +1,3 @@
-ALTER INDEX users_search_forms SET (gin_pending_list_limit = 512);
---bun:split
 CREATE INDEX CONCURRENTLY IF NOT EXISTS credentials_holders ON credentials (provider, user_created_at DESC, user_id DESC);
 --bun:split
 DROP INDEX CONCURRENTLY IF EXISTS users_expires;

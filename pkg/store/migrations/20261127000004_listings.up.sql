@@ -9,6 +9,3 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS users_expires ON users (expires_at) WHER
 --bun:split
 -- Listings of a provider's holders go by facets, as other filters do. The column stays for revisions that write it.
 DROP INDEX CONCURRENTLY IF EXISTS credentials_holders;
---bun:split
--- The change that fills the pending list merges it for all before it: a short list is merged in little time.
-ALTER INDEX users_search_forms SET (gin_pending_list_limit = 64);
