@@ -86,6 +86,14 @@ func (s *Store) Conditions(f user.Filter) int {
 	return len(l.index) + len(l.filter)
 }
 
+// Counts is when each remembered count was made.
+func (s *Store) Counts() (at int64) {
+	for _, kept := range s.totals.kept.Values() {
+		at += kept.countedAt.UnixNano()
+	}
+	return at
+}
+
 // HasAbsence says whether the parameter without has a condition for a name.
 func (s *Store) HasAbsence(name string) bool { return absences[name] != "" }
 
