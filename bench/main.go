@@ -62,12 +62,15 @@ func (c runCmd) Run(ctx context.Context) error {
 			continue
 		}
 		if err := part.measure(ctx, b, r); err != nil { // what has been measured is still worth telling
-			r.note("ended early: %v", err)
+			r.fail("ended early: %v", err)
 			break
 		}
 	}
 	r.print(os.Stdout)
-	return r.write(c.JSON)
+	if err := r.write(c.JSON); err != nil || r.failed == 0 {
+		return err
+	}
+	return fmt.Errorf("%d parts were not measured: see the notes", r.failed)
 }
 
 // progress tells what is going on, with the time, so that a long run is seen to move.

@@ -49,7 +49,7 @@ func measureOperations(ctx context.Context, b *bench, r *report) error {
 		if err := b.measureOperation(ctx, o, r); ctx.Err() != nil {
 			return ctx.Err()
 		} else if err != nil {
-			r.note("%s was not measured: %v", o.name, err)
+			r.fail("%s was not measured: %v", o.name, err)
 			progress("%s: %v", o.name, err)
 		}
 	}
@@ -131,8 +131,14 @@ func (b *bench) measure(ctx context.Context, t trial, connections int) (figure, 
 		f.Limit = f.SQL
 	}
 	f.Ratio = f.PerSecond / f.Limit
+	if f.Ratio > implausible && t.subjects <= 1 {
+		return f, fmt.Errorf("the service does %.0f/s and its limit is %.0f/s: the yardstick measures something else", f.PerSecond, f.Limit)
+	}
 	return f, nil
 }
+
+// implausible is a ratio that no batching of requests explains.
+const implausible = 20
 
 func median(values []float64) float64 {
 	slices.Sort(values)

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,10 +25,7 @@ type script struct {
 // a bound favours the yardstick. The service itself has 12.
 const maxClients = 16
 
-var (
-	placeholder = regexp.MustCompile(`\$(\d+)(::\w+(?:\[\])?)?`)
-	versionNext = regexp.MustCompile(`version = \$(\d+) - 1 AND created_at = \$(\d+)`)
-)
+var placeholder = regexp.MustCompile(`\$(\d+)(::\w+(?:\[\])?)?`)
 
 // scriptOf makes the statements of the request with numbers n and m into a script. What
 // bears these numbers gets each transaction's own; so do event ids, the keys of claims
@@ -39,39 +34,23 @@ func scriptOf(statements []statement, n, m int64) script {
 	var s script
 	var b strings.Builder
 	for i, captured := range statements {
-		text := s.parametrized(captured, i, n, m)
-		b.WriteString(text)
-		// An update names the version that it read, and the time of creation.
-		if i+1 < len(statements) && versionNext.MatchString(statements[i+1].text) {
-			b.WriteString("\n\\gset\n")
-		} else {
-			b.WriteString(";\n")
-		}
+		b.WriteString(s.parametrized(captured, i, n, m) + ";\n")
 	}
 	s.text = b.String()
 	return s
 }
 
 func (s *script) parametrized(captured statement, index int, n, m int64) string {
-	next, created := 0, 0
-	if match := versionNext.FindStringSubmatch(captured.text); match != nil && index > 0 {
-		next, _ = strconv.Atoi(match[1])
-		created, _ = strconv.Atoi(match[2])
-	}
 	expressions := map[int]string{}
 	for number, value := range captured.args {
 		switch {
 		case value == nil:
 			expressions[number] = "NULL"
-		case number == next:
-			expressions[number] = "(:version + 1)"
-		case number == created:
-			expressions[number] = ":created_at"
 		case *value == "": // which is no variable of pgbench's
 			expressions[number] = "''"
 		default:
 			name := fmt.Sprintf("p%d_%d", index, number)
-			expression, constant := expressionOf(name, *value, captured.args, n, m)
+			expression, constant := expressionOf(name, *value, captured.text, n, m)
 			expressions[number] = expression
 			if constant {
 				s.variables = append(s.variables, name+"="+*value)
@@ -88,8 +67,8 @@ func (s *script) parametrized(captured statement, index int, n, m int64) string 
 	})
 }
 
-// expressionOf is the SQL for a parameter, and whether it uses a variable of that name.
-func expressionOf(name, value string, all map[int]*string, n, m int64) (expression string, constant bool) {
+// expressionOf is the SQL for a parameter of a statement, and whether it uses a variable of that name.
+func expressionOf(name, value, text string, n, m int64) (expression string, constant bool) {
 	subject, fresh := strconv.FormatInt(n, 10), strconv.FormatInt(m, 10)
 	switch {
 	case value == fresh:
@@ -106,12 +85,23 @@ func expressionOf(name, value string, all map[int]*string, n, m int64) (expressi
 			expression += "::uuid"
 		}
 		return "(" + expression + ")", true
+	}
+	if element, inArray := strings.CutPrefix(value, "{"); inArray { // of one row
+		element = strings.ReplaceAll(strings.Trim(element, `"}`), `\\`, `\`)
+		switch {
+		case isEventID(element):
+			return "('{" + element[:24] + "' || :u || '}')", false
+		case isDigest(element):
+			return `('{"\' || sha256(:u::text::bytea)::text || '"}')::bytea[]`, false
+		case strings.Contains(text, "advisory_xact_lock"):
+			return "('{' || :u::bigint * 7919 || '}')", false
+		}
+	}
+	switch {
 	case isEventID(value):
 		return "('" + value[:24] + "' || :u)::uuid", false
 	case isDigest(value):
 		return "sha256(:u::text::bytea)", false
-	case isLockKey(value, all):
-		return "(:u::bigint * 7919)", false
 	}
 	return ":" + name, true
 }
@@ -124,21 +114,6 @@ func isEventID(value string) bool {
 func isDigest(value string) bool {
 	sum, err := hex.DecodeString(strings.TrimPrefix(value, `\x`))
 	return err == nil && strings.HasPrefix(value, `\x`) && len(sum) == 32
-}
-
-// isLockKey says whether a number is the beginning of a digest: the lock of a claim.
-func isLockKey(value string, all map[int]*string) bool {
-	number, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || number > -math.MaxInt32 && number < math.MaxInt32 {
-		return false
-	}
-	for _, other := range all {
-		if other != nil && isDigest(*other) {
-			sum, _ := hex.DecodeString((*other)[2:18])
-			return binary.BigEndian.Uint64(sum) == uint64(number) //nolint:gosec // the bits are compared
-		}
-	}
-	return false
 }
 
 // pgbench runs a script on so many connections and returns its transactions per second.
@@ -171,13 +146,45 @@ func (b *bench) pgbench(ctx context.Context, o operation, s script, connections 
 	for _, v := range s.variables {
 		args = append(args, "-D", v)
 	}
+	before, err := b.changed(ctx)
+	if err != nil {
+		return 0, err
+	}
 	cmd := exec.CommandContext(ctx, b.cluster.Program("pgbench"), append(args, b.cluster.URL(database))...)
 	out, err := cmd.CombinedOutput()
-	match := perSecond.FindSubmatch(out)
-	if err != nil || match == nil {
+	rate, processed := perSecond.FindSubmatch(out), transactions.FindSubmatch(out)
+	if err != nil || rate == nil || processed == nil {
 		return 0, fmt.Errorf("pgbench of %s: %w\n%s\n%s", o.name, err, out, text)
 	}
-	return strconv.ParseFloat(string(match[1]), 64)
+	if o.method != "GET" {
+		if err := b.checkChanged(ctx, before, string(processed[1])); err != nil {
+			return 0, fmt.Errorf("pgbench of %s: %w\n%s", o.name, err, text)
+		}
+	}
+	return strconv.ParseFloat(string(rate[1]), 64)
 }
 
-var perSecond = regexp.MustCompile(`tps = ([0-9.]+) \(without initial`)
+var (
+	perSecond    = regexp.MustCompile(`tps = ([0-9.]+) \(without initial`)
+	transactions = regexp.MustCompile(`transactions actually processed: (\d+)`)
+)
+
+// changed is how often rows of users were changed so far.
+func (b *bench) changed(ctx context.Context) (rows int64, err error) {
+	err = b.db.QueryRow(ctx, "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'users'").Scan(&rows)
+	return rows, err
+}
+
+// checkChanged fails unless nearly every transaction has changed a user: statements that find nobody are fast.
+func (b *bench) checkChanged(ctx context.Context, before int64, processed string) error {
+	wanted, err := strconv.ParseInt(processed, 10, 64)
+	if err != nil {
+		return err
+	}
+	time.Sleep(time.Second) // sessions report what they did when they end
+	after, err := b.changed(ctx)
+	if err == nil && (wanted == 0 || after-before < wanted*9/10) {
+		err = fmt.Errorf("%d transactions changed %d users", wanted, after-before)
+	}
+	return err
+}

@@ -22,6 +22,8 @@ type report struct {
 	Others     []other             `json:"others"`
 	Notes      []string            `json:"notes,omitempty"`
 	Statements map[string][]string `json:"statements"`
+
+	failed int // measurements that could not be made
 }
 
 // other is a figure that is not an operation's rate.
@@ -39,6 +41,12 @@ func newReport(c runCmd) *report {
 
 func (r *report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
+
+// fail notes what could not be measured. The run ends with an error.
+func (r *report) fail(format string, args ...any) {
+	r.failed++
+	r.note(format, args...)
 }
 
 func (r *report) add(name string, value float64, unit, goal string, met bool) {

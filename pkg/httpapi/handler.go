@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/rs/cors"
+	"golang.org/x/sync/semaphore"
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/body"
@@ -75,7 +76,7 @@ type API struct {
 	cors    atomic.Pointer[cors.Cors]
 	bodies  *body.Budget
 	lists   gather.Shared[*page]
-	pages   chan struct{} // see pagesAtOnce
+	pages   *semaphore.Weighted // see pageBudget
 	streams *streams
 	failing atomic.Pointer[string] // the check that the last probe was told of
 	openAPI func() ([]byte, error) // the document as JSON
@@ -96,7 +97,7 @@ func New(options Options, rules CORS) *API {
 	if options.Gate == nil {
 		options.Gate = NewGate(0)
 	}
-	a := &API{options: options, pages: make(chan struct{}, pagesAtOnce), bodies: body.NewBudget(body.OneChange),
+	a := &API{options: options, pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
 		streams: newStreams()}
 	// Nothing that can wait is done before the service is ready.
 	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })

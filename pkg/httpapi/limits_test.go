@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -315,6 +316,36 @@ func TestLogLine(t *testing.T) {
 	}
 	if strings.Contains(log.String(), "planted") || strings.Contains(log.String(), "01936d2e") {
 		t.Errorf("the log tells too much: %s", log)
+	}
+}
+
+// TestPagesShareABudgetOfBytes: of large pages only so many are read at once that their users fit into memory;
+// small ones do not wait for each other.
+func TestPagesShareABudgetOfBytes(t *testing.T) {
+	t.Parallel()
+	for limit, most := range map[int]int{500: 4, 50: 20} {
+		entered, leave := make(chan struct{}, 20), make(chan struct{})
+		a, _ := service(t, fake{list: func(context.Context) (user.Page, error) {
+			entered <- struct{}{}
+			<-leave
+			return user.Page{}, nil
+		}}, nil)
+		var done sync.WaitGroup
+		for i := range 20 {
+			done.Go(func() { ask(a, "GET", fmt.Sprintf("%s?limit=%d&tag=t%d", usersPath, limit, i)) })
+		}
+		for range most {
+			<-entered
+		}
+		if limit == 500 { // the others wait until one of them is answered
+			select {
+			case <-entered:
+				t.Errorf("more than %d pages of %d are read at once", most, limit)
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+		close(leave)
+		done.Wait()
 	}
 }
 

@@ -527,7 +527,10 @@ func TestAStreamEndsWhenItsTokenExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		open := func(ctx context.Context) (user.ChangesPage, error) { <-ctx.Done(); return user.ChangesPage{}, ctx.Err() }
+		open := func(ctx context.Context) (user.ChangesPage, error) {
+			<-ctx.Done()
+			return user.ChangesPage{}, ctx.Err()
+		}
 		a, _ := service(t, changing{changes: open}, func(o *Options) {
 			o.Authenticate, o.Cursor = authenticator.Authenticate, admin.EncodeCursor
 		})

@@ -170,19 +170,21 @@ type page struct {
 	next string
 }
 
-// pagesAtOnce bounds the pages that are held as users, somewhat above the connections
-// that read them: as many as there may be requests would be some 200 MiB. Whoever reads
-// its answer slowly holds none.
-const pagesAtOnce = 16
+// Pages that are being read share a budget of bytes: as many of 500 users as there may be requests would be
+// gigabytes. A page takes what its users may be at most, but for rare ones with long lists of models; those
+// of the default size never wait for the budget, since connections run out before it does.
+const (
+	pageBudget   = 48 << 20
+	maxUserBytes = 24 << 10
+)
 
 // page reads a page into a buffer of the pool.
 func (a *API) page(ctx context.Context, query user.Query) (*page, error) {
-	select {
-	case a.pages <- struct{}{}:
-		defer func() { <-a.pages }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	size := int64(query.Limit+1) * maxUserBytes
+	if err := a.pages.Acquire(ctx, size); err != nil {
+		return nil, err
 	}
+	defer a.pages.Release(size)
 	found, err := a.options.Admin.List(ctx, query)
 	if err != nil {
 		return nil, err

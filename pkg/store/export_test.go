@@ -36,58 +36,42 @@ func CopyRows(n int, user func(i int) *user.User) ([]string, pgx.CopyFromSource)
 	})
 }
 
-// Reach changes how far the ways to a page go before they are given up.
-func (s *Store) Reach(collected, walked int64) { s.reach = reach{collected, walked} }
-
 // ForgetTotals makes the next listing count again.
 func (s *Store) ForgetTotals() { s.totals = newTotals() }
 
-// Ways are the ways to a page of a listing, by name: all that have enough must come to the same.
-func (s *Store) Ways() map[string]func(context.Context, user.Query) ([]*user.User, bool, error) {
-	ways := map[string]func(context.Context, user.Query) ([]*user.User, bool, error){}
-	for name, way := range map[string]way{"collect": s.collect, "sorted": s.sorted, "walk": s.walk(1_000_000), "short walk": s.walk(10)} {
-		ways[name] = func(ctx context.Context, q user.Query) ([]*user.User, bool, error) {
-			users, _, enough, err := way(ctx, q)
-			return users, enough, err
-		}
-	}
-	return ways
+// Scan serves a page by a scan in order of so many users; enough says that it is not given up.
+func (s *Store) Scan(ctx context.Context, q user.Query, budget int64) (users []*user.User, enough bool, err error) {
+	l := s.listing(q)
+	users, err = s.queryUsers(ctx, l, l.scan(q, budget))
+	return users, len(users) > q.Limit, err
 }
 
-// Walk is the way of so many steps.
-func (s *Store) Walk(ctx context.Context, q user.Query, steps int64) ([]*user.User, bool, error) {
-	users, _, enough, err := s.walk(steps)(ctx, q)
-	return users, enough, err
+// Sorted serves a page by selecting and sorting.
+func (s *Store) Sorted(ctx context.Context, q user.Query) ([]*user.User, error) {
+	users, _, err := s.sorted(ctx, q)
+	return users, err
 }
 
-// Walkable says whether a walk serves a query, which needs a condition of its own.
-func (s *Store) Walkable(q user.Query) bool { return len(s.listing(q).rest) > 0 }
+// Filtered says whether a query has a filter that no index has in its order.
+func (s *Store) Filtered(q user.Query) bool { return len(s.listing(q).filter) > 0 }
 
 // Plans are how PostgreSQL would run each statement that serves some page of a query, with
 // the values that it has, by name.
 func (s *Store) Plans(ctx context.Context, q user.Query) (map[string]string, error) {
-	bound := int(usualReach.collected)
-	compose := map[string]func(*listing) string{
-		"count":         func(b *listing) string { return b.count(&bound) },
-		"whole count":   func(b *listing) string { return b.count(nil) },
-		"section":       func(b *listing) string { return b.section(whole, q.Offset(), q.Limit+1) },
-		"with email":    func(b *listing) string { return b.section(withEmail, q.Offset(), q.Limit+1) },
-		"without email": func(b *listing) string { return b.section(withoutEmail, q.Offset(), q.Limit+1) },
-		"walk":          func(b *listing) string { return b.walk(q, 1000) },
-		"collect":       func(b *listing) string { return b.collect(q, usualReach.collected) },
-		"sorted":        func(b *listing) string { return b.sorted(q) },
+	compose := map[string]func(*listing) *bun.SelectQuery{
+		"count": func(l *listing) *bun.SelectQuery { return l.count(user.MaxExact) },
+		"exact": func(l *listing) *bun.SelectQuery { return l.count(0) },
 	}
-	byEmail := q.Sort[0].Field == "email"
+	if s.Filtered(q) {
+		compose["scan"] = func(l *listing) *bun.SelectQuery { return l.scan(q, 1000) }
+		compose["sort"] = func(l *listing) *bun.SelectQuery { return l.sort(q) }
+	} else {
+		compose["in order"] = func(l *listing) *bun.SelectQuery { return l.inOrder(q) }
+	}
 	plans := map[string]string{}
-	for name, text := range compose {
-		b := s.listing(q)
-		if strings.Contains(name, "email") != byEmail && (name == "section" || strings.Contains(name, "email")) ||
-			len(b.rest) == 0 && (name == "walk" || name == "collect" || name == "sorted") ||
-			len(b.rest) > 0 && (name == "section" || strings.Contains(name, "email")) {
-			continue // not how this query is served
-		}
-		statement := text(b)
-		lines, err := queryValues[string](ctx, s.pool, "EXPLAIN "+statement, append([]any{pgx.QueryExecModeCacheDescribe}, b.args...))
+	for name, statement := range compose {
+		l := s.listing(q)
+		lines, err := queryValues[string](ctx, s.pool, "EXPLAIN "+statement(l).String(), l.arguments())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -95,6 +79,23 @@ func (s *Store) Plans(ctx context.Context, q user.Query) (map[string]string, err
 	}
 	return plans, nil
 }
+
+// Conditions are how many conditions a filter has in SQL.
+func (s *Store) Conditions(f user.Filter) int {
+	l := s.listing(user.Query{Filter: f})
+	return len(l.index) + len(l.filter)
+}
+
+// Counts is when each remembered count was made.
+func (s *Store) Counts() (at int64) {
+	for _, kept := range s.totals.kept.Values() {
+		at += kept.countedAt.UnixNano()
+	}
+	return at
+}
+
+// HasAbsence says whether the parameter without has a condition for a name.
+func (s *Store) HasAbsence(name string) bool { return absences[name] != "" }
 
 // Migrations are all that there are.
 var Migrations = migrations
@@ -104,6 +105,4 @@ var Translate = translate
 
 // ListingText is the text of the page's statement of a listing without a filter, which is to
 // be prepared.
-func (s *Store) ListingText(q user.Query) string {
-	return s.listing(q).section(whole, q.Offset(), q.Limit+1)
-}
+func (s *Store) ListingText(q user.Query) string { return s.listing(q).inOrder(q).String() }

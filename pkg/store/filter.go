@@ -1,189 +1,218 @@
 package store
 
 import (
-	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/uptrace/bun"
 
 	"aiadmin/pkg/user"
 )
 
-// searchText is what the trigrams of the index users_search_forms are of.
-const searchText = "u.search"
+// listing composes the statements of one listing. Their text is Bun's; values are numbered parameters, so that
+// listings with the same parameters have the same text, whose result columns pgx knows after the first call.
+type listing struct {
+	db   *bun.DB
+	read *reading
+	args []any
+	keys []sortKey // the order, and where the page begins in it
 
-// filter writes the filter's conditions.
-func (b *listing) filter(f user.Filter) {
-	b.points(f)
-	b.times(f)
-	b.choice("u.role", f.Roles)
-	b.choice("u.status", f.Statuses)
-	b.facets(f)
-	b.search(f.Search)
-	if few(f) { // which nothing needs to bound
-		b.along, b.rest = append(b.along, b.exactly()...), nil
+	hasCursor bool
+	// index are the conditions that the index in the listing's order serves as well: of any number of users
+	// that they select, it reads a page alone. filter are the others.
+	index, filter []string
+	whole         string // the text that must be in what filter finds by parts of it; empty for none
+}
+
+func (s *Store) listing(q user.Query) *listing {
+	l := &listing{db: s.db, read: &s.statements.reading, hasCursor: q.After != nil}
+	l.where(q)
+	l.keys = l.sortKeys(q)
+	return l
+}
+
+// bind replaces each ? of an expression by the placeholder of a parameter.
+func (l *listing) bind(expression string, args ...any) string {
+	for _, value := range args {
+		l.args = append(l.args, value)
+		expression = strings.Replace(expression, "?", placeholder(len(l.args)), 1)
+	}
+	return expression
+}
+
+// arguments returns those of a statement that is planned at each call, since its best plan depends on how
+// common the values are.
+func (l *listing) arguments() []any {
+	return append([]any{pgx.QueryExecModeCacheDescribe}, l.args...)
+}
+
+// where composes the conditions of a filter. A filter that is missing here fails a test.
+func (l *listing) where(q user.Query) {
+	f := q.Filter
+	l.unique(f)
+	l.times(q)
+	l.choice(q, "u.role", f.Roles)
+	l.choice(q, "u.status", f.Statuses)
+	for _, without := range f.Without {
+		l.add(absences[without])
+	}
+	if len(f.Groups) > 0 {
+		l.add(l.group(f.Groups))
+	}
+	l.facets(f)
+	l.model(f.Model)
+	l.search(f.Search)
+}
+
+func (l *listing) add(condition string) { l.filter = append(l.filter, condition) }
+
+// unique adds the conditions on unique columns: each value matches at most one user.
+func (l *listing) unique(f user.Filter) {
+	ids := make([]string, len(f.IDs))
+	for i, id := range f.IDs {
+		ids[i] = id.String()
+	}
+	for index, values := range [uniqueIndexes][]string{KeyID: ids, KeyTag: f.Tags, KeyEmail: f.Emails, KeyUserName: f.UserNames, KeyExternalID: f.ExternalIDs} {
+		sqlType := "text"
+		if index == KeyID {
+			sqlType = "uuid"
+		}
+		if len(values) > 0 {
+			l.add(l.anyOf("u."+uniqueColumns[index], sqlType, values))
+		}
 	}
 }
 
-// few says whether a filter names the users that it can find.
-func few(f user.Filter) bool {
-	return len(f.IDs)+len(f.Tags)+len(f.Emails)+len(f.ExternalIDs) > 0
-}
-
-// points are conditions that each value of finds one user at most.
-func (b *listing) points(f user.Filter) {
-	b.rest = append(b.rest, anyOf(b, "u.id", "uuid", idTexts(f.IDs))...)
-	b.rest = append(b.rest, anyOf(b, "u.tag", "text", f.Tags)...)
-	b.rest = append(b.rest, anyOf(b, "u.email_key", "text", f.Emails)...)
-	b.rest = append(b.rest, anyOf(b, "u.external_id", "text", f.ExternalIDs)...)
-}
-
-func idTexts(ids []uuid.UUID) []string {
-	all := make([]string, len(ids))
-	for i, id := range ids {
-		all[i] = id.String()
+func (l *listing) anyOf(column, sqlType string, values []string) string {
+	if len(values) == 1 {
+		return l.bind(column+" = ?::"+sqlType, values[0])
 	}
-	return all
+	return l.bind(column+" = ANY (?::"+sqlType+"[])", values)
 }
 
-func anyOf(b *listing, column, sqlType string, values []string) []string {
-	switch len(values) {
-	case 0:
-		return nil
-	case 1:
-		return []string{column + " = " + b.arg(values[0]) + "::" + sqlType}
-	default:
-		return []string{column + " = ANY (" + b.arg(values) + "::" + sqlType + "[])"}
+func (l *listing) times(q user.Query) {
+	to := &l.filter
+	if byCreation(q) {
+		to = &l.index
+	}
+	if !q.CreatedFrom.IsZero() {
+		*to = append(*to, l.bind("u.created_at >= ?::timestamptz", q.CreatedFrom))
+	}
+	if !q.CreatedTo.IsZero() {
+		*to = append(*to, l.bind("u.created_at < ?::timestamptz", q.CreatedTo))
+	}
+	if !q.ExpiresBefore.IsZero() {
+		l.add(l.bind("u.expires_at < ?::timestamptz", q.ExpiresBefore))
 	}
 }
 
-// byTime says whether an index on the time of creation gives the order.
-func (b *listing) byTime() bool { return len(b.sort) > 0 && b.sort[0].Field == "createdAt" }
+// byCreation reports whether the time of creation decides the order, which the indexes on role and status
+// have as well.
+func byCreation(q user.Query) bool { return len(q.Sort) > 0 && q.Sort[0].Field == "createdAt" }
 
-func (b *listing) times(f user.Filter) {
-	to := &b.rest
-	if b.byTime() {
-		to = &b.along
+// choice adds a condition on role or status. With one value of each, an index is in order of creation.
+func (l *listing) choice(q user.Query, column string, values []string) {
+	if len(values) == 0 {
+		return
 	}
-	if !f.CreatedFrom.IsZero() {
-		*to = append(*to, "u.created_at >= "+b.arg(f.CreatedFrom)+"::timestamptz")
+	to := &l.filter
+	if byCreation(q) && len(values) == 1 {
+		to = &l.index
 	}
-	if !f.CreatedTo.IsZero() {
-		*to = append(*to, "u.created_at < "+b.arg(f.CreatedTo)+"::timestamptz")
-	}
+	*to = append(*to, l.anyOf(column, "text", values))
 }
 
-// choice is a condition on one of the columns that begin an index on the time of creation:
-// with one value of each, that index is in order.
-func (b *listing) choice(column string, values []string) {
-	to := &b.rest
-	if b.byTime() && len(values) == 1 {
-		to = &b.along
-	}
-	*to = append(*to, anyOf(b, column, "text", values)...)
+// absences are the conditions of the parameter without. The lists are compared as the text that [rowOf] writes.
+var absences = map[string]string{
+	"email":                    "u.email_key IS NULL",
+	"externalId":               "u.external_id IS NULL",
+	"userName":                 "u.user_name IS NULL",
+	"models":                   "u.models IS NULL",
+	"credentials":              "u.credentials::text = '[]'",
+	"keys":                     "u.keys::text = '[]'",
+	"expiresAt":                "u.expires_at IS NULL",
+	"limits.requestsPerMinute": "u.requests_per_minute IS NULL",
+	"limits.tokensPerMinute":   "u.tokens_per_minute IS NULL",
+	"limits.monthlyBudgetUSD":  "u.monthly_budget_cents IS NULL",
 }
 
-func (b *listing) facets(f user.Filter) {
-	var facets []string
-	switch {
-	case f.Provider == "":
-	case b.byTime() && !few(f) && len(f.Roles)+len(f.Statuses) == 0: // which have indexes of their own
-		b.provider = f.Provider
-	default:
-		facets = append(facets, user.ProviderFacet(f.Provider))
+// group finds the members of any group that has one of the ids or names.
+func (l *listing) group(idsOrNames []string) string {
+	ids := []string{}
+	for _, text := range idsOrNames {
+		if id, err := uuid.Parse(text); err == nil {
+			ids = append(ids, id.String())
+		}
+	}
+	groups := l.db.NewSelect().Model((*groupRow)(nil)).Column("id").
+		Where(l.bind("g.id = ANY (?::uuid[]) OR g.name_key = ANY (?::text[])", ids, idsOrNames))
+	members := l.db.NewSelect().Model((*memberRow)(nil)).Column("user_id").Where("m.group_id IN (?)", groups)
+	return "u.id IN (" + members.String() + ")"
+}
+
+func (l *listing) facets(f user.Filter) {
+	var all []string
+	if f.Provider != "" {
+		all = append(all, user.ProviderFacet(f.Provider))
 	}
 	for _, condition := range f.Metadata {
-		facets = append(facets, user.MetadataFacet(condition.Path, condition.Value))
-	}
-	if len(facets) > 0 {
-		b.rest = append(b.rest, "u.facets @> "+b.arg(facets)+"::text[]")
-	}
-	if f.Model != "" {
-		b.rest = append(b.rest, "(u.facets && "+b.arg(user.ModelFacets(f.Model))+"::text[] OR u.facets && "+
-			b.arg(user.GlobFacets(f.Model))+"::text[] AND "+b.matchesGlob(f.Model)+")")
-	}
-}
-
-// matchesGlob compares with each of a user's globs, as user.LikePattern writes them.
-func (b *listing) matchesGlob(model string) string {
-	return `EXISTS (SELECT FROM unnest(u.models) AS glob WHERE ` + b.arg(model) + `::text LIKE
-		translate(replace(replace(replace(glob, '\', '\\'), '%', '\%'), '_', '\_'), '*?', '%_'))`
-}
-
-// search finds a substring; shorter than a trigram, it finds a prefix, since no index
-// finds such substrings.
-func (b *listing) search(text string) {
-	literal := strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
-	switch runes := utf8.RuneCountInString(text); {
-	case runes == 0:
-	case strings.Contains(text, "\n"): // which no field has in it: only searchText does, where two fields meet
-		b.rest = append(b.rest, "false")
-	case runes >= 3:
-		b.substring(text, literal)
-	default:
-		prefix := b.arg(literal+"%") + "::text"
-		b.rest = append(b.rest, "(u.tag LIKE "+prefix+" OR u.name_key LIKE "+prefix+" OR u.email_key LIKE "+prefix+")")
-	}
-}
-
-func (b *listing) substring(text, literal string) {
-	if seams, only := user.Seams(text); only {
-		b.rest = append(b.rest, "u.facets @> "+b.arg(seams)+"::text[]")
-		if len(seams) > 1 { // one alone is the text
-			b.whole = text
+		if any := user.MetadataFacets(condition); len(any) == 1 {
+			all = append(all, any...)
+		} else {
+			l.add(l.bind("u.facets && ?::text[]", any))
 		}
+	}
+	if len(all) > 0 {
+		l.add(l.bind("u.facets @> ?::text[]", all))
+	}
+}
+
+// model finds the users who may use a model: by a facet, or by a glob that no facet stands for. A glob is
+// written as a pattern of LIKE.
+func (l *listing) model(model string) {
+	if model == "" {
 		return
 	}
-	pattern := sparse(literal)
-	b.rest = append(b.rest, searchText+" LIKE "+b.arg("%"+pattern+"%")+"::text")
-	if pattern != literal {
-		b.whole = text
+	l.add(l.bind(`(u.facets && ?::text[] OR u.facets && ?::text[] AND EXISTS (SELECT FROM unnest(u.models) AS glob
+		WHERE ?::text LIKE translate(replace(replace(replace(glob, '\', '\\'), '%', '\%'), '_', '\_'), '*?', '%_')))`,
+		user.ModelFacets(model), user.GlobFacets(model), model))
+}
+
+// search finds a text in the search forms: a substring of three characters or more, or of two in a script
+// where those are a word; of fewer, the beginning of a tag, a name or an e-mail address, since no index finds
+// such substrings.
+func (l *listing) search(text string) {
+	if text == "" {
+		return
+	}
+	if strings.Contains(text, "\n") { // which no field has: only the searched text does, between two fields
+		l.add("false")
+		return
+	}
+	literal := strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
+	parts, all := user.SearchFacets(text)
+	switch {
+	case all:
+		l.add(l.bind("u.facets @> ?::text[]", parts))
+		if len(parts) > 1 { // one alone is the text
+			l.whole = text
+		}
+	case utf8.RuneCountInString(text) >= 3:
+		l.add(l.bind("u.search LIKE ?::text", "%"+literal+"%"))
+	default:
+		prefix := literal + "%"
+		l.add(l.bind("(u.tag LIKE ?::text OR u.name_key LIKE ?::text OR u.email_key LIKE ?::text OR u.facets @> ?::text[])",
+			prefix, prefix, prefix, []string{user.PrefixFacet(text)}))
 	}
 }
 
-// holders are the condition that users hold a credential for the provider, where its own index is not read.
-func (b *listing) holders() []string {
-	if b.provider == "" {
+// recheck makes sure of what filter finds by parts of a text. It is none of filter's conditions, since the
+// planner would expect fewer users than there are.
+func (l *listing) recheck() []string {
+	if l.whole == "" {
 		return nil
 	}
-	return []string{"u.facets @> " + b.arg([]string{user.ProviderFacet(b.provider)}) + "::text[]"}
-}
-
-// alongHolders makes the conditions and the order ones of the index on the provider's holders.
-func (b *listing) alongHolders() {
-	if b.provider == "" {
-		return
-	}
-	b.source = fromHolders
-	for i, condition := range b.along {
-		b.along[i] = strings.ReplaceAll(condition, fromUsers.sort["createdAt"], fromHolders.sort["createdAt"])
-	}
-	b.along = append(b.along, "c.provider = "+b.arg(b.provider)+"::text")
-}
-
-// exactly are the conditions in rest, and one that makes sure of the text that they look for: from
-// that, the planner would expect fewer users than there are.
-func (b *listing) exactly() []string {
-	if b.whole == "" {
-		return b.rest
-	}
-	whole := b.arg(b.whole) + "::text) > 0"
-	return append(slices.Clip(b.rest), "(strpos(u.tag, "+whole+" OR strpos(u.name_key, "+whole+" OR strpos(u.email_key, "+whole+")")
-}
-
-var longRun = regexp.MustCompile(`[a-z0-9]{6,}`)
-
-// sparse is a LIKE pattern for which an index reads fewer lists of trigrams, each of which takes
-// milliseconds when it is long: of those in a run of letters, it keeps those that do not overlap.
-// They find hardly more than all of them do.
-func sparse(literal string) string {
-	return longRun.ReplaceAllStringFunc(literal, func(run string) string {
-		var kept []string
-		for i := 0; i+6 <= len(run); i += 3 {
-			kept = append(kept, run[i:i+3])
-		}
-		return strings.Join(append(kept, run[len(run)-3:]), "%")
-	})
+	return []string{l.bind("strpos(u.search, ?::text) > 0", l.whole)}
 }

@@ -111,7 +111,7 @@ func TestReadsArePlannedOnce(t *testing.T) {
 		}
 		all.Wait()
 	}
-	rows, err := s.DB().QueryContext(t.Context(), "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%id IN%'")
+	rows, err := s.DB().QueryContext(t.Context(), "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%\"id\" IN (%'")
 	must(t, err)
 	defer func() { _ = rows.Close() }()
 	read := 0

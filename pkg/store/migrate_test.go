@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"regexp"
 	"sync"
 	"testing"
 
@@ -82,7 +83,7 @@ func TestPingTellsWhatIsMissing(t *testing.T) {
 	s := open(t, pgtest.Empty(t))
 	if err := s.Ping(t.Context()); err == nil {
 		t.Fatal("an empty database is ready")
-	} else if got := err.Error(); got != `the database is at migration "", this version needs "20261127000011": run ai-admin migrate` {
+	} else if got := err.Error(); !regexp.MustCompile(`^the database is at migration "", this version needs "\d{14}": run ai-admin migrate$`).MatchString(got) {
 		t.Error(got)
 	}
 }
@@ -123,7 +124,12 @@ func TestUsersFromBeforeAreListed(t *testing.T) {
 	// A revision from before may still be at work.
 	_, err = s.DB().ExecContext(t.Context(), "INSERT INTO credentials (user_id, provider, sealed) VALUES (?, 'azure', 'k1:z')", u.ID)
 	must(t, err)
-	for _, listing := range []string{"provider=azure", "provider=openai", "provider=mistral&sort=createdAt", "provider=openai&createdFrom=2000-01-01T00:00:00Z&q=ann", "q=n-1", "q=1.b&provider=openai"} {
+	var copied bool
+	must(t, s.DB().QueryRowContext(t.Context(), "SELECT c.user_created_at = u.created_at FROM credentials c JOIN users u ON u.id = c.user_id WHERE provider = 'azure'").Scan(&copied))
+	if !copied {
+		t.Error("the credential of an older revision lacks the time of the user's creation")
+	}
+	for _, listing := range []string{"provider=openai", "provider=mistral&sort=createdAt", "provider=openai&createdFrom=2000-01-01T00:00:00Z&q=ann", "q=n-1", "q=1.b&provider=openai"} {
 		page, err := s.List(t.Context(), parse(t, listing+"&count=exact"))
 		must(t, err)
 		if len(page.Users) != 1 || *page.Total != 1 {

@@ -2,100 +2,142 @@ package store
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/uptrace/bun"
 
 	"aiadmin/pkg/user"
 )
 
-// source is what a listing reads users from, and which of its columns give the order.
-type source struct {
-	tables string
-	sort   map[string]string
+// sortKey is one column of a listing's order. Pages are cut by keyset: each begins after the values that the
+// last user of the page before it has.
+type sortKey struct {
+	column, sqlType string
+	collation       string // appended to the column where it is compared
+	descending      bool
+	nullable        bool    // NULL sorts last, in both directions
+	after           *string // the value to begin after; nil is NULL, or no place at all on the first page
 }
 
-// The holders of a provider's credentials are read along an index of those. The planner does not
-// know that the users' own columns would give the same order.
-var (
-	fromUsers   = source{"users AS u", map[string]string{"createdAt": "u.created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.id"}}
-	fromHolders = source{"credentials AS c JOIN users AS u ON u.id = c.user_id", map[string]string{"createdAt": "c.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "c.user_id"}}
-	fromWalked  = source{sort: map[string]string{"createdAt": "u.user_created_at", "tag": "u.tag", "name": "u.name_key", "email": "u.email_key", "id": "u.user_id"}}
-)
-
-const holdersAlone = "credentials AS c"
-
-func (b *listing) order() string {
-	terms := make([]string, len(b.sort))
-	for i, key := range b.sort {
-		terms[i] = b.source.sort[key.Field]
-		if key.Descending {
-			terms[i] += " DESC"
-		}
-		if key.Field == "email" && b.part == whole {
-			terms[i] += " NULLS LAST"
-		}
-	}
-	return " ORDER BY " + strings.Join(terms, ", ")
+// sortColumns are the columns of each field that listings are sorted by, in their order. Names are sorted by
+// their search form; those that are equal in it, as they are written.
+var sortColumns = map[string][]sortKey{
+	"createdAt": {{column: "u.created_at", sqlType: "timestamptz"}},
+	"tag":       {{column: "u.tag", sqlType: "text"}},
+	"name":      {{column: "u.name_key", sqlType: "text"}, {column: "u.name", collation: ` COLLATE "C"`, sqlType: "text"}},
+	"email":     {{column: "u.email_key", sqlType: "text", nullable: true}},
+	"id":        {{column: "u.id", sqlType: "uuid"}},
 }
 
-// behind are the conditions that a user comes behind the cursor, none on the first page.
-// The first key bounds the scan of an index; which users of those that tie on it are
-// behind is spelt out key by key.
-func (b *listing) behind() []string {
-	if len(b.cursor) == 0 {
+// sortKeys returns the columns that decide the order, up to one that leaves no ties.
+func (l *listing) sortKeys(q user.Query) []sortKey {
+	if len(q.Sort) == 0 {
 		return nil
 	}
-	first := b.sort[0]
-	emailMayBeAbsent := b.part == whole && slices.ContainsFunc(b.sort, func(k user.SortKey) bool { return k.Field == "email" })
-	if sameDirection(b.sort) && !emailMayBeAbsent { // a comparison of tuples would lose the absent ones
-		return []string{b.tuple()}
+	sort := append(slices.Clip(q.Sort), user.SortKey{Field: "id", Descending: q.Sort[len(q.Sort)-1].Descending})
+	var keys []sortKey
+	for i, by := range sort {
+		after := valuesAfter(q.After, i, by.Field)
+		for n, key := range sortColumns[by.Field] {
+			key.descending = by.Descending
+			if after != nil {
+				key.after = after[n]
+			}
+			keys = append(keys, key)
+		}
+		if by.Field == "tag" {
+			break
+		}
 	}
-	conditions := []string{b.behindFrom(b.sort, b.cursor)}
-	if first.Field != "email" {
-		conditions = append(conditions, b.source.sort[first.Field]+comparison(first)+"= "+b.value(first, b.cursor[0]))
+	return keys
+}
+
+// valuesAfter returns a cursor's values of a field's columns.
+func valuesAfter(cursor *user.Cursor, i int, field string) []*string {
+	switch {
+	case cursor == nil:
+		return nil
+	case field == "id":
+		id := cursor.ID.String()
+		return []*string{&id}
+	case field == "name":
+		form := user.SearchForm(*cursor.Keys[i])
+		return []*string{&form, cursor.Keys[i]}
+	default:
+		return []*string{cursor.Keys[i]}
+	}
+}
+
+// orderBy sorts a statement.
+func orderBy(q *bun.SelectQuery, keys []sortKey) *bun.SelectQuery {
+	for _, key := range keys {
+		term := key.expression()
+		if key.descending {
+			term += " DESC"
+		}
+		if key.nullable {
+			term += " NULLS LAST"
+		}
+		q.OrderExpr(term)
+	}
+	return q
+}
+
+// keyset returns the conditions that a user comes after the cursor, none on the first page. The first key
+// bounds the scan of an index; among users who tie on it, the other keys decide.
+func (l *listing) keyset(keys []sortKey) []string {
+	if !l.hasCursor {
+		return nil
+	}
+	nullable := slices.ContainsFunc(keys, func(k sortKey) bool { return k.nullable })
+	if !nullable && !slices.ContainsFunc(keys, func(k sortKey) bool { return k.descending != keys[0].descending }) {
+		return []string{l.tuple(keys)}
+	}
+	conditions := []string{l.isAfter(keys)}
+	if first := keys[0]; !first.nullable {
+		conditions = append(conditions, l.compare(first, first.operator()+"="))
 	}
 	return conditions
 }
 
-// tuple compares all keys at once, which an index on them can start at.
-func (b *listing) tuple() string {
-	var left, right []string
-	for i, key := range b.sort {
-		left, right = append(left, b.source.sort[key.Field]), append(right, b.value(key, b.cursor[i]))
+// tuple compares all keys at once: an index on them can begin there.
+func (l *listing) tuple(keys []sortKey) string {
+	var columns, values []string
+	for _, key := range keys {
+		columns, values = append(columns, key.expression()), append(values, l.bind("?::"+key.sqlType, *key.after))
 	}
-	return "(" + strings.Join(left, ", ") + ") " + comparison(b.sort[0]) + " (" + strings.Join(right, ", ") + ")"
+	return "(" + strings.Join(columns, ", ") + ") " + keys[0].operator() + " (" + strings.Join(values, ", ") + ")"
 }
 
-// behindFrom is the condition that a row sorts after values: it is behind in the first
-// key, or equal in it and behind in the rest.
-func (b *listing) behindFrom(keys []user.SortKey, values []*string) string {
-	column := b.source.sort[keys[0].Field]
-	if values[0] == nil { // the absent ones come last: none is behind, those absent too tie
-		return "(" + column + " IS NULL AND " + b.behindFrom(keys[1:], values[1:]) + ")"
+// isAfter is the condition that a user comes after the keys' values: after the first one, or equal in it and
+// after the others.
+func (l *listing) isAfter(keys []sortKey) string {
+	key, others := keys[0], keys[1:]
+	if key.nullable && key.after == nil { // NULL comes last: nothing is after it, and NULL alone is equal to it
+		return "(" + key.column + " IS NULL AND " + l.isAfter(others) + ")"
 	}
-	value := b.value(keys[0], values[0])
-	first := column + " " + comparison(keys[0]) + " " + value
-	if keys[0].Field == "email" {
-		first = "(" + first + " OR " + column + " IS NULL)"
+	condition := l.compare(key, key.operator())
+	if key.nullable {
+		condition = "(" + condition + " OR " + key.column + " IS NULL)"
 	}
-	if len(keys) == 1 {
-		return first
+	if len(others) == 0 {
+		return condition
 	}
-	return "(" + first + " OR (" + column + " = " + value + " AND " + b.behindFrom(keys[1:], values[1:]) + "))"
+	return "(" + condition + " OR (" + l.compare(key, "=") + " AND " + l.isAfter(others) + "))"
 }
 
-var sortTypes = map[string]string{"createdAt": "::timestamptz", "tag": "::text", "name": "::text", "email": "::text", "id": "::uuid"}
-
-func (b *listing) value(key user.SortKey, value *string) string {
-	return b.arg(*value) + sortTypes[key.Field]
+func (l *listing) compare(key sortKey, operator string) string {
+	return l.bind(key.expression()+" "+operator+" ?::"+key.sqlType, *key.after)
 }
 
-func comparison(key user.SortKey) string {
-	if key.Descending {
+func (k sortKey) expression() string { return k.column + k.collation }
+
+func (k sortKey) operator() string {
+	if k.descending {
 		return "<"
 	}
 	return ">"
 }
 
-func sameDirection(keys []user.SortKey) bool {
-	return !slices.ContainsFunc(keys, func(k user.SortKey) bool { return k.Descending != keys[0].Descending })
-}
+func placeholder(n int) string { return "$" + strconv.Itoa(n) }

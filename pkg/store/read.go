@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"math/bits"
 	"strings"
 	"time"
@@ -17,30 +16,30 @@ import (
 
 // reading are the composed statements of frequent reads.
 type reading struct {
-	users    []*schema.Field
-	columns  string // theirs, for statements that a listing composes at each call
-	byIDs    [lookupPowers]string
-	byUnique [uniqueIndexes]string
+	users   []*schema.Field
+	columns []string // theirs, for statements that a listing composes at each call
+	all     []string // with those that serve statements alone
+	// byKey finds users by their unique keys: by the key's index of [UniqueKeys], and the number of keys as
+	// a power of two.
+	byKey [uniqueIndexes][lookupPowers]string
 }
 
 const lookupPowers = 7 // up to 64 users by one statement
 
 func composeReading(db *bun.DB) reading {
-	var r reading
-	columns := columnsOf[userRow](db, append(derivedColumns, "email_key", "user_name_key")...)
-	r.users, r.columns = fieldsOf[userRow](db, columns), strings.Join(columns, ", ")
-	selectUsers := func() *bun.SelectQuery { return db.NewSelect().Model((*userRow)(nil)).Column(columns...) }
-	// PostgreSQL plans each of these once per connection, since it sees how many ids there are;
+	r := reading{columns: columnsOf[userRow](db, derivedColumns...), all: columnsOf[userRow](db)}
+	r.users = fieldsOf[userRow](db, r.columns)
+	// PostgreSQL plans each of these once per connection, since it sees how many keys there are;
 	// "= ANY ($1)", of which it does not know that, it would plan anew at each call.
-	for power := range r.byIDs {
-		places := make([]string, 1<<power)
-		for i := range places {
-			places[i] = fmt.Sprintf("$%d", i+1)
+	for index := range r.byKey {
+		for power := range r.byKey[index] {
+			places := make([]string, 1<<power)
+			for i := range places {
+				places[i] = placeholder(i + 1)
+			}
+			r.byKey[index][power] = db.NewSelect().Model((*userRow)(nil)).Column(r.columns...).
+				Where("u.? IN (?)", bun.Ident(uniqueColumns[index]), bun.Safe(strings.Join(places, ", "))).String()
 		}
-		r.byIDs[power] = selectUsers().Where("u.id IN (?)", bun.Safe(strings.Join(places, ", "))).String()
-	}
-	for index := KeyTag; index < uniqueIndexes; index++ {
-		r.byUnique[index] = selectUsers().Where("u.? = $1", bun.Ident(uniqueColumns[index])).String()
 	}
 	return r
 }
@@ -53,30 +52,20 @@ var ErrNotFound error = errNotFound
 // Get finds one user, by id or else by one of its other unique values. An unknown one is
 // [user.NotFound].
 func (s *Store) Get(ctx context.Context, ref user.Ref) (*user.User, error) {
-	if ref.ID != uuid.Nil {
-		return s.lookups.get(ctx, ref.ID)
-	}
 	index, value := KeyOf(ref)
-	rows, err := collect[userRow](ctx, s.pool, s.statements.reading.byUnique[index], s.statements.reading.users, value)
-	if err != nil {
-		return nil, err
-	}
-	if len(rows) == 0 {
-		return nil, errNotFound
-	}
-	return rows[0].user()
+	return s.lookups.get(ctx, index, value)
 }
 
 // lookups reads single users: with one statement all that are asked for while the last one was under
 // way. A lone read waits for nothing; under load a round trip to the database, which costs more than
 // finding a user there, serves many. It is no cache: a statement begins after all that it answers was asked.
 type lookups struct {
-	store *Store
-	queue gather.Queue[*lookup]
+	store  *Store
+	queues [uniqueIndexes]gather.Queue[*lookup]
 }
 
 type lookup struct {
-	id    uuid.UUID
+	value string
 	found *user.User // nil: there is none
 	err   error
 	done  chan struct{}
@@ -89,13 +78,16 @@ const (
 
 func (l *lookups) begin(s *Store) {
 	l.store = s
-	l.queue = gather.Queue[*lookup]{Workers: lookupWorkers, Most: 1 << (lookupPowers - 1), Batch: l.answer}
+	for index := range l.queues {
+		l.queues[index] = gather.Queue[*lookup]{Workers: lookupWorkers, Most: 1 << (lookupPowers - 1),
+			Batch: func(asked []*lookup) { l.answer(index, asked) }}
+	}
 }
 
-// get returns a user. Others may be given the same one: it must not be changed.
-func (l *lookups) get(ctx context.Context, id uuid.UUID) (*user.User, error) {
-	asked := &lookup{id: id, done: make(chan struct{})}
-	l.queue.Add(asked)
+// get returns the user with a unique key. Others may be given the same one: it must not be changed.
+func (l *lookups) get(ctx context.Context, index int, value string) (*user.User, error) {
+	asked := &lookup{value: value, done: make(chan struct{})}
+	l.queues[index].Add(asked)
 	select {
 	case <-asked.done:
 	case <-ctx.Done():
@@ -107,39 +99,36 @@ func (l *lookups) get(ctx context.Context, id uuid.UUID) (*user.User, error) {
 	return asked.found, asked.err
 }
 
-func (l *lookups) answer(asked []*lookup) {
+func (l *lookups) answer(index int, asked []*lookup) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 	defer cancel()
-	err := gather.Guarded(func() error { return l.read(ctx, asked) })
+	err := gather.Guarded(func() error { return l.read(ctx, index, asked) })
 	for _, a := range asked {
 		a.err = err
 		close(a.done)
 	}
 }
 
-func (l *lookups) read(ctx context.Context, asked []*lookup) error {
+func (l *lookups) read(ctx context.Context, index int, asked []*lookup) error {
 	reading := &l.store.statements.reading
 	power := bits.Len(uint(len(asked) - 1)) //nolint:gosec // there is at least one
 	args := make([]any, 1<<power)
 	for i := range args {
-		args[i] = [16]byte(asked[min(i, len(asked)-1)].id)
+		args[i] = asked[min(i, len(asked)-1)].value
 	}
-	rows, err := collect[userRow](ctx, l.store.pool, reading.byIDs[power], reading.users, args...)
+	rows, err := l.store.pool.Query(ctx, reading.byKey[index][power], prepared(args...)...)
 	if err != nil {
-		return err
+		return translate(err)
 	}
-	for i := range rows {
-		found, err := rows[i].user()
-		if err != nil {
-			return err
-		}
+	return translate(eachUser(rows, reading, func(u *user.User) error {
+		key := KeysOf(u)[index]
 		for _, a := range asked {
-			if a.id == found.ID {
-				a.found = found
+			if a.value == key {
+				a.found = u
 			}
 		}
-	}
-	return nil
+		return nil
+	}))
 }
 
 // Sealed returns the sealed value of one credential; [user.NotFound] when there is none.

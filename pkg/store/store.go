@@ -26,7 +26,6 @@ type Store struct {
 	lookups    lookups
 	changes    changes
 	totals     *totals
-	reach      reach
 	patience   time.Duration // see [Options]
 }
 
@@ -47,7 +46,7 @@ const (
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), reach: usualReach, patience: cmp.Or(options.Patience, defaultPatience)}
+	s := &Store{totals: newTotals(), patience: cmp.Or(options.Patience, defaultPatience)}
 	config, err := s.connConfig(options.ConnString)
 	if err != nil {
 		return nil, err

@@ -6,25 +6,36 @@ import (
 
 	"github.com/go-json-experiment/json"
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/jackc/pgx/v5"
+	"github.com/uptrace/bun"
 
 	"aiadmin/pkg/user"
 )
 
-// totals remembers for a moment what is known of how many users a filter finds, so that
-// not every page of a large listing asks anew.
-type totals struct{ kept *lru.Cache[string, total] }
+// totals remembers how many users filters select, so that not every page of a large listing counts anew. A
+// count holds for as long as the database's snapshot does: until any transaction that writes begins or ends,
+// in this process or another. Entries are of a fixed size.
+type totals struct{ kept *lru.Cache[[16]byte, total] }
 
 type total struct {
-	expected int64     // by the planner
-	until    time.Time // when that is asked again
-	past     time.Time // until when more are known to be found than are counted exactly
-	changes  int64     // of any users, before that was counted
+	expected      int64     // by the planner
+	expectedUntil time.Time // when that is asked again
+	counted       count
+	countedAt     time.Time
+}
+
+// count is how many users were counted, and a hash of the snapshot that they were counted in.
+type count struct {
+	users    int64
+	snapshot int64
 }
 
 const (
 	totalsKept  = 1024
 	expectedFor = 10 * time.Second
-	countedFor  = 2 * time.Second
+	countedFor  = time.Minute // a snapshot of another server, after a failover, may hash alike
+	// So long a count past the bound of exact counting is known to be past it, if far more are expected.
+	pastFor = 2 * time.Second
 	// Up to here, what was past the bound of exact counting may be exact after the next change.
 	wellPast = 2 * user.MaxExact
 	// From here on, the planner is believed: it is not that far off.
@@ -32,75 +43,104 @@ const (
 )
 
 func newTotals() *totals {
-	kept, err := lru.New[string, total](totalsKept)
+	kept, err := lru.New[[16]byte, total](totalsKept)
 	if err != nil {
 		panic(err) // the constant above is not a size
 	}
 	return &totals{kept}
 }
 
-func totalKey(f user.Filter) string { return string(f.AppendKey(nil)) }
+// update changes what is remembered of a filter.
+func (t *totals) update(key [16]byte, change func(*total)) {
+	kept, _ := t.kept.Get(key)
+	change(&kept)
+	t.kept.Add(key, kept)
+}
 
-// expected is how many users the planner expects a filter to find.
+// expected returns how many users the planner expects a filter to select.
 func (s *Store) expected(ctx context.Context, f user.Filter) (int64, error) {
-	key := totalKey(f)
+	key := f.Key()
 	kept, _ := s.totals.kept.Get(key)
-	if time.Now().Before(kept.until) {
+	if time.Now().Before(kept.expectedUntil) {
 		return kept.expected, nil
 	}
 	expected, err := s.estimate(ctx, s.listing(user.Query{Filter: f}))
 	if err == nil {
-		kept.expected, kept.until = expected, time.Now().Add(expectedFor)
-		s.totals.kept.Add(key, kept)
+		s.totals.update(key, func(t *total) { t.expected, t.expectedUntil = expected, time.Now().Add(expectedFor) })
 	}
 	return expected, err
 }
 
-// total is how many users a listing's filter finds: exact where that was asked for or up
-// to the bound of exact counting, past it an estimate for the same filter. What is known
-// is a count, or uncounted; more says that a full page was found.
-func (s *Store) total(ctx context.Context, q user.Query, known int64, more bool) (int64, bool, error) {
+// total returns how many users a listing's filter selects: exact where that was asked for or up to the bound
+// of exact counting, past it an estimate for the same filter. Known is a count, or uncounted; more says that
+// users follow the page.
+func (s *Store) total(ctx context.Context, q user.Query, known int64, more bool) (total int64, exact bool, err error) {
 	if known != uncounted {
 		return known, q.Count == user.CountExact || known <= user.MaxExact, nil
 	}
 	if q.Count == user.CountExact {
-		counted, err := s.count(ctx, s.listing(q), nil)
-		return counted, true, err
+		counted, err := s.count(ctx, s.listing(q), 0)
+		return counted.users, true, err
 	}
 	expected, err := s.expected(ctx, q.Filter)
 	if err != nil || more && expected >= farPast {
 		return expected, false, err
 	}
-	key := totalKey(q.Filter)
-	kept, ok := s.totals.kept.Get(key)
-	changes := s.changes.made.Load()
-	if time.Now().Before(kept.past) && (expected >= wellPast || changes == kept.changes) {
-		return max(expected, user.MaxExact+1), false, nil
-	}
-	bound := user.MaxExact + 1
-	counted, err := s.count(ctx, s.listing(q), &bound)
+	counted, err := s.countToBound(ctx, q, expected)
 	if err != nil || counted <= user.MaxExact {
 		return counted, true, err
-	}
-	if ok {
-		kept.past, kept.changes = time.Now().Add(countedFor), changes
-		s.totals.kept.Add(key, kept)
 	}
 	return max(expected, counted), false, nil
 }
 
-// count counts what a listing's conditions find, up to a bound if that is not nil.
-func (s *Store) count(ctx context.Context, b *listing, bound *int) (int64, error) {
-	counts, err := queryValues[int64](ctx, s.pool, b.count(bound), b.arguments())
-	if err != nil {
-		return 0, err
+// countToBound counts what a filter selects up to the bound of exact counting, unless that is known.
+func (s *Store) countToBound(ctx context.Context, q user.Query, expected int64) (int64, error) {
+	key := q.Filter.Key()
+	kept, _ := s.totals.kept.Get(key)
+	age := time.Since(kept.countedAt)
+	if kept.counted.users > user.MaxExact && expected >= wellPast && age < pastFor {
+		return kept.counted.users, nil
 	}
-	return counts[0], nil
+	if age < countedFor {
+		snapshots, err := queryValues[int64](ctx, s.pool, "SELECT "+snapshotHash, prepared())
+		if err != nil || snapshots[0] == kept.counted.snapshot {
+			return kept.counted.users, err
+		}
+	}
+	counted, err := s.count(ctx, s.listing(q), user.MaxExact+1)
+	if err == nil {
+		s.totals.update(key, func(t *total) { t.counted, t.countedAt = counted, time.Now() })
+	}
+	return counted.users, err
+}
+
+// snapshotHash differs when other transactions' changes are visible.
+const snapshotHash = "hashtextextended(pg_current_snapshot()::text, 0)"
+
+// count counts what a listing's conditions select, up to a bound if that is not 0.
+func (s *Store) count(ctx context.Context, l *listing, bound int64) (count, error) {
+	rows, err := s.pool.Query(ctx, l.count(bound).String(), l.arguments()...)
+	if err != nil {
+		return count{}, translate(err)
+	}
+	counted, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (c count, err error) {
+		return c, row.Scan(&c.users, &c.snapshot)
+	})
+	return counted, translate(err)
+}
+
+func (l *listing) count(bound int64) *bun.SelectQuery {
+	found := where(l.db.NewSelect().Model((*userRow)(nil)).ColumnExpr("1"), l.index, l.filter, l.recheck())
+	if bound > 0 {
+		found.Limit(bound)
+	}
+	return l.db.NewSelect().TableExpr("(?) AS found", found).ColumnExpr("count(*), " + snapshotHash)
 }
 
 // estimate asks the planner how many rows it expects.
-func (s *Store) estimate(ctx context.Context, b *listing) (int64, error) {
-	plans, err := queryValues[string](ctx, s.pool, "EXPLAIN (FORMAT JSON) "+b.users("1", b.along, b.rest).String(), b.planned())
+func (s *Store) estimate(ctx context.Context, l *listing) (int64, error) {
+	selected := where(l.db.NewSelect().Model((*userRow)(nil)).ColumnExpr("1"), l.index, l.filter)
+	plans, err := queryValues[string](ctx, s.pool, "EXPLAIN (FORMAT JSON) "+selected.String(), l.arguments())
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,9 @@
 package store_test
 
 import (
+	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 
 	"aiadmin/pkg/user"
@@ -109,5 +112,63 @@ func TestAFilterThatDependsOnTheOrder(t *testing.T) {
 				t.Errorf("%s: %d users on two pages", filter, len(seen))
 			}
 		}
+	}
+}
+
+// TestTotalsTakeLittleMemory: what is remembered of a filter does not grow with its text.
+func TestTotalsTakeLittleMemory(t *testing.T) { //nolint:paralleltest // it measures the heap
+	s := openOne(t, pgtest.Database(t))
+	heap := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	ask := func(n int) {
+		q := user.Query{Sort: []user.SortKey{{Field: "tag"}}, Limit: 1, Count: user.CountEstimated, Filter: user.Filter{
+			Metadata: []user.MetadataEqual{{Path: []string{"a"}, Value: fmt.Sprint(n, strings.Repeat("x", 64<<10))}}}}
+		_, err := s.List(t.Context(), q)
+		must(t, err)
+	}
+	ask(-1)
+	before := heap()
+	for n := range 1024 {
+		ask(n)
+	}
+	if grown := int64(heap()) - int64(before); grown > 4<<20 { //nolint:gosec // heaps are smaller
+		t.Errorf("1,024 filters of 64 KiB keep %d KiB", grown>>10)
+	}
+}
+
+// TestCountsAreKeptUntilSomethingChanges: a second page does not count again, and any change is counted, also
+// that of another process.
+func TestCountsAreKeptUntilSomethingChanges(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	load(t, db, 100, func(i int) *user.User { return person(i, 100) })
+	s, other := open(t, db), open(t, db)
+	ask := func(want int64) {
+		t.Helper()
+		page, err := s.List(t.Context(), parse(t, "limit=10"))
+		must(t, err)
+		if *page.Total != want || !page.TotalIsExact {
+			t.Errorf("total %d, exact %t, want %d", *page.Total, page.TotalIsExact, want)
+		}
+	}
+	ask(100)
+	kept := 0
+	for range 20 { // autovacuum may begin a transaction between two of them
+		before := s.Counts()
+		ask(100)
+		if s.Counts() == before {
+			kept++
+		}
+	}
+	if kept == 0 {
+		t.Error("every page counts")
+	}
+	for n := range int64(5) {
+		insert(t, other, ann(t, fmt.Sprint("new-", n)))
+		ask(101 + n)
 	}
 }

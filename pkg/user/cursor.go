@@ -1,6 +1,7 @@
 package user
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -15,8 +16,8 @@ import (
 // Cursor is the place in a listing after one user: the values of the sort keys and the
 // id of the last user of a page. To clients it is opaque.
 type Cursor struct {
-	// Keys are the sort keys' values in the listing's order: times as RFC 3339 text, names
-	// and e-mail addresses folded, nil for an absent e-mail address.
+	// Keys are the sort keys' values in the listing's order: times as RFC 3339 text, names as
+	// written, e-mail addresses in their comparison form, nil for an absent one.
 	Keys []*string `json:"k"`
 	ID   uuid.UUID `json:"i"`
 	// Listing is a fingerprint of the filters and the sort that the cursor belongs to.
@@ -31,7 +32,7 @@ var (
 // maxCursor bounds what is decoded: the longest name and address, and some more.
 const maxCursor = 8 << 10
 
-// After makes the cursor behind a page's last user, as clients carry it.
+// CursorAfter returns the cursor after a page's last user, as clients carry it.
 func (q *Query) CursorAfter(last *User) string {
 	cursor := Cursor{ID: last.ID, Listing: q.fingerprint()}
 	for _, key := range q.Sort {
@@ -52,12 +53,12 @@ func sortValue(u *User, field string) *string {
 	case "tag":
 		value = u.Tag
 	case "name":
-		value = Fold(u.Name)
+		value = u.Name
 	case "email":
 		if u.Email == nil {
 			return nil
 		}
-		value = Fold(*u.Email)
+		value = cmp.Or(u.EmailKey, FoldAddress(*u.Email))
 	}
 	return &value
 }
@@ -107,7 +108,8 @@ func (c *Cursor) fits(sort []SortKey) bool {
 // fingerprint identifies the listing that a query is a page of: its filters and sort,
 // whatever the order in which they were given, and not its limit or count mode.
 func (q *Query) fingerprint() []byte {
-	key := q.AppendKey(nil)
+	filter := q.Filter.Key()
+	key := filter[:]
 	for _, k := range q.Sort {
 		key = strconv.AppendBool(append(key, k.Field...), k.Descending)
 	}

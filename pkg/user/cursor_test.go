@@ -58,7 +58,8 @@ func TestCursorsOfOtherListingsAreRefused(t *testing.T) {
 	t.Parallel()
 	listings := []string{"", "sort=createdAt", "sort=-createdAt,tag", "sort=tag", "sort=-tag", "sort=tag,name", "sort=name,tag", "tag=a", "email=a", "externalId=a", "q=a",
 		"id=018f0000-0000-7000-8000-000000000001", "role=admin", "role=viewer", "status=active", "model=a", "provider=a", "metadata.a=a",
-		"metadata.a.b=c", "metadata.a=b", "tag=a&tag=b", "createdFrom=2026-01-02T00:00:00Z", "createdTo=2026-01-02T00:00:00Z"}
+		"metadata.a.b=c", "metadata.a=b", "tag=a&tag=b", "createdFrom=2026-01-02T00:00:00Z", "createdTo=2026-01-02T00:00:00Z",
+		"expiresBefore=2026-01-02T00:00:00Z", "userName=a", "group=a", "without=email", "without=keys", `metadata.a\.b=c`}
 	for i, made := range listings {
 		query, err := parseRaw(t, made)
 		if err != nil {

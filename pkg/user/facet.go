@@ -6,22 +6,27 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Facets are what a user can be found by besides its columns: the providers it holds
-// credentials for, the models it may use and the strings in its metadata. One inverted
-// index over them serves three filters, and its statistics tell the planner how common
-// each facet is, which those of a JSON column do not.
+// Facets returns what a user can be found by besides its columns: the providers it holds credentials for,
+// the models it may use, the values in its metadata, and the parts of searched text that trigrams miss. One
+// inverted index over them serves these filters, and its statistics tell the planner how common each facet
+// is, which those of a JSON column do not. When the facets of the same user change from one revision to the
+// next, a migration puts all users into the table unformed_users.
 //
 //	provider=openai
 //	model=gpt-5        a name, or a glob that ends in its only star
 //	model~gpt-         a glob of any other form, by what it begins with, to be matched by the listing
 //	model~*-mini       the same, by what it ends with, where it begins with a star or ?
 //	model=*            all models allowed
-//	meta/team=research a string at a path; a long one is replaced by its SHA-256
-//	q~ -(              a part of tag, name or e-mail address: see [Seams]
+//	meta/team=research a string at a path, or in a list there; a long one is replaced by its SHA-256
+//	meta/level=#7e0    a number by its value; meta/on=#true a boolean
+//	q~ -(              a part of tag, name or e-mail address: see [SearchFacets]
+//	q^jo               the beginning of an e-mail address that is searched otherwise than compared
 func Facets(u *User) []string {
 	facets := []string{}
 	for _, c := range u.Credentials {
@@ -38,21 +43,63 @@ func Facets(u *User) []string {
 		}
 	}
 	facets = appendMetadataFacets(facets, nil, u.Metadata)
-	for _, text := range searched(u) {
-		seams, _ := Seams(text)
-		facets = append(facets, seams...)
+	for line := range strings.SplitSeq(SearchText(u), "\n") {
+		parts, _ := SearchFacets(line)
+		facets = append(append(facets, parts...), pairFacets(line)...)
+	}
+	if u.Email != nil && !isASCII(*u.Email) {
+		form := []rune(SearchForm(*u.Email))
+		for n := 1; n <= min(2, len(form)); n++ {
+			facets = append(facets, PrefixFacet(string(form[:n])))
+		}
 	}
 	slices.Sort(facets)
 	return slices.Compact(facets)
 }
 
-// searched are the texts in which q looks for a substring.
-func searched(u *User) []string {
-	texts := []string{u.Tag, Fold(u.Name)}
-	if u.Email != nil {
-		texts = append(texts, Fold(*u.Email))
+// PrefixFacet returns the facet of an e-mail address that begins with one or two characters in its search
+// form. Addresses in ASCII have none: their comparison form, which has an index, is the same.
+func PrefixFacet(text string) string { return "q^" + text }
+
+// SearchFacets returns the facets of a text that a search uses where pg_trgm extracts nothing or too little,
+// or what depends on the database's locale: the windows of three characters that have no two letters or
+// digits of ASCII side by side. All reports that the text has no other windows. A text of two ideographs,
+// kana or Hangul syllables is one facet, too.
+func SearchFacets(text string) (facets []string, all bool) {
+	if pairs := pairFacets(text); len(pairs) == 1 && utf8.RuneCountInString(text) == 2 {
+		return pairs, true
 	}
-	return texts
+	all = true
+	var start, plain [3]int // of the window's characters, in a ring: where each begins, and 1 for an ASCII letter or digit
+	n := 0
+	for i, r := range text {
+		if start[n%3], plain[n%3] = i, 0; r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			plain[n%3] = 1
+		}
+		if n++; n < 3 {
+			continue
+		}
+		if middle := plain[(n+1)%3]; middle == 1 && plain[0]+plain[1]+plain[2] > 1 {
+			all = false
+			continue
+		}
+		facets = append(facets, "q~"+text[start[n%3]:i+utf8.RuneLen(r)])
+	}
+	return facets, all && n >= 3
+}
+
+// pairFacets returns the facets of each two neighbours in a text that are written in a script in which two
+// characters are a word.
+func pairFacets(text string) (facets []string) {
+	before, wasWord := 0, false
+	for i, r := range text {
+		isWord := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul)
+		if wasWord && isWord {
+			facets = append(facets, "q~"+text[before:i+utf8.RuneLen(r)])
+		}
+		before, wasWord = i, isWord
+	}
+	return facets
 }
 
 // ProviderFacet is the facet of holding a credential for a provider.
@@ -89,12 +136,39 @@ func GlobFacets(model string) []string {
 	return facets
 }
 
-// MetadataFacet is the facet of a string at a path of metadata.
-func MetadataFacet(path []string, value string) string {
-	facet := strings.Join(path, ".") + "=" + value
-	// A name with a dot or a sign of ours in it must not pass for a path, nor a value for a name.
-	if len(facet) > 100 || strings.ContainsAny(strings.Join(path, ""), ".=") {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%q", append(slices.Clip(path), value)))
+// MetadataFacets returns the facets of which a user has one if its metadata has the value at the path, or in
+// a list there: that of the string, and that of a number or boolean that is written like this.
+func MetadataFacets(m MetadataEqual) []string {
+	facets := []string{stringFacet(m.Path, m.Value)}
+	literal := jsontext.Value(m.Value)
+	if strings.TrimSpace(m.Value) != m.Value || !literal.IsValid() {
+		return facets
+	}
+	if typed, ok := literalFacet(m.Path, literal); ok {
+		facets = append(facets, typed)
+	}
+	return facets
+}
+
+func stringFacet(path []string, value string) string { return metadataFacet(path, "=", value) }
+
+// literalFacet is the facet of a number or a boolean.
+func literalFacet(path []string, v jsontext.Value) (string, bool) {
+	switch v.Kind() {
+	case '0':
+		return metadataFacet(path, "=#", numberValue(v)), true
+	case 't', 'f':
+		return metadataFacet(path, "=#", string(v)), true
+	default:
+		return "", false
+	}
+}
+
+func metadataFacet(path []string, sign, value string) string {
+	facet := strings.Join(path, ".") + sign + value
+	// A name with a dot or a sign of ours in it must not pass for a path, nor a value for a name or a number.
+	if len(facet) > 100 || strings.ContainsAny(strings.Join(path, ""), ".=") || sign == "=" && strings.HasPrefix(value, "#") {
+		sum := sha256.Sum256(fmt.Appendf([]byte(sign[1:]), "%q", append(slices.Clip(path), value)))
 		facet = hex.EncodeToString(sum[:])
 	}
 	return "meta/" + facet
@@ -106,8 +180,16 @@ func appendMetadataFacets(facets, path []string, v jsontext.Value) []string {
 		for name, value := range members(v) {
 			facets = appendMetadataFacets(facets, append(slices.Clip(path), name), value)
 		}
+	case '[':
+		for _, element := range elements(v) {
+			facets = appendMetadataFacets(facets, path, element)
+		}
 	case '"':
-		facets = append(facets, MetadataFacet(path, text(v)))
+		facets = append(facets, stringFacet(path, text(v)))
+	default:
+		if typed, ok := literalFacet(path, v); ok {
+			facets = append(facets, typed)
+		}
 	}
 	return facets
 }
@@ -116,12 +198,6 @@ func appendMetadataFacets(facets, path []string, v jsontext.Value) []string {
 func simpleGlob(pattern string) bool {
 	i := strings.IndexAny(pattern, "*?")
 	return i < 0 || pattern[i] == '*' && i == len(pattern)-1
-}
-
-// LikePattern writes a model glob, in which * stands for any characters and ? for one, as
-// a pattern of SQL's LIKE with backslash as its escape.
-func LikePattern(glob string) string {
-	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`, "*", "%", "?", "_").Replace(glob)
 }
 
 // SearchText is what q searches of a user: the search forms of tag, name and e-mail address, a line

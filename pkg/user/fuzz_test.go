@@ -3,9 +3,14 @@ package user
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"aiadmin/pkg/secret"
@@ -155,6 +160,7 @@ func FuzzParseQuery(f *testing.F) {
 			return
 		}
 		q, err := ParseQuery(values)
+		holdTimePerByte(t, len(raw), func() { _, _ = ParseQuery(values) })
 		if refused(t, err) {
 			return
 		}
@@ -166,6 +172,52 @@ func FuzzParseQuery(f *testing.F) {
 			t.Fatalf("its own cursor is refused: %v", err)
 		}
 	})
+}
+
+// holdTimePerByte fails if f takes more than a millisecond and five microseconds a byte: what grows with
+// the square of the size does at some size. The best of a few tries is taken, since others use the machine.
+func holdTimePerByte(t *testing.T, size int, f func()) {
+	t.Helper()
+	const tries = 5
+	most := time.Millisecond + time.Duration(size)*5*time.Microsecond
+	least := time.Duration(math.MaxInt64)
+	for range tries {
+		start := time.Now()
+		f()
+		if least = min(least, time.Since(start)); least <= most {
+			return
+		}
+	}
+	t.Fatalf("%d bytes take %v, more than %v", size, least, most)
+}
+
+// TestLongQueriesTakeTimeByTheByte makes each parameter as long as a request line may be.
+func TestLongQueriesTakeTimeByTheByte(t *testing.T) {
+	t.Parallel()
+	const size = 1 << 18
+	long := map[string]url.Values{"many unknown names": {}, "many paths": {}, "a deep path": {"metadata." + strings.Repeat("a.", size/2): {"x"}}, "a path of escapes": {"metadata." + strings.Repeat(`\.`, size/2): {"x"}}}
+	for i := range size / 16 {
+		long["many unknown names"][fmt.Sprint("n", i)] = []string{"x"}
+		long["many paths"][fmt.Sprint("metadata.a", i)] = []string{"x"}
+	}
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		for what, value := range map[string]string{"letters": "a@" + strings.Repeat("é", size/2), "marks": "e" + strings.Repeat("\u0301\u0316", size/4),
+			"commas": strings.Repeat("tag,", size/4), "digits": strings.Repeat("9", size), "dots": "a@" + strings.Repeat("é.", size/3)} {
+			long[name+" of "+what] = url.Values{name: {value}}
+		}
+		long["many "+name] = url.Values{name: slices.Repeat([]string{"a@" + strings.Repeat("é", 100)}, size/256)}
+		long["a hundred "+name] = url.Values{name: slices.Repeat([]string{strings.Repeat("é", 250)}, 100)}
+	}
+	for what, values := range long {
+		sent := len(values.Encode())
+		t.Run(what, func(t *testing.T) { //nolint:paralleltest // it measures time
+			holdTimePerByte(t, sent, func() {
+				if q, err := ParseQuery(values); err == nil {
+					_ = q.CursorAfter(stored())
+				}
+			})
+		})
+	}
 }
 
 func FuzzCursor(f *testing.F) {
@@ -182,10 +234,10 @@ func FuzzCursor(f *testing.F) {
 			return // no user has such a name
 		}
 		u := stored()
-		u.Name, u.Email = name, &email
+		u.Name, u.Email, u.EmailKey = name, &email, ""
 		by := Query{Sort: []SortKey{{"name", false}, {"email", true}}}
 		cursor, err := decodeCursor(by.CursorAfter(u), &by)
-		if err != nil || *cursor.Keys[0] != Fold(name) || *cursor.Keys[1] != Fold(email) {
+		if err != nil || *cursor.Keys[0] != name || *cursor.Keys[1] != FoldAddress(email) {
 			t.Fatalf("%q %q came back as %v, %v", name, email, cursor, err)
 		}
 	})

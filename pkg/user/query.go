@@ -1,6 +1,9 @@
 package user
 
 import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"net/url"
 	"slices"
 	"strconv"
@@ -8,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 )
 
@@ -18,29 +22,64 @@ const (
 	MaxOffset    = 10_000 // page × limit; past that a cursor is the way
 	MaxExact     = 10_000 // totals up to here are counted, past it estimated
 	maxValues    = 100    // of one repeated parameter
+	maxValue     = 255    // characters of a value that one user has, which the longest of them may have
 )
 
-// Filter says which users a listing is about. Empty members do not restrict it; those
-// that are given must all hold, and of a member with several values any.
+// Filter selects the users of a listing. Empty members do not restrict it. Those that are given must all
+// hold; of a member with several values, any one suffices, but all of Metadata and Without must hold. Values
+// are in the form that they are compared by, each once and in order. A member that is added here is part of
+// every cursor and total by itself, see [Filter.Key].
 type Filter struct {
-	IDs         []uuid.UUID
-	Tags        []string // lower-cased
-	Emails      []string // folded, see [Fold]
-	Roles       []string
-	Statuses    []string
-	ExternalIDs []string
-	Model       string
-	Provider    string
-	Metadata    []MetadataEqual
-	Search      string    // folded
-	CreatedFrom time.Time // inclusive
-	CreatedTo   time.Time // exclusive
+	IDs           []uuid.UUID
+	Tags          []string // see [FoldTag]
+	Emails        []string // see [FoldAddress]
+	UserNames     []string // see [FoldAddress]
+	ExternalIDs   []string
+	Roles         []string
+	Statuses      []string
+	Groups        []string // ids, or names by [Fold]
+	Model         string
+	Provider      string
+	Metadata      []MetadataEqual
+	Without       []string  // names of [Absences]
+	Search        string    // see [SearchForm]
+	CreatedFrom   time.Time // inclusive
+	CreatedTo     time.Time // exclusive
+	ExpiresBefore time.Time
 }
 
-// MetadataEqual asks for a string at a path of metadata.
+// MetadataEqual asks for a value at a path of metadata.
 type MetadataEqual struct {
 	Path  []string
-	Value string
+	Value string // as the query has it: a string, or a number or a boolean as JSON writes it
+}
+
+func (m MetadataEqual) compare(other MetadataEqual) int {
+	return cmp.Or(slices.Compare(m.Path, other.Path), strings.Compare(m.Value, other.Value))
+}
+
+// Absences are what a user may be without, as the parameter without names it.
+var Absences = []string{"email", "externalId", "userName", "models", "credentials", "keys", "expiresAt",
+	"limits.requestsPerMinute", "limits.tokensPerMinute", "limits.monthlyBudgetUSD"}
+
+// Key identifies a filter: it is the same for the same values in whatever order a query had them. It is a
+// digest of every exported field, so that none can be forgotten.
+func (f *Filter) Key() [16]byte {
+	encoded, err := json.Marshal(f, json.Deterministic(true))
+	if err != nil {
+		panic(err) // valid text, numbers and times always encode
+	}
+	sum := sha256.Sum256(encoded)
+	return [16]byte(sum[:])
+}
+
+// sort puts the values into the order that [Filter.Key] relies on.
+func (f *Filter) sort() {
+	slices.SortFunc(f.IDs, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	for _, values := range [][]string{f.Tags, f.Emails, f.UserNames, f.ExternalIDs, f.Roles, f.Statuses, f.Groups, f.Without} {
+		slices.Sort(values)
+	}
+	slices.SortFunc(f.Metadata, MetadataEqual.compare)
 }
 
 // CountMode says how a listing's total is found.
@@ -83,6 +122,7 @@ func ParseQuery(values url.Values) (Query, error) {
 	for _, name := range names {
 		p.parameter(name, values[name])
 	}
+	p.query.Filter.sort()
 	p.position(values)
 	return p.query, p.problems.Err()
 }
@@ -109,95 +149,127 @@ func (p *queryParser) parameter(name string, values []string) {
 		p.metadata(name, path, values)
 		return
 	}
-	if parse, ok := anyOf[name]; ok {
-		if len(values) > maxValues {
-			p.problems.Add(name, codeSize, "can be given at most %d times", maxValues)
-			return
-		}
-		for _, v := range values {
-			parse(p, name, v)
-		}
-		return
-	}
-	parse, ok := single[name]
+	parameter, ok := parameters[name]
 	switch {
 	case !ok:
 		p.problems.Add(name, codeParam, "is not a parameter of this listing")
-	case len(values) > 1:
+	case len(values) > 1 && !parameter.repeated:
 		p.problems.Add(name, codeRepeated, "can be given once")
+	case len(values) > maxValues:
+		p.problems.Add(name, codeSize, "can be given at most %d times", maxValues)
 	default:
-		parse(p, name, values[0])
+		for _, v := range values {
+			parameter.parse(p, name, v)
+		}
 	}
 }
 
-type parameterParser func(p *queryParser, name, value string)
+// parameter declares how one parameter of a listing is read.
+type parameter struct {
+	repeated bool // up to maxValues times
+	parse    func(p *queryParser, name, value string)
+}
 
-// anyOf are the parameters that may be repeated: any of their values will do.
-var anyOf = map[string]parameterParser{
-	"id": func(p *queryParser, name, v string) {
+// parameters are all but metadata.*, by name.
+var parameters = map[string]parameter{
+	"id": {true, func(p *queryParser, name, v string) {
 		if id, ok := ParseID(v); ok {
-			p.query.IDs = including(p.query.IDs, id)
+			p.query.IDs = with(p.query.IDs, id)
 		} else {
 			p.problems.Add(name, "validation_is_uuid", "must be a valid UUID")
 		}
-	},
-	"tag":        func(p *queryParser, _, v string) { p.query.Tags = including(p.query.Tags, FoldTag(v)) },
-	"email":      func(p *queryParser, _, v string) { p.query.Emails = including(p.query.Emails, Fold(v)) },
-	"externalId": func(p *queryParser, _, v string) { p.query.ExternalIDs = including(p.query.ExternalIDs, v) },
-	"role": func(p *queryParser, name, v string) {
+	}},
+	"tag":        values(func(f *Filter) *[]string { return &f.Tags }, FoldTag),
+	"email":      addresses(func(f *Filter) *[]string { return &f.Emails }),
+	"userName":   addresses(func(f *Filter) *[]string { return &f.UserNames }),
+	"externalId": values(func(f *Filter) *[]string { return &f.ExternalIDs }, func(v string) string { return v }),
+	"group":      values(func(f *Filter) *[]string { return &f.Groups }, Fold),
+	"role": {true, func(p *queryParser, name, v string) {
 		p.problems.check(name, Role(v), roleRules...)
-		p.query.Roles = including(p.query.Roles, v)
-	},
-	"status": func(p *queryParser, name, v string) {
+		p.query.Roles = with(p.query.Roles, v)
+	}},
+	"status": {true, func(p *queryParser, name, v string) {
 		p.problems.check(name, Status(v), statusRules...)
-		p.query.Statuses = including(p.query.Statuses, v)
-	},
+		p.query.Statuses = with(p.query.Statuses, v)
+	}},
+	"without": {true, func(p *queryParser, name, v string) {
+		if !slices.Contains(Absences, v) {
+			p.problems.Add(name, codeFormat, "must be one of %s", strings.Join(Absences, ", "))
+		}
+		p.query.Without = with(p.query.Without, v)
+	}},
+	"model": {false, func(p *queryParser, name, v string) {
+		p.problems.check(name, v, modelRules...)
+		p.query.Model = v
+	}},
+	"provider": {false, func(p *queryParser, name, v string) {
+		if !IsProvider(v) {
+			p.problems.Add(name, codeFormat, "must be 1 to 63 of a-z 0-9 - _")
+		}
+		p.query.Provider = v
+	}},
+	"q": {false, func(p *queryParser, name, v string) {
+		if n := utf8.RuneCountInString(v); n < 1 || n > 200 {
+			p.problems.Add(name, codeRange, "must be 1 to 200 characters")
+			return
+		}
+		if p.query.Search = SearchForm(v); p.query.Search == "" {
+			p.problems.Add(name, codeRange, "must have a character that is no diacritic: searches ignore those")
+		}
+	}},
+	"createdFrom":   {false, func(p *queryParser, name, v string) { p.query.CreatedFrom = p.time(name, v) }},
+	"createdTo":     {false, func(p *queryParser, name, v string) { p.query.CreatedTo = p.time(name, v) }},
+	"expiresBefore": {false, func(p *queryParser, name, v string) { p.query.ExpiresBefore = p.time(name, v) }},
+	"sort":          {false, (*queryParser).sort},
+	"limit":         {false, func(p *queryParser, name, v string) { p.query.Limit = p.integer(name, v, MaxLimit) }},
+	"page":          {false, func(p *queryParser, name, v string) { p.query.Page = p.integer(name, v, MaxOffset) }},
+	"cursor":        {false, func(*queryParser, string, string) {}}, // read last, when filters and sort are known
+	"count": {false, func(p *queryParser, name, v string) {
+		p.query.Count = CountMode(v)
+		if !slices.Contains([]CountMode{CountExact, CountEstimated, CountNone}, p.query.Count) {
+			p.problems.Add(name, codeFormat, "must be exact, estimated or none")
+		}
+	}},
 }
 
-// including are the values and one more, each once: an index is read for every one of them.
-func including[T comparable](values []T, v T) []T {
+// values declares a parameter whose values are compared by a form. A value that is longer than any user's is
+// refused before its form is computed: some conversions take time that grows with the square of the length.
+func values(of func(*Filter) *[]string, form func(string) string) parameter {
+	return parameter{true, func(p *queryParser, name, v string) {
+		if utf8.RuneCountInString(v) > maxValue {
+			p.problems.AddOnce(name, codeRange, "must be at most %d characters", maxValue)
+			return
+		}
+		list := of(&p.query.Filter)
+		*list = with(*list, form(v))
+	}}
+}
+
+// addresses declares a parameter whose values are e-mail addresses, or names that may be addresses. A plus
+// sign that is not encoded arrives as a space, which would find nobody.
+func addresses(of func(*Filter) *[]string) parameter {
+	plain := values(of, FoldAddress)
+	return parameter{true, func(p *queryParser, name, v string) {
+		if strings.Contains(v, " ") && (name == "email" || strings.Contains(v, "@")) {
+			p.problems.AddOnce(name, codeFormat, "contains a space: write + as %%2B in a query string")
+			return
+		}
+		plain.parse(p, name, v)
+	}}
+}
+
+// with returns the values and one more, each once: an index is read for every one of them.
+func with[T comparable](values []T, v T) []T {
 	if slices.Contains(values, v) {
 		return values
 	}
 	return append(values, v)
 }
 
-// single are the parameters that may be given once.
-var single = map[string]parameterParser{
-	"model": func(p *queryParser, name, v string) {
-		p.problems.check(name, v, modelRules...)
-		p.query.Model = v
-	},
-	"provider": func(p *queryParser, name, v string) {
-		if !IsProvider(v) {
-			p.problems.Add(name, codeFormat, "must be 1 to 63 of a-z 0-9 -")
-		}
-		p.query.Provider = v
-	},
-	"q": func(p *queryParser, name, v string) {
-		if n := utf8.RuneCountInString(v); n < 1 || n > 200 {
-			p.problems.Add(name, codeRange, "must be 1 to 200 characters")
-		}
-		p.query.Search = Fold(v)
-	},
-	"createdFrom": func(p *queryParser, name, v string) { p.query.CreatedFrom = p.time(name, v) },
-	"createdTo":   func(p *queryParser, name, v string) { p.query.CreatedTo = p.time(name, v) },
-	"sort":        (*queryParser).sort,
-	"limit":       func(p *queryParser, name, v string) { p.query.Limit = p.integer(name, v, MaxLimit) },
-	"page":        func(p *queryParser, name, v string) { p.query.Page = p.integer(name, v, MaxOffset) },
-	"cursor":      func(*queryParser, string, string) {}, // read last, when filters and sort are known
-	"count": func(p *queryParser, name, v string) {
-		p.query.Count = CountMode(v)
-		if !slices.Contains([]CountMode{CountExact, CountEstimated, CountNone}, p.query.Count) {
-			p.problems.Add(name, codeFormat, "must be exact, estimated or none")
-		}
-	},
-}
-
 func (p *queryParser) metadata(name, dotted string, values []string) {
-	path := strings.Split(dotted, ".")
+	path := splitPath(dotted)
 	if slices.Contains(path, "") || len(path) > maxMetadataDepth {
-		p.problems.Add(name, codeFormat, "must be metadata. and a dotted path of at most %d names", maxMetadataDepth)
+		p.problems.Add(name, codeFormat, `must be metadata. and at most %d names with dots between them (a dot in a name is written \.)`, maxMetadataDepth)
 		return
 	}
 	if len(values)+len(p.query.Metadata) > maxValues {
@@ -207,6 +279,25 @@ func (p *queryParser) metadata(name, dotted string, values []string) {
 	for _, v := range values {
 		p.query.Metadata = append(p.query.Metadata, MetadataEqual{path, v})
 	}
+}
+
+// splitPath splits a dotted path of metadata. A backslash makes a dot or a backslash part of a name.
+func splitPath(dotted string) []string {
+	path := []string{}
+	var name strings.Builder
+	for i := 0; i < len(dotted); i++ {
+		switch c := dotted[i]; {
+		case c == '\\' && i+1 < len(dotted) && (dotted[i+1] == '.' || dotted[i+1] == '\\'):
+			i++
+			name.WriteByte(dotted[i])
+		case c == '.':
+			path = append(path, name.String())
+			name.Reset()
+		default:
+			name.WriteByte(c)
+		}
+	}
+	return append(path, name.String())
 }
 
 // time reads an RFC 3339 time; one that PostgreSQL could not hold is a problem too.

@@ -36,13 +36,21 @@ func TestParseQuery(t *testing.T) {
 		"externalId=A%7C1&model=gpt-5&provider=openai&q=%25_X": {
 			Filter: Filter{ExternalIDs: []string{"A|1"}, Model: "gpt-5", Provider: "openai", Search: "%_x"}},
 		"metadata.b=2&metadata.a.b.c.d.e=1&metadata.b=": {Filter: Filter{Metadata: []MetadataEqual{
-			{[]string{"a", "b", "c", "d", "e"}, "1"}, {[]string{"b"}, "2"}, {[]string{"b"}, ""}}}},
+			{[]string{"a", "b", "c", "d", "e"}, "1"}, {[]string{"b"}, ""}, {[]string{"b"}, "2"}}}},
 		"createdFrom=2026-01-02T04:04:05.000006%2B01:00&createdTo=9999-12-31T23:59:59Z": {
 			Filter: Filter{CreatedFrom: someTime, CreatedTo: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}},
 		// Between two microseconds the bound is the later one, and the first instant of all is a bound, too.
 		"createdFrom=2026-01-02T03:04:05.0000051Z&createdTo=0001-01-01T00:00:00Z": {
 			Filter: Filter{CreatedFrom: someTime, CreatedTo: time.Date(1, 1, 1, 0, 0, 0, 1000, time.UTC)}},
-		"q=" + strings.Repeat("%C3%A9", 200): {Filter: Filter{Search: strings.Repeat("é", 200)}},
+		"tag=b&tag=a&tag=%E2%84%AA": {Filter: Filter{Tags: []string{"a", "b", "\u212a"}}}, // the Kelvin sign is no k
+		"email=u%40M%C3%9CNCHEN.de&email=u%40xn--mnchen-3ya.de&email=%CE%9D%CE%8A%CE%9A%CE%9F%CE%A3%40x.y": {Filter: Filter{Emails: []string{"u@xn--mnchen-3ya.de", "νίκοσ@x.y"}}},
+		"userName=Stra%C3%9Fe+1&group=Gro%C3%9F":                                                           {Filter: Filter{UserNames: []string{"strasse 1"}, Groups: []string{"gross"}}},
+		"q=JOSE%CC%81":                                                                                     {Filter: Filter{Search: "jose"}},
+		"without=models&without=email&without=models&expiresBefore=2026-01-02T03:04:05.000006Z": {
+			Filter: Filter{Without: []string{"email", "models"}, ExpiresBefore: someTime}},
+		`metadata.a\.b\\.c\d=1`:              {Filter: Filter{Metadata: []MetadataEqual{{[]string{`a.b\`, `c\d`}, "1"}}}},
+		"email=ada%2Bai%40example.com":       {Filter: Filter{Emails: []string{"ada+ai@example.com"}}},
+		"q=" + strings.Repeat("%C3%A9", 200): {Filter: Filter{Search: strings.Repeat("e", 200)}},
 	}
 	for raw, want := range tests {
 		got, err := parseRaw(t, raw)
@@ -78,6 +86,10 @@ func TestParseQueryProblems(t *testing.T) {
 		"role=": {"role " + required}, "status=Active": {"status " + notInList}, "model=": {"model " + required},
 		"model=" + strings.Repeat("m", 129): {"model " + lengthOut}, "provider=Open": {"provider " + codeFormat}, "provider=": {"provider " + codeFormat},
 		"q=": {"q " + codeRange}, "q=" + strings.Repeat("x", 201): {"q " + codeRange}, "q=a&q=b": {"q " + codeRepeated},
+		"email=ada+ai@example.com": {"email " + codeFormat}, "email=a&email=b+c&email=d+e": {"email " + codeFormat}, "userName=ada+ai@example.com": {"userName " + codeFormat},
+		"email=" + strings.Repeat("%C3%A9", 256): {"email " + codeRange}, "tag=" + strings.Repeat("a", 256): {"tag " + codeRange},
+		"group=" + strings.Repeat("a", 256): {"group " + codeRange}, "without=name": {"without " + codeFormat}, "without=": {"without " + codeFormat},
+		"expiresBefore=2026-01-31": {"expiresBefore " + codeFormat}, "q=%CC%81": {"q " + codeRange}, `metadata.\=x`: nil, `metadata.a\.=x`: nil,
 		"metadata.=x": {"metadata. " + codeFormat}, "metadata.a..b=x": {"metadata.a..b " + codeFormat}, "metadata.a.b.c.d.e.f=x": {"metadata.a.b.c.d.e.f " + codeFormat},
 		"metadata=x": {"metadata " + codeParam}, "nope=1": {"nope " + codeParam}, "Limit=1": {"Limit " + codeParam}, "version=1": {"version " + codeParam},
 		"tag=a%00": {"tag " + codeNUL}, "nope%00=1": {"nope\\u0000 " + codeNUL}, "tag=%ff": {"tag " + codeFormat}, "t%ff=1": {"t\uFFFD " + codeFormat},
@@ -105,6 +117,16 @@ func TestTooDeepAPagePointsToTheCursor(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{"page=201", "page=10001", "page=999999999999999999999"} {
 		if _, err := parseRaw(t, raw); err == nil || !strings.Contains(err.Error(), "cursor") {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}
+
+// TestAnUnencodedPlusIsExplained: in a query string a plus sign is a space.
+func TestAnUnencodedPlusIsExplained(t *testing.T) {
+	t.Parallel()
+	for _, raw := range []string{"email=ada+ai@example.com", "userName=ada+ai@example.com", "createdFrom=2026-01-31T00:00:00+01:00", "expiresBefore=2026-01-31T00:00:00+01:00"} {
+		if _, err := parseRaw(t, raw); err == nil || !strings.Contains(err.Error(), "%2B") {
 			t.Errorf("%s: %v", raw, err)
 		}
 	}
