@@ -62,7 +62,7 @@ func TestTheFeedGoesOnFromAnExport(t *testing.T) {
 	if len(tags) != 1 || tags[0] != "before" {
 		t.Fatalf("exported %v", tags)
 	}
-	entries, err := s.Feed(t.Context(), place, 10)
+	entries, _, err := s.Feed(t.Context(), place, 10)
 	must(t, err)
 	must(t, s.CheckFloor(t.Context(), place))
 	later := map[string]bool{}
