@@ -62,6 +62,7 @@ func TestTheFeedGoesOnFromAnExport(t *testing.T) {
 	if len(tags) != 1 || tags[0] != "before" {
 		t.Fatalf("exported %v", tags)
 	}
+	waitForFeed(t, s, place, 2)
 	entries, _, err := s.Feed(t.Context(), place, 10)
 	must(t, err)
 	must(t, s.CheckFloor(t.Context(), place))

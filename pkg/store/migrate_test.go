@@ -118,7 +118,7 @@ func TestUsersFromBeforeAreListed(t *testing.T) {
 	}
 	names, err := s.Migrate(t.Context(), nil)
 	must(t, err)
-	if diff := cmp.Diff(want, facets()); len(names) != 7 || diff != "" {
+	if diff := cmp.Diff(want, facets()); len(names) != len(store.Migrations().Sorted())-1 || diff != "" {
 		t.Errorf("%q makes facets (-want +got):\n%s", names, diff)
 	}
 	// A revision from before may still be at work.
