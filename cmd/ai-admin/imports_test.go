@@ -17,6 +17,7 @@ var mayImport = map[string][]string{
 	"admin":      {"user", "store", "vault", "gather"},
 	"cloudevent": {"user"},
 	"body":       {"user"},
+	"scim":       {"user"},
 	"httpapi":    {"user", "auth", "body", "gather"},
 	"eventapi":   {"user", "cloudevent", "body"},
 	"relay":      {"user", "store", "cloudevent"},
@@ -28,6 +29,7 @@ var mayImport = map[string][]string{
 // forbidden are packages of others that must not sneak in, through whatever path.
 var forbidden = map[string][]string{
 	"user":     {"net/http", "database/sql", "github.com/uptrace/bun"},
+	"scim":     {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"store":    {"net/http"},
 	"vault":    {"net/http", "database/sql"},
 	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
