@@ -216,13 +216,7 @@ func (t *ResourceType) readSection(resource Object, path AttributePath, value js
 
 // checkSchemas refuses schemas that do not have the type's own. Without any, the endpoint says it.
 func (t *ResourceType) checkSchemas(value jsontext.Value) error {
-	urns := 0
-	for element := range elements(value) {
-		if urns++; element.Kind() == '"' && strings.EqualFold(unquote(element), t.Schema.ID) {
-			return nil
-		}
-	}
-	if urns == 0 && (value.Kind() == '[' || value.Kind() == 'n') {
+	if value.Kind() == 'n' || string(onlyElement(value)) == "null" || lists(value, t.Schema.ID) {
 		return nil
 	}
 	return Errorf(InvalidSyntax, "schemas must be a list that has %s", t.Schema.ID)
