@@ -291,8 +291,12 @@ func (p Profile) assign(before, after Object, written Written, explicit bool) (C
 	}
 	kept := p.keptAfter(before, after, explicit)
 	name := productName(after, kept)
-	if sent := after.text("displayName") != "" || kept["name"] != nil; explicit && !sent && p.Name != before["userName"] {
-		name = p.Name // it is still what name.formatted shows
+	if after.text("displayName") == "" && kept["name"] == nil {
+		// No name was ever sent. The product's stays while name.formatted shows it, unless it is
+		// but the former userName.
+		if explicit && p.Name != before["userName"] || !explicit && after["name"] != nil {
+			name = p.Name
+		}
 	}
 	kept.keepDisplayName(after.text("displayName"), name)
 	if email != nil && reflect.DeepEqual(after["emails"], derivedEmails(*email)) {

@@ -376,9 +376,12 @@ func (op operation) list(list List) (List, error) {
 // removed removes the selected values: all, those that match the filter or, as Entra asks with a
 // value, those that are equal to a given one. With a Sub it removes that from each.
 func (op operation) removed(list List) List {
-	given := listOf(op.value)
+	meant := func(any) bool { return true }
+	if given := listOf(op.value); len(given) > 0 {
+		meant = op.path.Attribute.among(given)
+	}
 	return slices.DeleteFunc(list, func(element any) bool {
-		if !op.selects(element) || len(given) > 0 && !slices.ContainsFunc(given, op.path.Attribute.equalTo(element)) {
+		if !op.selects(element) || !meant(element) {
 			return false
 		}
 		if object, ok := element.(Object); ok && op.path.Sub != nil {
@@ -389,21 +392,21 @@ func (op operation) removed(list List) List {
 	})
 }
 
-// equalTo says whether a value given for removal means the element: a given type must be the same.
-func (a *Attribute) equalTo(element any) func(any) bool {
-	key, _ := a.identity(element)
-	return func(given any) bool {
-		if object, ok := given.(Object); ok && object["type"] == nil {
-			typed := Object{"value": object["value"]}
-			if held, ok := element.(Object); ok && held["type"] != nil {
-				typed["type"] = held["type"]
-			}
-			if object["value"] != nil {
-				given = typed
-			}
+// among says whether a value is one of those given, whose type counts only where it is given.
+func (a *Attribute) among(given List) func(any) bool {
+	keys := make(map[string]bool, len(given))
+	for _, each := range given {
+		key, _ := a.identity(each)
+		keys[key] = true
+	}
+	return func(element any) bool {
+		key, _ := a.identity(element)
+		object, ok := element.(Object)
+		if keys[key] || !ok || a.Sub("value") == nil {
+			return keys[key]
 		}
-		wanted, _ := a.identity(given)
-		return wanted == key
+		key, _ = a.identity(Object{"value": object["value"]})
+		return keys[key]
 	}
 }
 
