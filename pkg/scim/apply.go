@@ -26,18 +26,10 @@ func (p *Patch) Apply(resource Object) (Object, Written, error) {
 	for name, op := range last {
 		written[name] = true
 		if list, ok := after.at(op.path.AttributePath).(List); ok {
-			op.put(after, op.path.Attribute.normalize(list, true))
+			after.put(op.path.AttributePath, op.path.Attribute.normalize(list, true))
 		}
 	}
 	return after, written, nil
-}
-
-func (op operation) put(resource Object, list List) {
-	if len(list) == 0 {
-		resource.put(op.path.AttributePath, nil)
-		return
-	}
-	resource.put(op.path.AttributePath, list)
 }
 
 func (op operation) apply(resource Object) error {
@@ -51,7 +43,7 @@ func (op operation) apply(resource Object) error {
 		if list = a.normalize(list, false); len(list) > a.maxValues {
 			return a.tooMany()
 		}
-		op.put(resource, list)
+		resource.put(path, list)
 	case path.Sub == nil:
 		resource.put(path, op.assigned())
 	default:
@@ -59,11 +51,8 @@ func (op operation) apply(resource Object) error {
 		if object == nil {
 			object = Object{}
 		}
-		if setSub(object, path.Sub, op.assigned()); len(object) == 0 {
-			resource.put(path, nil)
-		} else {
-			resource.put(path, object)
-		}
+		setSub(object, path.Sub, op.assigned())
+		resource.put(path, object)
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ type (
 func Schemas(base string) []SchemaDocument {
 	var documents []SchemaDocument
 	for _, t := range ResourceTypes {
-		for _, s := range append([]*Schema{t.Schema}, t.Extensions...) {
+		for _, s := range t.schemas() {
 			documents = append(documents, SchemaDocument{Schemas: []string{schemaURN}, ID: s.ID, Name: s.Name, Description: s.Description,
 				Attributes: s.Attributes, Meta: DocumentMeta{"Schema", base + "/Schemas/" + s.ID}})
 		}

@@ -126,8 +126,8 @@ func (c GroupChange) checked(err error) (GroupChange, error) {
 	name, id := c.DisplayName, c.ExternalID
 	switch {
 	case err != nil:
-	case name.Set && (utf8.RuneCountInString(name.Value) > 255 || strings.ContainsFunc(name.Value, unicode.IsControl)):
-		err = Errorf(InvalidValue, "displayName must be 1 to 255 characters with no control character")
+	case name.Set && (strings.TrimSpace(name.Value) == "" || utf8.RuneCountInString(name.Value) > 255 || strings.ContainsFunc(name.Value, unicode.IsControl)):
+		err = Errorf(InvalidValue, "displayName must be 1 to 255 characters, not only blanks and with no control character")
 	case id.Value != nil && utf8.RuneCountInString(*id.Value) > 255:
 		err = Errorf(InvalidValue, "externalId must be 1 to 255 characters")
 	case len(c.Added)+len(c.Removed) > maxMembers:

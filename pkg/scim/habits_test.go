@@ -198,6 +198,7 @@ var groupHabits = []struct {
 	kind       Type
 }{
 	{name: "8 Entra removes members by value", body: operations(`{"op":"Remove","path":"members","value":[{"$ref":null,"value":"` + otherID + `"}]}`), want: GroupChange{Removed: ids(otherID)}},
+	{name: "8 a removal of nothing", body: operations(`{"op":"Remove","path":"members","value":[]}`)},
 	{name: "9 a removal without a value empties", body: operations(`{"op":"remove","path":"members"}`), want: GroupChange{ReplaceAll: true}},
 	{name: "10 Okta", body: operations(`{"op":"remove","path":"members[value eq \"`+otherID+`\"]"}`, `{"op":"add","path":"members","value":[{"value":"`+thirdID+`","display":"x"}]}`),
 		want: GroupChange{Added: ids(thirdID), Removed: ids(otherID)}},

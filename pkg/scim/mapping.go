@@ -127,37 +127,25 @@ func writtenBy(resource Object) Written {
 func (p Profile) assign(before, after Object, written Written, explicit bool) (Change, error) {
 	var c Change
 	extension, _ := after[UserExtension.ID].(Object)
-	email, tag := p.Email, p.Tag
-	if !reflect.DeepEqual(before["emails"], after["emails"]) {
-		email = productEmail(after)
-	}
+	kept := p.keptAfter(before, after, explicit)
+	email, tag := p.emailAfter(before, after, kept), p.Tag
 	if s := user.FoldTag(extension.text("tag")); s != "" {
 		tag = s
 	}
-	kept := p.keptAfter(before, after, explicit)
-	name := productName(after, kept)
-	if after.text("displayName") == "" && kept["name"] == nil {
-		// No name was ever sent. The product's stays while name.formatted shows it, unless it is
-		// but the former userName.
-		if explicit && p.Name != before["userName"] || !explicit && after["name"] != nil {
-			name = p.Name
-		}
-	}
-	kept.keepDisplayName(after.text("displayName"), name)
-	if email != nil && reflect.DeepEqual(after["emails"], derivedEmails(*email)) {
-		delete(kept, "emails")
-	}
-	differs(&c.Name, p.Name, name)
 	differs(&c.Tag, p.Tag, tag)
+	differs(&c.Name, p.Name, p.nameAfter(before, after, kept, explicit))
+	differs(&c.Role, p.Role, p.roleAfter(after, written))
 	differsOrNil(&c.Email, p.Email, email)
 	differsOrNil(&c.ExternalID, p.ExternalID, optional(after.text("externalId")))
 	if userName := after.text("userName"); userName != p.effectiveUserName(email, tag) {
 		c.UserName = user.Some(&userName)
 	}
-	if active, ok := after["active"].(bool); ok {
-		differs(&c.Status, p.Status, map[bool]user.Status{true: user.Active, false: user.Suspended}[active])
+	switch after["active"] {
+	case true:
+		differs(&c.Status, p.Status, user.Active)
+	case false:
+		differs(&c.Status, p.Status, user.Suspended)
 	}
-	differs(&c.Role, p.Role, p.roleAfter(after, written))
 	if models := p.modelsAfter(extension, written); !slices.Equal(models, p.Models) || (models == nil) != (p.Models == nil) {
 		c.Models = user.Some(models)
 	}
@@ -213,40 +201,40 @@ func (p Profile) keptAfter(before, after Object, explicit bool) Object {
 		case is != nil:
 			kept.put(path, nil)
 		case was != nil && explicit:
-			kept.hide(path)
+			kept.set(path, nil) // removed, although its field keeps its value
 		}
 	}
 	return kept
 }
 
-// hide notes that an attribute was removed, although its field keeps its value.
-func (o Object) hide(path AttributePath) {
-	section := o.section(path)
-	if section == nil {
-		section = Object{}
-		o[path.Extension.ID] = section
+// nameAfter is displayName ?? name.formatted ?? "given family" ?? userName. It also notes in kept
+// what the name cannot give back: no displayName, or one that had to be cut.
+func (p Profile) nameAfter(before, after, kept Object, explicit bool) string {
+	displayName := after.text("displayName")
+	name := productName(displayName, kept["name"], after.text("userName"))
+	if displayName == "" && kept["name"] == nil { // none was ever sent: name.formatted shows the product's
+		stays := after["name"] != nil
+		if explicit {
+			stays = p.Name != before["userName"]
+		}
+		if stays {
+			name = p.Name
+		}
 	}
-	section[path.Attribute.Name] = nil
-}
-
-// keepDisplayName keeps what the name cannot give back: none at all, or one that had to be cut.
-func (o Object) keepDisplayName(displayName, name string) {
 	switch displayName {
 	case name:
-		delete(o, "displayName")
+		delete(kept, "displayName")
 	case "":
-		o["displayName"] = nil
+		kept["displayName"] = nil
 	default:
-		o["displayName"] = displayName
+		kept["displayName"] = displayName
 	}
+	return name
 }
 
-// productName is displayName ?? name.formatted ?? "given family" ?? userName. A name that was
-// never sent is not asked: it comes from the product's name itself.
-func productName(after, kept Object) string {
-	sent, _ := kept["name"].(Object)
-	for _, name := range []string{after.text("displayName"), sent.text("formatted"),
-		sent.text("givenName") + " " + sent.text("familyName"), after.text("userName")} {
+func productName(displayName string, sent any, userName string) string {
+	parts, _ := sent.(Object)
+	for _, name := range []string{displayName, parts.text("formatted"), parts.text("givenName") + " " + parts.text("familyName"), userName} {
 		if name = strings.TrimSpace(name); name != "" {
 			return strings.TrimSpace(cut(name, 200))
 		}
@@ -265,16 +253,20 @@ func cut(s string, runes int) string {
 	return s
 }
 
-// productEmail is the primary address, else the one of type work, else the first.
-func productEmail(resource Object) *string {
-	emails := listOf(resource["emails"])
-	if i := productEntry(emails); i >= 0 {
-		return optional(emails[i].(Object).text("value")) //nolint:forcetypeassert // productEntry says so
+// emailAfter is the value of the primary entry, else of the first of type work, else of the first.
+// Entries that the address alone gives back need not be kept.
+func (p Profile) emailAfter(before, after, kept Object) *string {
+	email := p.Email
+	if !reflect.DeepEqual(before["emails"], after["emails"]) {
+		email = productEmail(listOf(after["emails"]))
 	}
-	return nil
+	if email != nil && reflect.DeepEqual(after["emails"], derivedEmails(*email)) {
+		delete(kept, "emails")
+	}
+	return email
 }
 
-func productEntry(emails List) int {
+func productEmail(emails List) *string {
 	isWork := func(element any) bool {
 		object, _ := element.(Object)
 		return strings.EqualFold(object.text("type"), "work")
@@ -282,10 +274,10 @@ func productEntry(emails List) int {
 	isAny := func(element any) bool { _, ok := element.(Object); return ok }
 	for _, wanted := range []func(any) bool{isPrimary, isWork, isAny} {
 		if i := slices.IndexFunc(emails, wanted); i >= 0 {
-			return i
+			return optional(emails[i].(Object).text("value")) //nolint:forcetypeassert // all three say so
 		}
 	}
-	return -1
+	return nil
 }
 
 // roleAfter is the extension's role when the request writes it, else the highest known of the
@@ -321,12 +313,12 @@ func (p Profile) modelsAfter(extension Object, written Written) []string {
 	if written[accessPath.String()] {
 		access = extension.text("modelAccess")
 	}
-	switch {
+	switch emptied := len(models) == 0 && len(p.Models) > 0; {
 	case len(models) > 0 && written[modelsPath.String()], access == accessListed:
 		return models
 	case access == accessAll:
 		return nil
-	case len(p.Models) > 0 && len(models) == 0:
+	case emptied:
 		return models
 	}
 	return p.Models

@@ -33,21 +33,36 @@ func (o Object) section(path AttributePath) Object {
 	return section
 }
 
-// put sets or, with nil, removes the value of a path's attribute.
+// put sets the value of a path's attribute or, with nil or an empty one, removes it.
 func (o Object) put(path AttributePath, value any) {
-	section := o.section(path)
-	if section == nil {
-		section = Object{}
-		o[path.Extension.ID] = section
+	if isEmpty(value) {
+		section := o.section(path)
+		if delete(section, path.Attribute.Name); path.Extension != nil && len(section) == 0 {
+			delete(o, path.Extension.ID)
+		}
+		return
 	}
-	if value == nil {
-		delete(section, path.Attribute.Name)
-	} else {
-		section[path.Attribute.Name] = value
+	o.set(path, value)
+}
+
+// set sets the value of a path's attribute, be it nil.
+func (o Object) set(path AttributePath, value any) {
+	if o.section(path) == nil {
+		o[path.Extension.ID] = Object{}
 	}
-	if path.Extension != nil && len(section) == 0 {
-		delete(o, path.Extension.ID)
+	o.section(path)[path.Attribute.Name] = value
+}
+
+func isEmpty(value any) bool {
+	switch value := value.(type) {
+	case nil:
+		return true
+	case List:
+		return len(value) == 0
+	case Object:
+		return len(value) == 0
 	}
+	return false
 }
 
 // text returns a string attribute's value, or "".

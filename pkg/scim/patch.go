@@ -138,8 +138,8 @@ func (p *Patch) atPath(op, text string, value jsontext.Value) error {
 	if path.Attribute == nil {
 		return p.section(op, path.Extension, value)
 	}
-	if leaf := path.Leaf(); path.Attribute.Mutability == readOnly || leaf.Mutability == readOnly || leaf.Mutability == immutable {
-		return Errorf(Mutability, "%s is %s", path, leaf.Mutability)
+	if m := path.mutability(); m != readWrite {
+		return Errorf(Mutability, "%s is %s", path, m)
 	}
 	return p.add(op, path, value)
 }
@@ -159,7 +159,7 @@ func (p *Patch) members(op string, extension *Schema, object jsontext.Value) err
 			err = p.section(op, path.Extension, value)
 		case path.Attribute.Name == "id" && value.Kind() == '"':
 			p.id = unquote(value)
-		case path.Attribute.Mutability == readOnly || path.Leaf().Mutability != readWrite:
+		case path.mutability() != readWrite:
 		default:
 			err = p.add(op, path, value)
 		}
@@ -204,8 +204,8 @@ func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 		return Errorf(Mutability, "%s is required and cannot be removed", path)
 	}
 	if op != opRemove && a.Type == Complex && !a.MultiValued && path.Sub == nil {
-		if only := onlyElement(value); value.Kind() == '[' {
-			value = only
+		if value.Kind() == '[' {
+			value = onlyElement(value)
 		}
 		if value.Kind() == '{' {
 			return p.subs(op, path, value)
@@ -222,7 +222,11 @@ func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 			err = inAttribute(a, err)
 		}
 	case a.MultiValued && path.Filter == nil:
-		read, err = a.readList(value)
+		var list List
+		if list, err = a.readList(value); err == nil && len(list) == 0 && op == opRemove && value.Kind() == '[' {
+			return nil // it names no value to remove: to remove all would be far more than was asked
+		}
+		read = list
 	default:
 		read, err = a.readOne(value)
 	}

@@ -153,7 +153,7 @@ func (p Profile) Reconcile(after *user.User) jsontext.Value {
 		}
 	}
 	if emails, ok := kept["emails"].(List); ok && !reflect.DeepEqual(after.Email, p.Email) {
-		kept.setOrDelete("emails", withEmail(emails, p.Email, after.Email))
+		kept.put(core("emails"), withEmail(emails, p.Email, after.Email))
 	}
 	for path, changed := range map[AttributePath]bool{core("active"): after.Status != p.Status, own("tag"): after.Tag != p.Tag,
 		rolePath: after.Role != p.Role, accessPath: (after.Models == nil) != (p.Models == nil)} {
@@ -162,14 +162,6 @@ func (p Profile) Reconcile(after *user.User) jsontext.Value {
 		}
 	}
 	return kept.Append(nil)
-}
-
-func (o Object) setOrDelete(name string, list List) {
-	if len(list) == 0 {
-		delete(o, name)
-		return
-	}
-	o[name] = list
 }
 
 // withEmail puts the product's new address in the place of its former one.

@@ -100,7 +100,7 @@ func (p Projection) Apply(resource Object) Object {
 		include(kept, resource, path)
 	}
 	for _, path := range p.named {
-		if path.Sub != nil {
+		if path.Sub != nil && kept.section(path) != nil {
 			kept.dropEmpty(path)
 		}
 	}
@@ -110,16 +110,10 @@ func (p Projection) Apply(resource Object) Object {
 // dropEmpty removes values that have none of the sub-attributes asked for.
 func (o Object) dropEmpty(path AttributePath) {
 	value := o.at(path)
-	empty := func(each any) bool { return len(each.(Object)) == 0 } //nolint:forcetypeassert // it has sub-attributes
 	if list, many := value.(List); many {
-		if list = slices.DeleteFunc(list, empty); len(list) == 0 {
-			o.put(path, nil)
-		} else {
-			o.put(path, list)
-		}
-	} else if value != nil && empty(value) {
-		o.put(path, nil)
+		value = slices.DeleteFunc(list, isEmpty)
 	}
+	o.put(path, value)
 }
 
 func exclude(resource Object, path AttributePath) {
@@ -171,7 +165,7 @@ func includeSub(kept Object, value any, path AttributePath) {
 	before := kept.at(path)
 	list, many := value.(List)
 	if !many {
-		kept.put(path, withSub(before, value, path.Sub))
+		kept.set(path, withSub(before, value, path.Sub))
 		return
 	}
 	partial := make(List, len(list))
@@ -181,7 +175,7 @@ func includeSub(kept Object, value any, path AttributePath) {
 	for i, each := range list {
 		partial[i] = withSub(partial[i], each, path.Sub)
 	}
-	kept.put(path, partial)
+	kept.set(path, partial)
 }
 
 func withSub(partial, whole any, sub *Attribute) Object {

@@ -45,13 +45,14 @@ func (t *ResourceType) parse(body []byte) (jsontext.Value, error) {
 	return value, nil
 }
 
-// readInto reads an object's members as attributes of the resource or of one of its extensions.
-func (t *ResourceType) readInto(resource Object, extension *Schema, object jsontext.Value) error {
+// readInto reads an object's members as attributes of the resource: those of the body, or those
+// under the URN of a schema.
+func (t *ResourceType) readInto(resource Object, under *Schema, object jsontext.Value) error {
 	for name, value := range members(object) {
-		if extension != nil {
-			name = extension.ID + ":" + name
+		if under != nil {
+			name = under.ID + ":" + name
 		}
-		if extension == nil && strings.EqualFold(name, "schemas") {
+		if under == nil && strings.EqualFold(name, "schemas") {
 			if err := t.checkSchemas(value); err != nil {
 				return err
 			}
@@ -60,8 +61,12 @@ func (t *ResourceType) readInto(resource Object, extension *Schema, object jsont
 		path, ok := t.ParseAttribute(name)
 		switch {
 		case !ok || path.Sub != nil:
-		case path.Attribute == nil && value.Kind() == '{' && extension == nil:
-			if err := t.readSection(resource, path, value); err != nil {
+		case path.Attribute == nil && value.Kind() == '{' && under == nil:
+			section := path.Extension
+			if section == nil {
+				section = t.Schema
+			}
+			if err := t.readInto(resource, section, value); err != nil {
 				return err
 			}
 		case path.Attribute != nil && path.Attribute.Mutability != readOnly:
@@ -73,15 +78,6 @@ func (t *ResourceType) readInto(resource Object, extension *Schema, object jsont
 		}
 	}
 	return nil
-}
-
-// readSection reads the attributes that stand under a schema's URN.
-func (t *ResourceType) readSection(resource Object, path AttributePath, value jsontext.Value) error {
-	schema := path.Extension
-	if schema == nil {
-		schema = t.Schema
-	}
-	return t.readInto(resource, schema, value)
 }
 
 // checkSchemas refuses schemas that do not have the type's own. Without any, the endpoint says it.
@@ -98,10 +94,7 @@ func (a *Attribute) read(v jsontext.Value) (any, error) {
 		return a.readOne(v)
 	}
 	list, err := a.readList(v)
-	if list = a.normalize(list, true); len(list) == 0 {
-		return nil, err
-	}
-	return list, err
+	return a.normalize(list, true), err
 }
 
 // readList reads the values of a multi-valued attribute; one that stands alone is a list of one.

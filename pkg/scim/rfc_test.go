@@ -65,6 +65,7 @@ func TestRFC7644Patch(t *testing.T) {
 		{name: "§3.5.2.3 replace a complex value leaves the rest", ops: []string{`{"op":"replace","path":"name","value":{"givenName":"A"}}`}, want: `{"name":{"givenName":"A","familyName":"L"}}`},
 		{name: "§3.5.2.3 replace where nothing matches", ops: []string{`{"op":"replace","path":"addresses[type eq \"boat\"].locality","value":"Paris"}`}, kind: NoTarget},
 		{name: "§3.5.2.3 replace what is readOnly", ops: []string{`{"op":"replace","path":"meta.version","value":"1"}`}, kind: Mutability},
+		{name: "§3.5.2 a part of meta", ops: []string{`{"op":"remove","path":"meta.created"}`}, kind: Mutability},
 		{name: "§3.5.2 id is readOnly", ops: []string{`{"op":"replace","path":"id","value":"` + someID + `"}`}, kind: Mutability},
 		{name: "§3.5.2 a manager's name is readOnly", ops: []string{`{"op":"add","path":"` + enterprise + `:manager.displayName","value":"M"}`}, kind: Mutability},
 		{name: "§3.5.2 readOnly in a value is ignored", ops: []string{`{"op":"add","value":{"groups":[{"value":"g"}],"meta":{"version":"9"},"nope":1,"` + enterprise + `":{"manager":{"displayName":"M","value":"n"}}}}`},
@@ -286,5 +287,27 @@ func TestRFC7644Errors(t *testing.T) {
 		if encodeErr != nil || string(got) != want {
 			t.Errorf("%v: %v\ngot  %s\nwant %s", err, encodeErr, got, want)
 		}
+	}
+}
+
+func TestRFC7644Search(t *testing.T) {
+	t.Parallel()
+	search := `"schemas":["` + SearchRequestURN + `"]`
+	n, first, cursor := int64(10), int64(-1), ""
+	for body, want := range map[string]Search{
+		`{` + search + `}`: {},
+		`{` + search + `,"attributes":["displayName","userName"],"FILTER":"displayName sw \"s\"","startIndex":-1,"count":10,"sortBy":"userName","sortOrder":"descending","nope":{}}`: {
+			Attributes: []string{"displayName", "userName"}, Filter: `displayName sw "s"`, StartIndex: &first, Count: &n, SortBy: "userName", SortOrder: "descending"},
+		`{` + search + `,"excludedAttributes":"members","cursor":"","count":null}`: {ExcludedAttributes: []string{"members"}, Cursor: &cursor},
+	} {
+		got, err := ReadSearch([]byte(body))
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", body, err, diff)
+		}
+	}
+	for body, kind := range map[string]Type{`{}`: InvalidSyntax, `x`: InvalidSyntax, `{` + search + `,"count":"10"}`: InvalidValue, `{` + search + `,"count":1.5}`: InvalidValue, `{` + search + `,"filter":1}`: InvalidValue,
+		`{` + search + `,"attributes":[1]}`: InvalidValue, `{` + search + `,"cursor":1}`: InvalidValue} {
+		_, err := ReadSearch([]byte(body))
+		wantError(t, err, 400, kind)
 	}
 }

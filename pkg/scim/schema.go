@@ -290,6 +290,14 @@ func (p AttributePath) Leaf() *Attribute {
 	return p.Attribute
 }
 
+// mutability returns whether a client may write the path.
+func (p AttributePath) mutability() string {
+	if p.Attribute.Mutability == readOnly {
+		return readOnly
+	}
+	return p.Leaf().Mutability
+}
+
 // ParseAttribute finds the attribute that a name means (RFC 7644, section 3.10), ignoring case:
 // attr, attr.sub, URN:attr, URN:attr.sub, or the URN of an extension alone. The URN of the core
 // schema alone is the zero path.
@@ -320,20 +328,23 @@ func (t *ResourceType) ParseAttribute(name string) (AttributePath, bool) {
 
 // cutURN splits a name into the schema whose URN it begins with and what follows the colon.
 func (t *ResourceType) cutURN(name string) (*Schema, string) {
-	for _, schema := range append(t.Extensions[:len(t.Extensions):len(t.Extensions)], t.Schema) {
-		n := len(schema.ID)
-		if len(name) < n || !strings.EqualFold(name[:n], schema.ID) {
-			continue
-		}
-		if len(name) == n {
+	if !strings.Contains(name, ":") {
+		return nil, name
+	}
+	for _, schema := range t.schemas() {
+		switch n := len(schema.ID); {
+		case len(name) < n || !strings.EqualFold(name[:n], schema.ID):
+		case len(name) == n:
 			return schema, ""
-		}
-		if name[n] == ':' && len(name) > n+1 {
+		case name[n] == ':' && len(name) > n+1:
 			return schema, name[n+1:]
 		}
 	}
 	return nil, name
 }
+
+// schemas returns the core schema and the extensions.
+func (t *ResourceType) schemas() []*Schema { return append([]*Schema{t.Schema}, t.Extensions...) }
 
 // isUnpublished says whether a name or path begins with an attribute that is taken and dropped.
 func (t *ResourceType) isUnpublished(name string) bool {
