@@ -212,6 +212,7 @@ var groupHabits = []struct {
 	{name: "12 an empty list", body: operations(`{"op":"replace","path":"members","value":[]}`), want: GroupChange{ReplaceAll: true}},
 	{name: "12 replaced and changed", body: operations(`{"op":"replace","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"add","path":"members","value":{"value":"`+thirdID+`"}}`, `{"op":"remove","path":"members","value":[{"value":"`+otherID+`"}]}`),
 		want: GroupChange{ReplaceAll: true, Added: ids(thirdID)}},
+	{name: "12 replaced twice", body: operations(`{"op":"replace","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"replace","path":"members","value":[{"value":"`+otherID+`"}]}`), want: GroupChange{ReplaceAll: true, Added: ids(otherID)}},
 	{name: "28 Entra adds in portions", body: operations(`{"op":"Add","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"Add","path":"members","value":[{"value":"`+thirdID+`"}]}`), want: GroupChange{Added: ids(otherID, thirdID)}},
 	{name: "a filter of several", body: operations(`{"op":"remove","path":"members[value eq \"` + otherID + `\" or value eq \"` + thirdID + `\"]"}`), want: GroupChange{Removed: ids(otherID, thirdID)}},
 	{name: "another filter", body: operations(`{"op":"remove","path":"members[display co \"x\"]"}`), status: 400, kind: InvalidFilter},

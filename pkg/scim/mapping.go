@@ -200,7 +200,7 @@ func (p Profile) keptAfter(before, after Object, explicit bool) Object {
 		switch {
 		case is != nil:
 			kept.put(path, nil)
-		case was != nil && explicit:
+		case was != nil:
 			kept.set(path, nil) // removed, although its field keeps its value
 		}
 	}

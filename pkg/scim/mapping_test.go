@@ -196,6 +196,9 @@ func TestAlternativeTag(t *testing.T) {
 // version.
 func TestChangeIsSmall(t *testing.T) {
 	t.Parallel()
+	if p := mustPost(t, `{`+coreUser+`,"userName":"u","displayName":"U","emails":[{"value":"a@b.ca","type":"work","primary":true}]}`); p.SCIM != nil {
+		t.Errorf("what the fields give back is kept: %s", p.SCIM)
+	}
 	p := full(t)
 	resource, err := Users.Read(p.Resource(base).Append(nil))
 	if err != nil {

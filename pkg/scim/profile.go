@@ -176,7 +176,6 @@ func withEmail(emails List, before, after *string) List {
 	case after == nil:
 		return slices.Delete(emails, i, i+1)
 	case i < 0:
-		clearPrimary(emails)
 		return append(derivedEmails(*after), emails...)
 	}
 	emails[i].(Object)["value"] = *after //nolint:forcetypeassert // IndexFunc says so

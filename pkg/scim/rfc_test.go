@@ -41,6 +41,8 @@ func TestRFC7644Patch(t *testing.T) {
 			want: `{"` + enterprise + `":{"department":"R","costCenter":"7","manager":{"value":"m","$ref":"https://x/m"}}}`},
 		{name: "§3.5.2 a new primary clears the other", ops: []string{`{"op":"add","path":"emails","value":[{"value":"o@b.ca","primary":true}]}`},
 			want: `{"emails":[{"value":"w@b.ca","type":"work","primary":false},{"value":"h@b.ca","type":"home","display":"Home"},{"value":"o@b.ca","primary":true}]}`},
+		{name: "§3.5.2 an earlier value added as primary", ops: []string{`{"op":"replace","path":"emails[type eq \"home\"].primary","value":true}`, `{"op":"add","path":"emails","value":[{"value":"w@b.ca","type":"work","primary":true}]}`},
+			want: `{"emails":[{"value":"w@b.ca","type":"work","primary":true},{"value":"h@b.ca","type":"home","display":"Home","primary":false}]}`},
 		{name: "§3.5.2 an earlier value made primary", ops: []string{`{"op":"replace","path":"emails[type eq \"home\"].primary","value":true}`, `{"op":"replace","path":"emails[type eq \"work\"].primary","value":"True"}`},
 			want: `{"emails":[{"value":"w@b.ca","type":"work","primary":true},{"value":"h@b.ca","type":"home","display":"Home","primary":false}]}`},
 		{name: "§3.5.2.2 remove an attribute", ops: []string{`{"op":"remove","path":"title"}`}, want: `{"title":null}`},
