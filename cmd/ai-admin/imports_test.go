@@ -14,7 +14,7 @@ var mayImport = map[string][]string{
 	"config":     {"auth"},
 	"postgres":   {"apt"},
 	"store":      {"user", "gather"},
-	"admin":      {"user", "store", "vault", "gather"},
+	"admin":      {"user", "scim", "store", "vault", "gather"},
 	"cloudevent": {"user"},
 	"body":       {"user"},
 	"scim":       {"user"},

@@ -27,6 +27,7 @@ var statuses = map[user.Kind]int{
 	user.DuplicateExternalID: http.StatusConflict,
 	user.DuplicateID:         http.StatusConflict,
 	user.DuplicateUserName:   http.StatusConflict,
+	user.DuplicateGroupName:  http.StatusConflict,
 	user.DuplicateKeyName:    http.StatusConflict,
 	user.InProgress:          http.StatusConflict,
 	user.CursorExpired:       http.StatusGone,

@@ -6,7 +6,7 @@
 // stored user. [Patch.Apply] changes a copy of one. [Create], [Profile.Replace] and
 // [Profile.Patch] turn the result into a [Change], which the service's one write path carries out.
 // A group's members are never read to change them: [ReadGroup] and [PatchGroup] answer with a
-// [GroupChange], the members to add and to remove.
+// [user.GroupPatch], the members to add and to remove.
 //
 // Everything that a client's bytes can fill is bounded before it is walked. Every error that the
 // package returns is an [Error].

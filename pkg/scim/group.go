@@ -2,8 +2,7 @@ package scim
 
 import (
 	"strings"
-	"time"
-	"unicode"
+		"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -18,15 +17,10 @@ func tooManyMembers() error {
 	return StatusError(413, "a request may have at most %d members: send the rest in further requests", maxMembers)
 }
 
-// Group is a group as it is shown.
+// Group is a group as SCIM shows it.
 type Group struct {
-	ID               uuid.UUID
-	DisplayName      string
-	ExternalID       *string
-	Version          int64
-	Created, Updated time.Time
-	// Members is nil when they were not read.
-	Members []Member
+	*user.Group
+	Members []Member // nil when they were not read
 }
 
 // Member is a user in a group, or a group of a user.
@@ -36,9 +30,9 @@ type Member struct {
 }
 
 // Resource returns the group as SCIM shows it; base is the URL that /Groups is below.
-func (g *Group) Resource(base string) Object {
+func (g Group) Resource(base string) Object {
 	resource := Object{"schemas": List{GroupSchema.ID}, "id": g.ID.String(), "displayName": g.DisplayName,
-		"meta": meta(Groups, base, g.ID, g.Version, g.Created, g.Updated)}
+		"meta": meta(Groups, base, g.ID, g.Version, g.CreatedAt, g.UpdatedAt)}
 	if g.ExternalID != nil {
 		resource["externalId"] = *g.ExternalID
 	}
@@ -61,24 +55,13 @@ func memberList(of []Member, t *ResourceType, base, kind string) List {
 	return list
 }
 
-// GroupChange is what a request does to a group. Nothing in it depends on who the members are.
-type GroupChange struct {
-	DisplayName user.Optional[string]  // always set by [ReadGroup]
-	ExternalID  user.Optional[*string] // nil unassigns it
-	// ReplaceAll says that the members become Added, whoever they were. Removed is empty then.
-	ReplaceAll bool
-	// Added and Removed have no id twice and none in common. They may name members that are, or
-	// are not, in the group already: neither is an error. An added user must exist.
-	Added, Removed []uuid.UUID
-}
-
 // ReadGroup reads the body of a POST or PUT. The members that it names are all that there are.
-func ReadGroup(body []byte) (GroupChange, error) {
+func ReadGroup(body []byte) (user.GroupPatch, error) {
 	resource, err := Groups.Read(body)
 	if err != nil {
-		return GroupChange{}, err
+		return user.GroupPatch{}, err
 	}
-	change := GroupChange{DisplayName: user.Some(resource.text("displayName")), ExternalID: user.Some[*string](nil)}
+	change := user.GroupPatch{DisplayName: user.Some(resource.text("displayName")), ExternalID: user.Some[*string](nil)}
 	if id := resource.text("externalId"); id != "" {
 		change.ExternalID = user.Some(&id)
 	}
@@ -86,21 +69,21 @@ func ReadGroup(body []byte) (GroupChange, error) {
 	delta.clear()
 	err = delta.add(listOf(resource["members"]))
 	delta.into(&change)
-	return change.checked(err)
+	return checked(change, err)
 }
 
 // PatchGroup reads the body of a PATCH of the group with the given id. It needs no existing
 // member: operations are taken in order, and what is left of them is the change. Members are
 // selected by their values alone; another filter on members is [InvalidFilter].
-func PatchGroup(id uuid.UUID, body []byte) (GroupChange, error) {
+func PatchGroup(id uuid.UUID, body []byte) (user.GroupPatch, error) {
 	patch, err := Groups.ParsePatch(body)
 	if err != nil {
-		return GroupChange{}, err
+		return user.GroupPatch{}, err
 	}
 	if patch.id != "" && !strings.EqualFold(patch.id, id.String()) {
-		return GroupChange{}, Errorf(Mutability, "id is readOnly: the group's is %q", id)
+		return user.GroupPatch{}, Errorf(Mutability, "id is readOnly: the group's is %q", id)
 	}
-	var change GroupChange
+	var change user.GroupPatch
 	delta := newDelta()
 	for _, op := range patch.operations {
 		switch s, _ := op.assigned().(string); op.path.Attribute.Name {
@@ -118,11 +101,11 @@ func PatchGroup(id uuid.UUID, body []byte) (GroupChange, error) {
 		}
 	}
 	delta.into(&change)
-	return change.checked(nil)
+	return checked(change, nil)
 }
 
 // checked holds the rules of a group's fields.
-func (c GroupChange) checked(err error) (GroupChange, error) {
+func checked(c user.GroupPatch, err error) (user.GroupPatch, error) {
 	name, id := c.DisplayName, c.ExternalID
 	switch {
 	case err != nil:
@@ -229,7 +212,7 @@ func memberIDs(f Filter) ([]string, bool) {
 	return nil, false
 }
 
-func (d *delta) into(c *GroupChange) {
+func (d *delta) into(c *user.GroupPatch) {
 	c.ReplaceAll = d.all
 	for _, id := range d.order {
 		switch {

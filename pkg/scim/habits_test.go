@@ -168,7 +168,7 @@ func TestHabitsOfPost(t *testing.T) {
 func TestHabit13(t *testing.T) {
 	t.Parallel()
 	for _, before := range []Profile{native(), managed(), viewer(), mustPost(t, postHabits[2].body)} {
-		before.Groups = []Member{{uuid.MustParse(otherID), "G"}}
+		before.Groups = []user.GroupRef{{ID: uuid.MustParse(otherID), Name: "G"}}
 		same, err := put(t, before, string(before.Resource(base).Append(nil)))
 		if err != nil {
 			t.Fatal(err)
@@ -193,35 +193,35 @@ func TestHabit13(t *testing.T) {
 // groupHabits are PATCHes of the group someID.
 var groupHabits = []struct {
 	name, body string
-	want       GroupChange
+	want       user.GroupPatch
 	status     int
 	kind       Type
 }{
-	{name: "8 Entra removes members by value", body: operations(`{"op":"Remove","path":"members","value":[{"$ref":null,"value":"` + otherID + `"}]}`), want: GroupChange{Removed: ids(otherID)}},
+	{name: "8 Entra removes members by value", body: operations(`{"op":"Remove","path":"members","value":[{"$ref":null,"value":"` + otherID + `"}]}`), want: user.GroupPatch{Removed: ids(otherID)}},
 	{name: "8 a removal of nothing", body: operations(`{"op":"Remove","path":"members","value":[]}`)},
-	{name: "9 a removal without a value empties", body: operations(`{"op":"remove","path":"members"}`), want: GroupChange{ReplaceAll: true}},
+	{name: "9 a removal without a value empties", body: operations(`{"op":"remove","path":"members"}`), want: user.GroupPatch{ReplaceAll: true}},
 	{name: "10 Okta", body: operations(`{"op":"remove","path":"members[value eq \"`+otherID+`\"]"}`, `{"op":"add","path":"members","value":[{"value":"`+thirdID+`","display":"x"}]}`),
-		want: GroupChange{Added: ids(thirdID), Removed: ids(otherID)}},
-	{name: "10 the order counts", body: operations(`{"op":"add","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"remove","path":"members[value eq \"`+otherID+`\"]"}`), want: GroupChange{Removed: ids(otherID)}},
+		want: user.GroupPatch{Added: ids(thirdID), Removed: ids(otherID)}},
+	{name: "10 the order counts", body: operations(`{"op":"add","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"remove","path":"members[value eq \"`+otherID+`\"]"}`), want: user.GroupPatch{Removed: ids(otherID)}},
 	{name: "10 an unknown member", body: operations(`{"op":"remove","path":"members[value eq \"nobody\"]"}`)},
-	{name: "11 Okta, the name after each change", body: operations(`{"op":"replace","value":{"id":"` + someID + `","displayName":"x"}}`), want: GroupChange{DisplayName: user.Some("x")}},
+	{name: "11 Okta, the name after each change", body: operations(`{"op":"replace","value":{"id":"` + someID + `","displayName":"x"}}`), want: user.GroupPatch{DisplayName: user.Some("x")}},
 	{name: "11 another id", body: operations(`{"op":"replace","value":{"id":"` + otherID + `","displayName":"x"}}`), status: 400, kind: Mutability},
 	{name: "12 Okta, full push", body: operations(`{"op":"replace","path":"members","value":[{"value":"` + otherID + `"},{"value":"` + thirdID + `"},{"value":"` + otherID + `"}]}`),
-		want: GroupChange{ReplaceAll: true, Added: ids(otherID, thirdID)}},
-	{name: "12 without a path", body: operations(`{"op":"replace","value":{"members":[{"value":"` + otherID + `"}]}}`), want: GroupChange{ReplaceAll: true, Added: ids(otherID)}},
-	{name: "12 an empty list", body: operations(`{"op":"replace","path":"members","value":[]}`), want: GroupChange{ReplaceAll: true}},
+		want: user.GroupPatch{ReplaceAll: true, Added: ids(otherID, thirdID)}},
+	{name: "12 without a path", body: operations(`{"op":"replace","value":{"members":[{"value":"` + otherID + `"}]}}`), want: user.GroupPatch{ReplaceAll: true, Added: ids(otherID)}},
+	{name: "12 an empty list", body: operations(`{"op":"replace","path":"members","value":[]}`), want: user.GroupPatch{ReplaceAll: true}},
 	{name: "12 replaced and changed", body: operations(`{"op":"replace","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"add","path":"members","value":{"value":"`+thirdID+`"}}`, `{"op":"remove","path":"members","value":[{"value":"`+otherID+`"}]}`),
-		want: GroupChange{ReplaceAll: true, Added: ids(thirdID)}},
-	{name: "12 replaced twice", body: operations(`{"op":"replace","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"replace","path":"members","value":[{"value":"`+otherID+`"}]}`), want: GroupChange{ReplaceAll: true, Added: ids(otherID)}},
-	{name: "28 Entra adds in portions", body: operations(`{"op":"Add","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"Add","path":"members","value":[{"value":"`+thirdID+`"}]}`), want: GroupChange{Added: ids(otherID, thirdID)}},
-	{name: "a filter of several", body: operations(`{"op":"remove","path":"members[value eq \"` + otherID + `\" or value eq \"` + thirdID + `\"]"}`), want: GroupChange{Removed: ids(otherID, thirdID)}},
+		want: user.GroupPatch{ReplaceAll: true, Added: ids(thirdID)}},
+	{name: "12 replaced twice", body: operations(`{"op":"replace","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"replace","path":"members","value":[{"value":"`+otherID+`"}]}`), want: user.GroupPatch{ReplaceAll: true, Added: ids(otherID)}},
+	{name: "28 Entra adds in portions", body: operations(`{"op":"Add","path":"members","value":[{"value":"`+otherID+`"}]}`, `{"op":"Add","path":"members","value":[{"value":"`+thirdID+`"}]}`), want: user.GroupPatch{Added: ids(otherID, thirdID)}},
+	{name: "a filter of several", body: operations(`{"op":"remove","path":"members[value eq \"` + otherID + `\" or value eq \"` + thirdID + `\"]"}`), want: user.GroupPatch{Removed: ids(otherID, thirdID)}},
 	{name: "another filter", body: operations(`{"op":"remove","path":"members[display co \"x\"]"}`), status: 400, kind: InvalidFilter},
 	{name: "a nested group by type", body: operations(`{"op":"add","path":"members","value":[{"value":"` + otherID + `","type":"Group"}]}`), status: 400, kind: InvalidValue},
 	{name: "a nested group by $ref", body: operations(`{"op":"add","path":"members","value":[{"value":"` + otherID + `","$ref":"https://x/Groups/1"}]}`), status: 400, kind: InvalidValue},
 	{name: "a member that cannot exist", body: operations(`{"op":"add","path":"members","value":[{"value":"nobody"}]}`), status: 400, kind: InvalidValue},
 	{name: "a member's display", body: operations(`{"op":"replace","path":"members[value eq \"` + otherID + `\"].display","value":"x"}`), status: 400, kind: Mutability},
-	{name: "externalId", body: operations(`{"op":"add","path":"externalId","value":"e"}`), want: GroupChange{ExternalID: user.Some(optional("e"))}},
-	{name: "externalId removed", body: operations(`{"op":"remove","path":"externalId"}`), want: GroupChange{ExternalID: user.Some[*string](nil)}},
+	{name: "externalId", body: operations(`{"op":"add","path":"externalId","value":"e"}`), want: user.GroupPatch{ExternalID: user.Some(optional("e"))}},
+	{name: "externalId removed", body: operations(`{"op":"remove","path":"externalId"}`), want: user.GroupPatch{ExternalID: user.Some[*string](nil)}},
 	{name: "an empty name", body: operations(`{"op":"replace","path":"displayName","value":""}`), status: 400, kind: InvalidValue},
 	{name: "a name too long", body: operations(`{"op":"replace","path":"displayName","value":"` + strings.Repeat("x", 256) + `"}`), status: 400, kind: InvalidValue},
 	{name: "too many members", body: operations(`{"op":"add","path":"members","value":[` + strings.Repeat(`{"value":"`+otherID+`"},`, maxMembers) + `{"value":"` + thirdID + `"}]}`), status: 413},
@@ -249,7 +249,7 @@ func TestHabitsOfGroupPatch(t *testing.T) {
 
 func TestReadGroup(t *testing.T) {
 	t.Parallel()
-	for body, want := range map[string]GroupChange{
+	for body, want := range map[string]user.GroupPatch{
 		// 13: Okta puts the whole group back.
 		`{` + coreGroup + `,"id":"` + someID + `","displayName":"G","members":[{"value":"` + otherID + `","display":"x"}],"meta":{"version":"W/\"1\""}}`: {
 			DisplayName: user.Some("G"), ExternalID: user.Some[*string](nil), ReplaceAll: true, Added: ids(otherID)},

@@ -45,18 +45,7 @@ func after(t *testing.T, p Profile, c Change) Profile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p.with(u, c)
-}
-
-func (p Profile) with(u *user.User, c Change) Profile {
-	p.User = u
-	if c.UserName.Set {
-		p.UserName = c.UserName.Value
-	}
-	if c.SCIM.Set {
-		p.SCIM = c.SCIM.Value
-	}
-	return p
+	return Profile{u}
 }
 
 func post(t *testing.T, body string) (Profile, error) {
@@ -73,8 +62,8 @@ func post(t *testing.T, body string) (Profile, error) {
 	if err := create.Validate(); err != nil {
 		return Profile{}, ErrorOf(err)
 	}
-	u, err := create.Apply(user.Stamp{Now: someTime})
-	return Profile{}.with(u, c), err
+	u, err := create.Apply(0, user.Stamp{Now: someTime})
+	return Profile{u}, err
 }
 
 func mustPost(t *testing.T, body string) Profile {

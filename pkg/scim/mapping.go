@@ -20,8 +20,6 @@ const maxKeptBytes = 16 << 10
 // Change is what a SCIM request changes of a user: the fields that differ, and no others.
 type Change struct {
 	user.Patch // a creation's has ID and Tag
-	UserName   user.Optional[*string]
-	SCIM       user.Optional[jsontext.Value]
 	// AlternativeTag is for another attempt at a creation whose generated tag is taken. It is
 	// empty when the client named the tag.
 	AlternativeTag string

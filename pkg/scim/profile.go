@@ -13,17 +13,11 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Profile is a product user with what SCIM needs besides.
-type Profile struct {
-	*user.User
-	UserName *string // as written; nil stands for the e-mail address, else the tag
-	// SCIM is an object of the attributes that are kept as sent, in the shape of the resource. A
-	// null says that the client removed an attribute whose field always has a value (displayName,
-	// name, active, and the extension's tag, role and modelAccess): it is not shown until it is
-	// written again.
-	SCIM   jsontext.Value
-	Groups []Member // of the user; nil when they were not read
-}
+// Profile is a user as SCIM maps it. The user's SCIM field is an object of the attributes that are kept
+// as sent, in the shape of the resource. A null there says that the client removed an attribute whose
+// field always has a value (displayName, name, active, and the extension's tag, role and modelAccess):
+// it is not shown until it is written again.
+type Profile struct{ *user.User }
 
 // Resource returns the user as SCIM shows it; base is the URL that /Users is below.
 func (p Profile) Resource(base string) Object {
@@ -52,7 +46,11 @@ func (p Profile) Resource(base string) Object {
 		resource["externalId"] = *p.ExternalID
 	}
 	if len(p.Groups) > 0 {
-		resource["groups"] = memberList(p.Groups, Groups, base, "direct")
+		groups := make([]Member, len(p.Groups))
+		for i, g := range p.Groups {
+			groups[i] = Member{g.ID, g.Name}
+		}
+		resource["groups"] = memberList(groups, Groups, base, "direct")
 	}
 	resource["meta"] = meta(Users, base, p.ID, p.Version, p.CreatedAt, p.UpdatedAt)
 	schemas := List{UserSchema.ID}
@@ -141,7 +139,7 @@ func derivedEmails(address string) List {
 	return List{Object{"value": address, "type": "work", "primary": true}}
 }
 
-// Reconcile returns what Profile.SCIM becomes when the native API changes the user to after: the
+// Reconcile returns what the SCIM field becomes when the native API changes the user to after: the
 // kept attributes follow the fields that they came from, and what was removed is shown again once
 // its field is written.
 func (p Profile) Reconcile(after *user.User) jsontext.Value {

@@ -258,7 +258,7 @@ func TestProjectionWants(t *testing.T) {
 
 func TestGroupResource(t *testing.T) {
 	t.Parallel()
-	g := Group{ID: uuid.MustParse(someID), DisplayName: "G", ExternalID: optional("e"), Version: 2, Created: someTime, Updated: someTime,
+	g := Group{Group: &user.Group{ID: uuid.MustParse(someID), DisplayName: "G", ExternalID: optional("e"), Version: 2, CreatedAt: someTime, UpdatedAt: someTime},
 		Members: []Member{{uuid.MustParse(otherID), ""}, {uuid.MustParse(thirdID), "Ada"}}}
 	want := `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"id":"` + someID + `","displayName":"G","externalId":"e","members":[` +
 		`{"$ref":"` + base + `/Users/` + otherID + `","type":"User","value":"` + otherID + `"},{"$ref":"` + base + `/Users/` + thirdID + `","display":"Ada","type":"User","value":"` + thirdID + `"}],` +

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -43,7 +44,13 @@ type userRow struct {
 	UpdatedAt          time.Time      `bun:"updated_at,type:timestamptz"`
 	Search             string         `bun:"search,type:text"` // what q searches
 	Facets             []string       `bun:"facets,array,type:text[]"`
+
+	Groups jsontext.Value `bun:"groups,type:json,scanonly"` // see groupsOf; nil for none
 }
+
+// groupsOf is the column of a read that has the user's groups, by name.
+const groupsOf = `(SELECT json_agg(json_build_object('id', g.id, 'name', g.display_name) ORDER BY g.name_key)
+	FROM group_members AS m JOIN groups AS g ON g.id = m.group_id WHERE m.user_id = u.id) AS groups`
 
 // derivedColumns of users serve statements alone: no read needs them.
 var derivedColumns = []string{"name_key", "search", "facets"}
@@ -72,7 +79,7 @@ func (r *userRow) user() (*user.User, error) {
 	if r.EmailKey != nil {
 		u.EmailKey = *r.EmailKey
 	}
-	if err := unlessEmpty(r.Credentials, &u.Credentials); err != nil {
+	if err := errors.Join(unlessEmpty(r.Credentials, &u.Credentials), unlessEmpty(r.Groups, &u.Groups)); err != nil {
 		return nil, err
 	}
 	return u, unlessEmpty(r.Keys, &u.Keys)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"math/bits"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ const lookupPowers = 7 // up to 64 users by one statement
 
 func composeReading(db *bun.DB) reading {
 	r := reading{columns: columnsOf[userRow](db, derivedColumns...), all: columnsOf[userRow](db)}
-	r.users = fieldsOf[userRow](db, r.columns)
+	r.users = fieldsOf[userRow](db, append(slices.Clip(r.columns), "groups"))
 	// PostgreSQL plans each of these once per connection, since it sees how many keys there are;
 	// "= ANY ($1)", of which it does not know that, it would plan anew at each call.
 	for index := range r.byKey {
@@ -37,11 +38,16 @@ func composeReading(db *bun.DB) reading {
 			for i := range places {
 				places[i] = placeholder(i + 1)
 			}
-			r.byKey[index][power] = db.NewSelect().Model((*userRow)(nil)).Column(r.columns...).
+			r.byKey[index][power] = r.shown(db.NewSelect().Model((*userRow)(nil))).
 				Where("u.? IN (?)", bun.Ident(uniqueColumns[index]), bun.Safe(strings.Join(places, ", "))).String()
 		}
 	}
 	return r
+}
+
+// shown selects what a read of users shows, the groups that they are in last.
+func (r *reading) shown(q *bun.SelectQuery) *bun.SelectQuery {
+	return q.Column(r.columns...).ColumnExpr(groupsOf)
 }
 
 var errNotFound = user.Errorf(user.NotFound, "no such user")

@@ -76,21 +76,29 @@ func (c *changes) leave() {
 // Begin starts a transaction and learns what is wanted. The caller ends it by Rollback, whatever
 // becomes of it.
 func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Known, error) {
-	if err := s.changes.enter(ctx); err != nil {
-		return nil, nil, translate(err)
-	}
-	conn, err := s.pool.Acquire(ctx)
+	tx, err := s.begin(ctx)
 	if err != nil {
-		s.changes.leave()
-		return nil, nil, translate(err)
+		return nil, nil, err
 	}
-	tx := &Tx{store: s, conn: conn}
 	known, err := tx.learn(ctx, mode, wanted)
 	if err != nil {
 		tx.Rollback()
 		return nil, nil, translate(err)
 	}
 	return tx, known, nil
+}
+
+// begin waits for a connection. The transaction starts with its first statements.
+func (s *Store) begin(ctx context.Context) (*Tx, error) {
+	if err := s.changes.enter(ctx); err != nil {
+		return nil, translate(err)
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		s.changes.leave()
+		return nil, translate(err)
+	}
+	return &Tx{store: s, conn: conn}, nil
 }
 
 // Write writes users without events, for changes that could not be written together with later ones.
