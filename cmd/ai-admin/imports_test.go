@@ -13,7 +13,7 @@ var mayImport = map[string][]string{
 	"user": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "server": {}, "apt": {}, "gather": {},
 	"config":     {"auth"},
 	"postgres":   {"apt"},
-	"store":      {"user", "gather"},
+	"store":      {"user", "scim", "gather"},
 	"admin":      {"user", "scim", "store", "vault", "gather"},
 	"cloudevent": {"user"},
 	"body":       {"user"},

@@ -37,6 +37,7 @@ type grouping struct {
 	membersAmong, members             string
 	insert, update, drop, add, remove string
 	page, membersPage                 string
+	sizes, membersOf                  string
 }
 
 func composeGrouping(db *bun.DB) grouping {
@@ -62,6 +63,9 @@ func composeGrouping(db *bun.DB) grouping {
 	st.page = groups().Where("(g.name_key, g.id) > ($1, $2)").OrderExpr("g.name_key, g.id LIMIT $3").String()
 	st.membersPage = members().ColumnExpr("m.user_id, u.name").Join("JOIN users AS u ON u.id = m.user_id").
 		Where("m.group_id = $1 AND m.user_id > $2").OrderExpr("m.user_id LIMIT $3").String()
+	st.sizes = members().ColumnExpr("m.group_id, count(*)").Where("m.group_id = ANY ($1::uuid[])").Group("group_id").String()
+	st.membersOf = members().ColumnExpr("m.group_id, m.user_id, u.name").Join("JOIN users AS u ON u.id = m.user_id").
+		Where("m.group_id = ANY ($1::uuid[])").OrderExpr("m.group_id, m.user_id").String()
 	return st
 }
 
@@ -212,6 +216,39 @@ func (s *Store) Members(ctx context.Context, group, after uuid.UUID, limit int) 
 	}
 	members, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m user.GroupMember, err error) {
 		return m, row.Scan((*[16]byte)(&m.ID), &m.Name)
+	})
+	return members, translate(err)
+}
+
+// MembersOf returns the members of groups, by group and in the order of their ids. Groups that would make
+// them more than most in all are left out, but for the first.
+func (s *Store) MembersOf(ctx context.Context, groups []uuid.UUID, most int64) (map[uuid.UUID][]user.GroupMember, error) {
+	st := &s.statements.grouping
+	sizes := map[uuid.UUID]int64{}
+	rows, err := s.pool.Query(ctx, st.sizes, prepared(groups)...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	var id, member uuid.UUID
+	var size int64
+	if _, err = pgx.ForEachRow(rows, []any{(*[16]byte)(&id), &size}, func() error { sizes[id] = size; return nil }); err != nil {
+		return nil, translate(err)
+	}
+	members := make(map[uuid.UUID][]user.GroupMember, len(groups))
+	for i, group := range groups {
+		if most -= sizes[group]; most < 0 && i > 0 {
+			groups = groups[:i]
+			break
+		}
+		members[group] = make([]user.GroupMember, 0, sizes[group])
+	}
+	if rows, err = s.pool.Query(ctx, st.membersOf, prepared(groups)...); err != nil {
+		return nil, translate(err)
+	}
+	var name string
+	_, err = pgx.ForEachRow(rows, []any{(*[16]byte)(&id), (*[16]byte)(&member), &name}, func() error {
+		members[id] = append(members[id], user.GroupMember{ID: member, Name: name})
+		return nil
 	})
 	return members, translate(err)
 }

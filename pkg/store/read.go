@@ -50,6 +50,9 @@ func (r *reading) shown(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.Column(r.columns...).ColumnExpr(groupsOf)
 }
 
+// shownColumns is the same in the text of a statement.
+func (r *reading) shownColumns() string { return "u." + strings.Join(r.columns, ", u.") + ", " + groupsOf }
+
 var errNotFound = user.Errorf(user.NotFound, "no such user")
 
 // ErrNotFound is the refusal of a change for there being no such user.

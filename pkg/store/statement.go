@@ -242,6 +242,11 @@ func (p *pipeline) run(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
+	return p.send(ctx, conn)
+}
+
+// send sends statements whose texts are many: none is kept by the connection.
+func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) error {
 	batch := p.batch
 	p.batch = pgx.Batch{}
 	return conn.SendBatch(ctx, &batch).Close()

@@ -26,6 +26,7 @@ type Store struct {
 	lookups    lookups
 	changes    changes
 	totals     *totals
+	searches   searches
 	patience   time.Duration // see [Options]
 }
 
@@ -46,7 +47,7 @@ const (
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), patience: cmp.Or(options.Patience, defaultPatience)}
+	s := &Store{totals: newTotals(), searches: newSearches(), patience: cmp.Or(options.Patience, defaultPatience)}
 	config, err := s.connConfig(options.ConnString)
 	if err != nil {
 		return nil, err

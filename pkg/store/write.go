@@ -122,6 +122,11 @@ const rollbackTime = 5 * time.Second
 // do that is closed.
 func (tx *Tx) Rollback() {
 	defer tx.store.changes.leave()
+	tx.end()
+}
+
+// end gives the connection back, without what is not committed.
+func (tx *Tx) end() {
 	defer tx.conn.Release()
 	conn := tx.conn.Conn()
 	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
