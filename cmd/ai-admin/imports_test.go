@@ -18,12 +18,13 @@ var mayImport = map[string][]string{
 	"cloudevent": {"user"},
 	"body":       {"user"},
 	"scim":       {"user"},
+	"scimapi":    {"user", "scim", "auth"},
 	"httpapi":    {"user", "auth", "body", "gather"},
 	"eventapi":   {"user", "cloudevent", "body"},
 	"relay":      {"user", "store", "cloudevent"},
 	"janitor":    {"user", "store"},
 	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
-		"httpapi", "eventapi", "cloudevent"},
+		"httpapi", "eventapi", "scimapi", "cloudevent", "body"},
 }
 
 // forbidden are packages of others that must not sneak in, through whatever path.
@@ -34,6 +35,7 @@ var forbidden = map[string][]string{
 	"vault":    {"net/http", "database/sql"},
 	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 	"eventapi": {"github.com/uptrace/bun", "github.com/jackc/pgx/v5"},
+	"scimapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 }
 
 func list(t *testing.T, arguments ...string) []string {

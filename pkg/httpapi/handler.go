@@ -58,8 +58,19 @@ type Options struct {
 	Gate *Gate
 	// Version is what the service was built from, for the OpenAPI document.
 	Version string
+	// SCIM serves the paths that are its own, with its own errors; nil serves none of them.
+	SCIM Mounted
 	// FissionCompat serves requests by the headers of the router of the function replaced.
 	FissionCompat bool
+}
+
+// Mounted is an API beside this one, which gives it the request's id, log line and deadline and keeps
+// panics and other origins' pages from it. It authorizes requests by [API.Caller], and tells what the log
+// line says by [Describe].
+type Mounted interface {
+	http.Handler
+	Serves(path string) bool
+	Problem(w http.ResponseWriter, r *http.Request, err error)
 }
 
 // Served is an answered request, as metrics see it: no id or tag of a user in it.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,13 @@ func RequestID(ctx context.Context) string { return infoOf(ctx).id }
 
 // Actor is the name of who makes the request being served.
 func Actor(ctx context.Context) string { return infoOf(ctx).actor }
+
+// Describe completes the log line of the request being served; what is empty stays as it is.
+func Describe(ctx context.Context, route, actor string, failure error) {
+	request := infoOf(ctx)
+	request.route, request.actor = cmp.Or(route, request.route), cmp.Or(actor, request.actor)
+	request.failure = cmp.Or(failure, request.failure)
+}
 
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
@@ -143,7 +151,7 @@ func (a *API) authorize(r *http.Request, scope auth.Scope) error {
 	if scope == "" {
 		return nil
 	}
-	caller, err := a.caller(r)
+	caller, err := a.Caller(r)
 	if err != nil {
 		return err
 	}
@@ -158,8 +166,8 @@ func permit(caller auth.Caller, scope auth.Scope) error {
 	return nil
 }
 
-// caller says who is calling.
-func (a *API) caller(r *http.Request) (auth.Caller, error) {
+// Caller authenticates a request. Errors are [user.Error]s and the context's.
+func (a *API) Caller(r *http.Request) (auth.Caller, error) {
 	// Joined, so that of two headers neither is taken for the caller's: the whole is no token.
 	caller, err := a.options.Authenticate(r.Context(), strings.Join(r.Header.Values("Authorization"), ", "))
 	switch {

@@ -54,6 +54,10 @@ type problem struct {
 
 // Problem answers an error with the status of its kind.
 func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
+	if a.mounted(r) {
+		a.options.SCIM.Problem(w, r, err)
+		return
+	}
 	WriteProblem(w, r, statuses[publicError(err).Kind], err)
 }
 

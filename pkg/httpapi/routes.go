@@ -64,12 +64,21 @@ func (a *API) mux() http.Handler {
 	}
 	mux.HandleFunc("/", a.noRoute)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.mounted(r) {
+			a.options.SCIM.ServeHTTP(w, r)
+			return
+		}
 		if unclean(r.URL.Path) {
 			a.noRoute(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// mounted reports whether the request, and its errors, are another API's.
+func (a *API) mounted(r *http.Request) bool {
+	return a.options.SCIM != nil && a.options.SCIM.Serves(r.URL.Path)
 }
 
 // unclean says whether ServeMux would redirect a path: one with // or .. in it is no route

@@ -2,7 +2,7 @@ package scim
 
 import (
 	"strings"
-		"unicode"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"

@@ -22,7 +22,7 @@ import (
 const Base = "/scim/v2"
 
 // Serves reports whether a path is SCIM's, and so are its errors.
-func Serves(path string) bool { return path == "/scim" || strings.HasPrefix(path, "/scim/") }
+func (a *API) Serves(path string) bool { return path == "/scim" || strings.HasPrefix(path, "/scim/") }
 
 // Admin is what the endpoints need of the service.
 type Admin interface {
@@ -91,7 +91,9 @@ type API struct {
 const largeAnswers = 4
 
 // New makes an API.
-func New(options Options) *API { return &API{options: options, large: make(chan struct{}, largeAnswers)} }
+func New(options Options) *API {
+	return &API{options: options, large: make(chan struct{}, largeAnswers)}
+}
 
 // exchange is one request and its answer.
 type exchange struct {

@@ -9,9 +9,6 @@ import (
 	"aiadmin/pkg/scim"
 )
 
-// documentation is where an administrator reads how to set a provider up.
-const documentation = "https://github.com/aiadmin/ai-admin/blob/main/docs/scim.md"
-
 // answerDocument writes a document of discovery. Query parameters are ignored, a filter too.
 func (x *exchange) answerDocument(document any) error {
 	body, err := json.Marshal(document, json.Deterministic(true))
@@ -36,7 +33,7 @@ func listOf[T any](all []T) documents {
 }
 
 func (x *exchange) serviceProviderConfig() error {
-	return x.answerDocument(scim.Config(x.base, documentation, scim.Pagination{Cursor: true, Index: true, DefaultPaginationMethod: "index",
+	return x.answerDocument(scim.Config(x.base, "", scim.Pagination{Cursor: true, Index: true, DefaultPaginationMethod: "index",
 		DefaultPageSize: defaultPage, MaxPageSize: maxPage, CursorTimeout: int(cursorLifetime.Seconds())}))
 }
 

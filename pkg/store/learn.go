@@ -14,11 +14,11 @@ import (
 
 // Wanted is what a batch has to know, and to lock, before anything can be decided.
 type Wanted struct {
-	Claims []Claim       // one for each command
-	Users  []user.Ref    // kept from being changed by others until the end of the transaction
-	Keys   UniqueKeys    // whose holders are asked for
-	Seals  bool          // those of the users
-	Former []uuid.UUID   // ids that creations bring: of a former user with one, the last version
+	Claims []Claim     // one for each command
+	Users  []user.Ref  // kept from being changed by others until the end of the transaction
+	Keys   UniqueKeys  // whose holders are asked for
+	Seals  bool        // those of the users
+	Former []uuid.UUID // ids that creations bring: of a former user with one, the last version
 }
 
 // Claim is a claim to look up, and to lock unless its command is refused anyway.

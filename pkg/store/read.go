@@ -51,7 +51,9 @@ func (r *reading) shown(q *bun.SelectQuery) *bun.SelectQuery {
 }
 
 // shownColumns is the same in the text of a statement.
-func (r *reading) shownColumns() string { return "u." + strings.Join(r.columns, ", u.") + ", " + groupsOf }
+func (r *reading) shownColumns() string {
+	return "u." + strings.Join(r.columns, ", u.") + ", " + groupsOf
+}
 
 var errNotFound = user.Errorf(user.NotFound, "no such user")
 

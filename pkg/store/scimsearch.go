@@ -221,7 +221,9 @@ func (c *query) after() string {
 var nullable = map[string]bool{"u.email_key": true, "u.external_id": true, "g.external_id": true}
 
 // text composes the statement of a page and the row after it. An offset is skipped by ids alone.
-func (c *query) text(f interface{ selected() (columns, table string) }, offset int64) string {
+func (c *query) text(f interface {
+	selected() (columns, table string)
+}, offset int64) string {
 	columns, table := f.selected()
 	columns += ", " + c.column + "::text"
 	where := c.where.sql
