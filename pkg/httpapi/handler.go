@@ -26,6 +26,9 @@ type Admin interface {
 	List(context.Context, user.Query) (user.Page, error)
 	Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
+	Group(ctx context.Context, id uuid.UUID) (*user.Group, error)
+	Groups(ctx context.Context, cursor string, limit int) (groups []*user.Group, next string, err error)
+	Members(ctx context.Context, group uuid.UUID, cursor string, limit int) (members []user.GroupMember, next string, err error)
 	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
 }
 

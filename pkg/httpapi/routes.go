@@ -33,12 +33,15 @@ func (a *API) routes() map[string]map[string]endpoint {
 			"PATCH":  {auth.UsersWrite, a.patch, false},
 			"DELETE": {auth.UsersWrite, a.delete, true},
 		},
-		one + "/credentials/{provider}": {"GET": {auth.CredentialsRead, a.reveal, true}},
-		one + "/history":                {"GET": {auth.UsersRead, a.history, true}},
-		"/ai/admin/changes":             {"GET": {auth.UsersRead, a.changes, false}},
-		"/openapi.json":                 {"GET": {"", a.serveOpenAPI, false}},
-		"/livez":                        {"GET": {"", a.livez, false}},
-		"/readyz":                       {"GET": {"", a.readyz, false}},
+		one + "/credentials/{provider}":   {"GET": {auth.CredentialsRead, a.reveal, true}},
+		one + "/history":                  {"GET": {auth.UsersRead, a.history, true}},
+		groupsPath:                        {"GET": {auth.UsersRead, a.listGroups, true}},
+		groupsPath + "/{GroupID}":         {"GET": {auth.UsersRead, a.getGroup, true}},
+		groupsPath + "/{GroupID}/members": {"GET": {auth.UsersRead, a.listMembers, true}},
+		"/ai/admin/changes":               {"GET": {auth.UsersRead, a.changes, false}},
+		"/openapi.json":                   {"GET": {"", a.serveOpenAPI, false}},
+		"/livez":                          {"GET": {"", a.livez, false}},
+		"/readyz":                         {"GET": {"", a.readyz, false}},
 	}
 	if a.options.Events != nil {
 		events := map[string]endpoint{"POST": {auth.EventsSend, plain(a.options.Events), false}}
