@@ -277,3 +277,16 @@ func eventually(t testing.TB, what string, f func() bool) {
 		}
 	}
 }
+
+// problemOf is how an error is answered.
+func problemOf(t testing.TB, err error) answer {
+	t.Helper()
+	api := scimapi.New(scimapi.Options{Describe: httpapi.Describe})
+	w := httptest.NewRecorder()
+	api.Problem(w, httptest.NewRequest(http.MethodGet, scimapi.Base+"/Users", nil), err)
+	a := answer{call: "an error", status: w.Code, header: w.Header(), text: w.Body.String()}
+	if err := json.Unmarshal(w.Body.Bytes(), &a.body); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}

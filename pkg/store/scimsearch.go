@@ -237,8 +237,8 @@ func (c *query) text(f interface {
 	if offset == 0 {
 		return "SELECT " + columns + " FROM " + table + " WHERE " + where + c.order() + limit
 	}
-	skipped := "SELECT " + c.alias + ".id FROM " + table + " WHERE " + where + c.order() + limit + " OFFSET " + strconv.FormatInt(offset, 10)
-	return "SELECT " + columns + " FROM (" + skipped + ") AS page JOIN " + table + " ON " + c.alias + ".id = page.id" + c.order()
+	skipped := "SELECT " + c.alias + ".id AS found FROM " + table + " WHERE " + where + c.order() + limit + " OFFSET " + strconv.FormatInt(offset, 10)
+	return "SELECT " + columns + " FROM (" + skipped + ") AS page JOIN " + table + " ON " + c.alias + ".id = page.found" + c.order()
 }
 
 func (f *searcher[T]) selected() (columns, table string) { return f.columns, f.table }
