@@ -290,3 +290,11 @@ func problemOf(t testing.TB, err error) answer {
 	}
 	return a
 }
+
+func jsonText(s string) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string always encodes
+	}
+	return string(text)
+}

@@ -37,9 +37,11 @@ func (b *sqlFilter) compile(f scim.Filter, compare func(scim.Compare) condition)
 	case scim.Or:
 		return b.join(f, " OR ", compare)
 	case scim.Not:
+		before := len(b.args)
 		if inner := b.compile(f.Filter, compare); inner.exact {
 			return condition{"(" + inner.sql + ") IS NOT TRUE", true}
 		}
+		b.args = b.args[:before] // a statement has no argument that it does not use
 	case scim.ValuePath:
 		return b.valuePath(f, compare)
 	case scim.Compare:
@@ -264,7 +266,8 @@ func (b *sqlFilter) facet(facet string) string {
 
 // kept finds users of whom an attribute is kept as sent.
 func (b *sqlFilter) kept(c scim.Compare) condition {
-	if c.Op == scim.NotEqual || c.Path.Attribute == nil || c.Path.Extension == scim.UserExtension || c.Path.Attribute.Name == "name" {
+	if c.Op == scim.NotEqual || c.Path.Attribute == nil || c.Path.Extension == scim.UserExtension ||
+		c.Path.Attribute.Name == "name" || c.Path.Attribute.Name == "emails" { // which other fields may stand for
 		return anything
 	}
 	value := "u.scim"
