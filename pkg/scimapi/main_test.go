@@ -291,10 +291,12 @@ func problemOf(t testing.TB, err error) answer {
 	return a
 }
 
-func jsonText(s string) string {
-	text, err := json.Marshal(s)
+func jsonText(s string) string { return mustJSON(s) }
+
+func mustJSON(value any) string {
+	text, err := json.Marshal(value)
 	if err != nil {
-		panic(err) // a string always encodes
+		panic(err) // a value of a test always encodes
 	}
 	return string(text)
 }
