@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -111,11 +112,12 @@ func TestEventsOfGroups(t *testing.T) {
 		}
 	}
 	added := 0
-	for after := ""; ; {
+	end := time.Now().Add(20 * time.Second) // the feed waits for older transactions of the whole cluster
+	for after := ""; added < many && time.Now().Before(end); {
 		feed := s.askAt(t, "GET", "/ai/admin/changes?limit=500&after="+after, "", "Authorization", "Bearer reader").is(t, 200)
 		changes := feed.body["changes"].([]any)
 		if len(changes) == 0 {
-			break
+			time.Sleep(20 * time.Millisecond)
 		}
 		for _, e := range changes {
 			list, _ := e.(map[string]any)["added"].([]any)

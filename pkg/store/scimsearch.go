@@ -82,8 +82,12 @@ type searcher[T any] struct {
 
 // SearchUsers finds users. A filter that looks at too many is [scim.TooMany].
 func (s *Store) SearchUsers(ctx context.Context, q scim.Query) (scim.Page[*user.User], error) {
+	return s.userSearcher().page(ctx, q)
+}
+
+func (s *Store) userSearcher() *searcher[*user.User] {
 	fields := s.statements.reading.users
-	find := searcher[*user.User]{store: s, table: "users AS u", columns: s.statements.reading.shownColumns(), sorts: userSorts,
+	return &searcher[*user.User]{store: s, table: "users AS u", columns: s.statements.reading.shownColumns(), sorts: userSorts,
 		compare: (*sqlFilter).users, id: func(u *user.User) uuid.UUID { return u.ID },
 		show: func(u *user.User) scim.Object { return scim.Profile{User: u}.Resource("") },
 		scan: func(rows pgx.Rows) (*user.User, *string, error) {
@@ -95,7 +99,6 @@ func (s *Store) SearchUsers(ctx context.Context, q scim.Query) (scim.Page[*user.
 			u, err := row.user()
 			return u, key, err
 		}}
-	return find.page(ctx, q)
 }
 
 // SearchGroups finds groups, like [Store.SearchUsers].
@@ -128,10 +131,15 @@ type query struct {
 	key    string // identifies filter and sort
 }
 
-func (f *searcher[T]) page(ctx context.Context, q scim.Query) (scim.Page[T], error) {
-	c := query{Query: q, column: cmp.Or(f.sorts[q.SortBy], f.sorts[""]), alias: f.table[len(f.table)-1:]}
+func (f *searcher[T]) compile(q scim.Query) *query {
+	c := &query{Query: q, column: cmp.Or(f.sorts[q.SortBy], f.sorts[""]), alias: f.table[len(f.table)-1:]}
 	c.where = c.compile(q.Filter, func(compare scim.Compare) condition { return f.compare(&c.sqlFilter, compare) })
 	c.key = fmt.Sprint(f.table, c.where.sql, c.args, c.column, q.Descending)
+	return c
+}
+
+func (f *searcher[T]) page(ctx context.Context, q scim.Query) (scim.Page[T], error) {
+	c := f.compile(q)
 	if !c.where.exact {
 		if f.show == nil {
 			return scim.Page[T]{}, errTooMany
@@ -142,7 +150,7 @@ func (f *searcher[T]) page(ctx context.Context, q scim.Query) (scim.Page[T], err
 }
 
 // exactly reads a page that SQL alone finds.
-func (f *searcher[T]) exactly(ctx context.Context, c query) (page scim.Page[T], err error) {
+func (f *searcher[T]) exactly(ctx context.Context, c *query) (page scim.Page[T], err error) {
 	whole, args := c.where.sql, slices.Clone(c.args)
 	page.First, page.Total = max(1, c.Start), -1
 	offset := page.First - 1
@@ -153,8 +161,8 @@ func (f *searcher[T]) exactly(ctx context.Context, c query) (page scim.Page[T], 
 		offset, page.First = 0, c.After.Seen+1
 	}
 	if c.Limit > 0 {
-		var keys []*string
-		if page.Found, keys, err = f.read(ctx, c.text(f, offset), c.args); err != nil {
+		keys, err := f.readPage(ctx, c, offset, &page)
+		if err != nil {
 			return page, err
 		}
 		if n := c.Limit; len(page.Found) > n {
@@ -171,6 +179,22 @@ func (f *searcher[T]) exactly(ctx context.Context, c query) (page scim.Page[T], 
 		page.Total, err = f.count(ctx, c.key, "SELECT count(*) FROM "+f.table+" WHERE "+whole, args)
 	}
 	return page, err
+}
+
+// readPage reads a page and the row after it. By e-mail address, those that have one are read first, in the
+// order of their index; only a page that they do not fill needs the others, whom no index has in order.
+func (f *searcher[T]) readPage(ctx context.Context, c *query, offset int64, page *scim.Page[T]) (keys []*string, err error) {
+	where, args := c.where.sql, slices.Clip(c.args)
+	if c.column == "u.email_key" && (!c.Descending || c.After != nil && c.After.Key != nil) {
+		c.where.sql = "(" + where + ") AND u.email_key IS NOT NULL"
+		page.Found, keys, err = f.read(ctx, c.text(f, offset), c.args)
+		c.where.sql, c.args = where, args
+		if err != nil || len(page.Found) > c.Limit {
+			return keys, err
+		}
+	}
+	page.Found, keys, err = f.read(ctx, c.text(f, offset), c.args)
+	return keys, err
 }
 
 func (c *query) placeKey(start int64) string { return c.key + strconv.FormatInt(start, 10) }
@@ -241,13 +265,20 @@ func (c *query) text(f interface {
 	return "SELECT " + columns + " FROM (" + skipped + ") AS page JOIN " + table + " ON " + c.alias + ".id = page.found" + c.order()
 }
 
+// candidates composes the statement of all that may meet the filter, and one more than are judged.
+func (c *query) candidates(f interface {
+	selected() (columns, table string)
+}) string {
+	columns, table := f.selected()
+	found := "SELECT * FROM " + table + " WHERE " + c.where.sql + " LIMIT " + strconv.Itoa(searchScans+1)
+	return "SELECT " + columns + ", " + c.column + "::text FROM (" + found + ") AS " + c.alias + c.order()
+}
+
 func (f *searcher[T]) selected() (columns, table string) { return f.columns, f.table }
 
 // judged reads all that may meet a filter, if they are not too many, and judges each.
-func (f *searcher[T]) judged(ctx context.Context, c query) (page scim.Page[T], err error) {
-	found := "SELECT * FROM " + f.table + " WHERE " + c.where.sql + " LIMIT " + strconv.Itoa(searchScans+1)
-	text := "SELECT " + f.columns + ", " + c.column + "::text FROM (" + found + ") AS " + c.alias + c.order()
-	candidates, keys, err := f.read(ctx, text, c.args)
+func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], err error) {
+	candidates, keys, err := f.read(ctx, c.candidates(f), c.args)
 	if err != nil {
 		return page, err
 	}
