@@ -14,6 +14,7 @@ import (
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
 
+	"aiadmin/pkg/user"
 	"aiadmin/test/openapitest"
 )
 
@@ -222,5 +223,18 @@ func TestEveryRouteIsThere(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+}
+
+// TestSchemasHaveEveryField holds the users that the document describes against the table of fields.
+func TestSchemasHaveEveryField(t *testing.T) {
+	t.Parallel()
+	_, document, _ := parse(t)
+	schemas := document.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)
+	for name, want := range map[string][]string{"User": user.Fields(), "EventUser": user.EventFields(), "UserCreate": user.WritableFields(), "UserUpdate": user.WritableFields()} {
+		properties := schemas[name].(map[string]any)["properties"].(map[string]any)
+		if diff := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(maps.Keys(properties))); diff != "" {
+			t.Errorf("%s (-fields +document):\n%s", name, diff)
+		}
 	}
 }
