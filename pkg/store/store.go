@@ -122,7 +122,7 @@ func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 // that this revision writes comparison and search forms. They are not startup parameters, since a
 // pooler between here and the database refuses those.
 const sessionSettings = `SET enable_seqscan = off; SET jit = off; SET random_page_cost = 0.2; SET seq_page_cost = 0.2;
-	SET ai_admin.forms = '1'; SET lock_timeout = `
+	SET ai_admin.forms = '1'; SET standard_conforming_strings = on; SET lock_timeout = `
 
 func (s *Store) settle(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.PgConn().Exec(ctx, fmt.Sprint(sessionSettings, s.patience.Milliseconds())).ReadAll()
