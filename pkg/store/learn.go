@@ -14,11 +14,11 @@ import (
 
 // Wanted is what a batch has to know, and to lock, before anything can be decided.
 type Wanted struct {
-	Claims []Claim       // one for each command
-	Users  []user.Ref    // kept from being changed by others until the end of the transaction
-	Keys   UniqueKeys    // whose holders are asked for
-	Seals  bool          // those of the users
-	Former []uuid.UUID   // ids that creations bring: of a former user with one, the last version
+	Claims []Claim     // one for each command
+	Users  []user.Ref  // kept from being changed by others until the end of the transaction
+	Keys   UniqueKeys  // whose holders are asked for
+	Seals  bool        // those of the users
+	Former []uuid.UUID // ids that creations bring: of a former user with one, the last version
 }
 
 // Claim is a claim to look up, and to lock unless its command is refused anyway.
@@ -101,7 +101,7 @@ type Holders [uniqueIndexes]map[string]uuid.UUID
 type learning struct {
 	lock, lockSkip        [2]string // by id alone, and by any reference
 	present               [2]string
-	users                 []*schema.Field
+	users                 userDecoder
 	seals                 [2]string
 	sealFields            []*schema.Field
 	holders               string
@@ -122,7 +122,7 @@ const (
 func composeLearning(db *bun.DB) learning {
 	var l learning
 	columns := columnsOf[userRow](db, derivedColumns...)
-	l.users = fieldsOf[userRow](db, columns)
+	l.users = decoderOf(columns)
 	seals := columnsOf[credentialRow](db, "user_created_at")
 	l.sealFields = fieldsOf[credentialRow](db, seals)
 	for i, condition := range []string{byID, byAny} {
@@ -243,12 +243,10 @@ func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 	}
 	locked := map[uuid.UUID]bool{}
 	tx.next.query(lock, args, func(rows pgx.Rows) error {
-		var row userRow
-		if err := scanRow(rows, st.users, &row); err != nil {
-			return err
+		u, err := st.users.user(rows.RawValues())
+		if err == nil {
+			known.Users, locked[u.ID] = append(known.Users, u), true
 		}
-		u, err := row.user()
-		known.Users, locked[row.ID] = append(known.Users, u), true
 		return err
 	})
 	tx.next.query(st.present[kind], args, func(rows pgx.Rows) error {

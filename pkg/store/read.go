@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/schema"
 
 	"aiadmin/pkg/gather"
 	"aiadmin/pkg/user"
@@ -16,8 +15,8 @@ import (
 
 // reading are the composed statements of frequent reads.
 type reading struct {
-	users   []*schema.Field
-	columns []string // theirs, for statements that a listing composes at each call
+	columns []string // of users, for statements that a listing composes at each call
+	decoder userDecoder
 	all     []string // with those that serve statements alone
 	// byKey finds users by their unique keys: by the key's index of [UniqueKeys], and the number of keys as
 	// a power of two.
@@ -28,7 +27,7 @@ const lookupPowers = 7 // up to 64 users by one statement
 
 func composeReading(db *bun.DB) reading {
 	r := reading{columns: columnsOf[userRow](db, derivedColumns...), all: columnsOf[userRow](db)}
-	r.users = fieldsOf[userRow](db, r.columns)
+	r.decoder = decoderOf(r.columns)
 	// PostgreSQL plans each of these once per connection, since it sees how many keys there are;
 	// "= ANY ($1)", of which it does not know that, it would plan anew at each call.
 	for index := range r.byKey {

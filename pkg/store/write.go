@@ -174,6 +174,8 @@ type writing struct {
 	insertKeys, updateKeys, deleteKeys string
 	keys                               []*schema.Field
 
+	formed string // takes users off the list of those without forms
+
 	record         string
 	events, claims []*schema.Field
 }
@@ -203,6 +205,7 @@ func composeWriting(db *bun.DB) writing {
 		Set("previous_hash = CASE WHEN given.previous_valid_until IS NULL THEN NULL WHEN given.hash IS NULL THEN k.previous_hash ELSE k.hash END").
 		Where("k.id = given.id").String()
 	w.deleteKeys = db.NewDelete().Model((*keyRow)(nil)).Where("id = ANY ($1::uuid[])").String()
+	w.formed = db.NewDelete().Model((*unformedRow)(nil)).Where("user_id = ANY ($1::uuid[])").String()
 	w.composeRecord(db)
 	return w
 }
