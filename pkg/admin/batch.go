@@ -125,7 +125,7 @@ func (b *batch) judgeAll(ctx context.Context, results []user.Result) (map[int]uu
 			}
 		}
 		if err == nil && !outcome.Replayed {
-			if err := b.record(command.Claim, outcome.Event); err != nil {
+			if err := b.record(command.Claim, change); err != nil {
 				return nil, err
 			}
 		}
@@ -207,9 +207,13 @@ func (b *batch) replay(replay *store.Replay, command user.Command) (user.Outcome
 const claimedSecret = "ai-admin key"
 
 // record notes what goes to the log, and the answer to the command's next delivery.
-func (b *batch) record(claim *user.Claim, event *user.Event) error {
-	b.happened = b.happened || event != nil
-	record := store.Record{Event: event, Claim: claim, Expires: b.service.expiry(claim)}
+func (b *batch) record(claim *user.Claim, made *change) error {
+	record := store.Record{Claim: claim, Expires: b.service.expiry(claim)}
+	if made != nil {
+		record.Event, record.Audit = made.event, made.audit
+		b.happened = true
+	}
+	event := record.Event
 	if claim != nil {
 		if event != nil && claim.Secret.Len() > 0 {
 			var err error
@@ -228,6 +232,7 @@ type change struct {
 	before, after *user.User // nil before a creation, after a deletion
 	event         *user.Event
 	sealed        map[string]string // by provider; an empty value is to be removed
+	audit         []user.AuditEntry
 }
 
 // decide computes a command's change; one without an event changes nothing.
@@ -273,7 +278,7 @@ func (b *batch) remove(before *user.User, command user.Command) (*change, error)
 		return nil, errPrecondition
 	}
 	event := user.Removed(before, command, user.Timestamp(b.service.options.Now()))
-	return &change{before: before, event: &event}, nil
+	return &change{before: before, event: &event, audit: audited(user.RevokeKeys{}, before, &user.User{}, command)}, nil
 }
 
 // sameTag refuses a deletion that names the user by an id and by another user's tag: it
@@ -310,6 +315,7 @@ func (b *batch) write(before, after *user.User, command user.Command) (*change, 
 	if before == nil {
 		before = &user.User{}
 	}
+	c.audit = audited(command.Change, before, after, command)
 	for _, credential := range after.Credentials {
 		if old := before.Credential(credential.Provider); old != nil && *old == credential {
 			continue
@@ -341,4 +347,18 @@ func (b *batch) take(ctx context.Context, c *change) error {
 	b.pending.add(c)
 	b.state.advance(c)
 	return nil
+}
+
+// audited returns what the audit log says of a change, if it records it at all.
+func audited(of user.Change, before, after *user.User, command user.Command) []user.AuditEntry {
+	change, ok := of.(user.AuditsItself)
+	if !ok {
+		return nil
+	}
+	entries := change.Audit(before, after)
+	for i := range entries {
+		e := &entries[i]
+		e.Actor, e.RequestID, e.SourceIP, e.UserID = command.Actor, command.Cause, command.SourceIP, before.ID
+	}
+	return entries
 }

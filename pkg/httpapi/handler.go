@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/rs/cors"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/body"
@@ -24,9 +25,10 @@ type Admin interface {
 	Apply(context.Context, user.Command) (user.Outcome, error)
 	Get(context.Context, user.Ref) (*user.User, error)
 	List(context.Context, user.Query) (user.Page, error)
-	Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error)
+	Reveal(ctx context.Context, id uuid.UUID, provider string, entry user.AuditEntry) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
 	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
+	Auditor
 }
 
 // Options of the routes.
@@ -74,6 +76,7 @@ type API struct {
 	http.Handler
 	options Options
 	cors    atomic.Pointer[cors.Cors]
+	denials *rate.Limiter // of audit entries that are written one by one
 	bodies  *body.Budget
 	lists   gather.Shared[*page]
 	pages   *semaphore.Weighted // see pageBudget
@@ -97,7 +100,7 @@ func New(options Options, rules CORS) *API {
 	if options.Gate == nil {
 		options.Gate = NewGate(0)
 	}
-	a := &API{options: options, pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
+	a := &API{options: options, denials: rate.NewLimiter(10, 600), pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
 		streams: newStreams()}
 	// Nothing that can wait is done before the service is ready.
 	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })

@@ -26,18 +26,8 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if page.Next != "" {
 		linkNext(w, r, values, "cursor", page.Next)
 	}
-	buffer := takeBuffer()
-	defer giveBuffer(buffer)
-	out := append(*buffer, `{"history":[`...)
-	for i, e := range page.Entries {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = appendHistory(out, &e.Event)
-	}
-	out = append(out, `],"page":`...)
-	*buffer = append(appendPage(out, place.limit, page.Next, nil, false), '}')
-	return writeJSON(w, r, http.StatusOK, *buffer)
+	return writePage(w, r, "history", place.limit, page.Next, page.Entries,
+		func(dst []byte, e *user.LogEntry) []byte { return appendHistory(dst, &e.Event) })
 }
 
 func appendHistory(dst []byte, e *user.Event) []byte {

@@ -104,6 +104,7 @@ func (tx *Tx) Write(ctx context.Context, w *Writes) error {
 func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
 	tx.write(w)
 	tx.record(records)
+	tx.audit(records)
 	tx.next.exec("COMMIT")
 	return translate(tx.next.run(ctx, tx.conn.Conn()))
 }
@@ -161,6 +162,8 @@ type Record struct {
 	// Expires is the end of the claim, and Secret the sealed secret that is kept with it, empty for none.
 	Expires time.Time
 	Secret  string
+	// Audit are the entries of the audit log that tell of the command.
+	Audit []user.AuditEntry
 }
 
 // writing are the composed statements that change tables, with the fields of their parameters.
