@@ -218,6 +218,8 @@ func TestEveryRouteIsThere(t *testing.T) {
 		"GET /ai/admin/users/{UserID}/credentials/{provider}": {"credentials:read", "admin"},
 		"GET /ai/admin/users/{UserID}/history":                read,
 		"GET /ai/admin/changes":                               read,
+		"GET /ai/admin/audit":                                 {"audit:read", "admin"},
+		"GET /ai/admin/history":                               {"audit:read", "admin"},
 		"POST /ai/admin/events":                               send, "POST /": send,
 		"GET /ai/admin/schemas/{name}": {}, "GET /openapi.json": {}, "GET /livez": {}, "GET /readyz": {},
 	}
