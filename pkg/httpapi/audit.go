@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -120,9 +121,16 @@ func (a *API) auditLog(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	file, err := fileType(r, values, ndjsonType)
+	if err != nil {
+		return err
+	}
 	query, err := user.ParseAuditQuery(values)
 	if err != nil {
 		return err
+	}
+	if file != "" {
+		return a.exportAudit(w, r, values, query)
 	}
 	page, err := a.options.Admin.AuditLog(r.Context(), query)
 	if err != nil {
@@ -131,7 +139,21 @@ func (a *API) auditLog(w http.ResponseWriter, r *http.Request) error {
 	if page.Next != "" {
 		linkNext(w, r, values, "cursor", page.Next)
 	}
-	return writePage(w, r, "audit", query.Limit, page.Next, page.Entries, func(dst []byte, e *user.AuditEntry) []byte { return e.AppendJSON(dst) })
+	return writePage(w, r, "audit", query.Limit, page.Next, page.Entries, appendAudit)
+}
+
+func appendAudit(dst []byte, e *user.AuditEntry) []byte { return e.AppendJSON(dst) }
+
+func (a *API) exportAudit(w http.ResponseWriter, r *http.Request, values url.Values, query user.AuditQuery) error {
+	query.Limit = user.MaxLimit
+	return a.exportPages(w, r, "audit", values, func(e *export, _ string) (string, bool, error) {
+		page, err := a.options.Admin.AuditLog(r.Context(), query)
+		if err != nil || len(page.Entries) == 0 {
+			return "", false, err
+		}
+		query.Before = page.Entries[len(page.Entries)-1].ID
+		return page.Next, page.Next != "", lines(e, page.Entries, appendAudit)
+	})
 }
 
 func (a *API) log(w http.ResponseWriter, r *http.Request) error {

@@ -28,6 +28,8 @@ type Admin interface {
 	Reveal(ctx context.Context, id uuid.UUID, provider string, entry user.AuditEntry) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
 	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
+	// Export yields all users that a query finds, of one state, and returns its cursor in the change feed.
+	Export(ctx context.Context, q user.Query, yield func(*user.User) error) (cursor string, err error)
 	Auditor
 }
 
@@ -81,6 +83,7 @@ type API struct {
 	lists   gather.Shared[*page]
 	pages   *semaphore.Weighted // see pageBudget
 	streams *streams
+	exports chan struct{}          // see exportsAtOnce
 	failing atomic.Pointer[string] // the check that the last probe was told of
 	openAPI func() ([]byte, error) // the document as JSON
 }
@@ -101,7 +104,7 @@ func New(options Options, rules CORS) *API {
 		options.Gate = NewGate(0)
 	}
 	a := &API{options: options, denials: rate.NewLimiter(10, 600), pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
-		streams: newStreams()}
+		streams: newStreams(), exports: make(chan struct{}, exportsAtOnce)}
 	// Nothing that can wait is done before the service is ready.
 	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })
 	a.UseCORS(rules)

@@ -147,6 +147,12 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if file, err := fileType(r, values, ndjsonType, csvType); file != "" || err != nil {
+		if err != nil {
+			return err
+		}
+		return a.exportUsers(w, r, values, file)
+	}
 	query, err := user.ParseQuery(values)
 	if err != nil {
 		return err

@@ -92,8 +92,14 @@ func textOrNull(s string) *string {
 // audit appends entries to the audit log, in the transaction that does what they tell of.
 func (tx *Tx) audit(records []Record) {
 	var rows []auditRow
+	places := map[string]int{} // of buckets
 	for _, r := range records {
 		for _, e := range r.Audit {
+			if place, ok := places[e.Bucket]; ok && e.Bucket != "" {
+				rows[place].Count += max(1, e.Count)
+				continue
+			}
+			places[e.Bucket] = len(rows)
 			rows = append(rows, auditRowOf(e))
 		}
 	}
