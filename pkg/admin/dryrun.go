@@ -2,7 +2,9 @@ package admin
 
 import (
 	"context"
+	"slices"
 
+	"aiadmin/pkg/gather"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 )
@@ -14,50 +16,51 @@ func (s *Service) Export(ctx context.Context, q user.Query, yield func(*user.Use
 	return EncodeCursor(place), err
 }
 
-// DryRun judges commands as if those before them had been carried out, and changes nothing: all happens in
+// dryRun judges commands as if those before them had been carried out, and changes nothing: all happens in
 // one transaction that is never committed. The users that it touches are locked until its end.
-type DryRun struct {
+type dryRun struct {
 	service *Service
 	tx      *store.Tx
 }
 
-// DryRun begins a dry run. The caller ends it.
-func (s *Service) DryRun() *DryRun { return &DryRun{service: s} }
+// DryRun returns a stand-in for [Service.ApplyAll] that changes nothing, and knows what earlier calls of
+// it would have changed. After an error it cannot go on. Claims do not count. The caller calls end.
+func (s *Service) DryRun() (applyAll func(context.Context, []user.Command) ([]user.Result, error), end func()) {
+	d := &dryRun{service: s}
+	return d.applyAll, d.end
+}
 
-// End undoes everything.
-func (d *DryRun) End() {
+func (d *dryRun) end() {
 	if d.tx != nil {
 		d.tx.Rollback()
 	}
 }
 
-// ApplyAll judges commands, like [Service.ApplyAll]. After an error, the dry run cannot go on.
-func (d *DryRun) ApplyAll(ctx context.Context, commands []user.Command) ([]user.Result, error) {
-	b := newBatch(d.service, commands)
-	var err error
+func (d *dryRun) applyAll(ctx context.Context, commands []user.Command) ([]user.Result, error) {
+	commands = slices.Clone(commands)
+	for i := range commands {
+		commands[i].Claim = nil // a lock for each, until the end, would be too many
+	}
+	results := make([]user.Result, len(commands))
+	err := gather.Guarded(func() error { return d.try(ctx, newBatch(d.service, commands), results) })
+	if store.Conflict(err) {
+		return nil, user.Errorf(user.Unavailable, "others have changed the same users meanwhile: run it again").Because(store.Loggable(err))
+	}
+	return results, err
+}
+
+func (d *dryRun) try(ctx context.Context, b *batch, results []user.Result) (err error) {
 	if d.tx == nil {
 		d.tx, b.known, err = d.service.store.Begin(ctx, store.Wait, b.wanted())
 	} else {
 		b.known, err = d.tx.Learn(ctx, store.Wait, b.wanted())
 	}
 	if err != nil {
-		return nil, dryRunError(err)
+		return err
 	}
 	b.tx, b.state = d.tx, newState(b.known)
-	results := make([]user.Result, len(commands))
 	if _, err := b.judgeAll(ctx, results); err != nil {
-		return nil, dryRunError(err)
+		return err
 	}
-	if err := d.tx.Write(ctx, b.pending.writes()); err != nil {
-		return nil, dryRunError(err)
-	}
-	return results, nil
-}
-
-// dryRunError says what to do when others have changed the same meanwhile.
-func dryRunError(err error) error {
-	if store.Conflict(err) {
-		return user.Errorf(user.Unavailable, "others have changed the same users meanwhile: run it again").Because(store.Loggable(err))
-	}
-	return err
+	return d.tx.Write(ctx, b.pending.writes())
 }

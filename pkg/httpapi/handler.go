@@ -30,6 +30,11 @@ type Admin interface {
 	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
 	// Export yields all users that a query finds, of one state, and returns its cursor in the change feed.
 	Export(ctx context.Context, q user.Query, yield func(*user.User) error) (cursor string, err error)
+	// ApplyAll carries out commands in their order, each judged on its own. After an error, those that bring
+	// a claim may be sent again.
+	ApplyAll(context.Context, []user.Command) ([]user.Result, error)
+	// DryRun returns what judges commands like ApplyAll, and changes nothing.
+	DryRun() (applyAll func(context.Context, []user.Command) ([]user.Result, error), end func())
 	Auditor
 }
 
@@ -84,6 +89,7 @@ type API struct {
 	pages   *semaphore.Weighted // see pageBudget
 	streams *streams
 	exports chan struct{}          // see exportsAtOnce
+	imports chan struct{}          // see importsAtOnce
 	failing atomic.Pointer[string] // the check that the last probe was told of
 	openAPI func() ([]byte, error) // the document as JSON
 }
@@ -104,7 +110,8 @@ func New(options Options, rules CORS) *API {
 		options.Gate = NewGate(0)
 	}
 	a := &API{options: options, denials: rate.NewLimiter(10, 600), pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
-		streams: newStreams(), exports: make(chan struct{}, exportsAtOnce)}
+		streams: newStreams(), exports: make(chan struct{}, exportsAtOnce),
+		imports: make(chan struct{}, importsAtOnce)}
 	// Nothing that can wait is done before the service is ready.
 	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })
 	a.UseCORS(rules)

@@ -27,6 +27,7 @@ func (a *API) routes() map[string]map[string]endpoint {
 			"GET":  {auth.UsersRead, a.list, true},
 			"POST": {auth.UsersWrite, a.create, false},
 		},
+		users + "/import": {"POST": {auth.UsersWrite, a.importUsers, false}},
 		one: {
 			"GET":    {auth.UsersRead, a.get, true},
 			"PUT":    {auth.UsersWrite, a.put, false},
