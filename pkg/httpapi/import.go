@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -427,7 +428,7 @@ func (a *answer) write(ctx context.Context, chunk []byte) error {
 // end writes the summary. An answer that nobody takes is torn.
 func (a *answer) end(s summary, err error) error {
 	if !errors.Is(err, errAnswerTorn) {
-		a.chunks <- appendSummary(nil, a.r, s, err)
+		err = cmp.Or(a.write(context.WithoutCancel(a.r.Context()), appendSummary(nil, a.r, s, err)), err)
 	}
 	close(a.chunks)
 	<-a.done

@@ -82,7 +82,7 @@ func ParseColumns(header []string) (Columns, error) {
 		case !utf8.ValidString(name):
 			problems.Add(strings.ToValidUTF8(name, "\uFFFD"), codeFormat, "must be valid UTF-8")
 		case slices.Contains(header[:i], name):
-			problems.Add(name, codeRepeated, "is a column twice")
+			problems.Add(name, "validation_repeated_column", "is a column twice")
 		case !ok:
 			problems.Add(name, codeUnknown, "is not a column of users: those are the fields of a user, limits.<name> and metadata.<name>")
 			checkNUL(&problems, name, name)
