@@ -97,7 +97,7 @@ func New(options Options) (_ *App, err error) {
 	for _, volume := range mounts.volumes() {
 		a.metrics.watched(volume.Name())
 	}
-	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc,
+	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc, Audited: a.metrics.wroteAudit,
 		Changed: a.changed})
 	a.janitor = janitor.New(janitor.Options{Store: a.store, Retention: func() janitor.Retention { return logRetention(a.mounts.Config.Value()) },
 		Sends: options.Environment.Sink != "", Log: a.log, Metrics: a.metrics.registry})
@@ -116,7 +116,8 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
-			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) }}),
+			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) },
+			SourceIP: httpapi.SourceIP}),
 		Schemas: http.HandlerFunc(a.schema),
 		Cursor:  admin.EncodeCursor,
 		AppendEvent: func(dst []byte, e user.Event) []byte {
@@ -145,7 +146,7 @@ func logRetention(c config.Config) janitor.Retention {
 	if keys := c.Retention.IdempotencyKeys; claims == 0 || keys > 0 && keys < claims {
 		claims = keys
 	}
-	return janitor.Retention{Claims: claims, History: c.Retention.History}
+	return janitor.Retention{Claims: claims, History: c.Retention.History, Audit: c.Retention.Audit}
 }
 
 func kept(c config.Config) admin.Retention {
@@ -187,6 +188,7 @@ func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
 	a.log.Info("starting", "version", a.version, "go", runtime.Version())
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
+	a.running.Go(func() { a.admin.KeepAudit(ctx) })
 	a.running.Go(func() {
 		a.migrate(ctx)
 		a.mendFeed(ctx)

@@ -50,6 +50,7 @@ type Retention struct {
 	Claims          time.Duration // which events were applied: a duplicate after that is a new event
 	IdempotencyKeys time.Duration
 	History         time.Duration // history and change feed
+	Audit           time.Duration // the audit log
 }
 
 // Database is how the database is used; where it is says the postgres volume.
@@ -111,6 +112,7 @@ func (c *Config) schema() fields {
 			"claims":          duration(&c.Retention.Claims, 0, forever),
 			"idempotencyKeys": duration(&c.Retention.IdempotencyKeys, 0, forever),
 			"history":         duration(&c.Retention.History, 0, forever),
+			"audit":           duration(&c.Retention.Audit, 0, forever),
 		}),
 		"database": object(fields{
 			"maxConnections": integer(&c.Database.MaxConnections, 1, 1000),

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/rs/cors"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/body"
@@ -24,9 +25,17 @@ type Admin interface {
 	Apply(context.Context, user.Command) (user.Outcome, error)
 	Get(context.Context, user.Ref) (*user.User, error)
 	List(context.Context, user.Query) (user.Page, error)
-	Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error)
+	Reveal(ctx context.Context, id uuid.UUID, provider string, entry user.AuditEntry) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
 	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
+	// Export yields all users that a query finds, of one state, and returns its cursor in the change feed.
+	Export(ctx context.Context, q user.Query, yield func(*user.User) error) (cursor string, err error)
+	// ApplyAll carries out commands in their order, each judged on its own. After an error, those that bring
+	// a claim may be sent again.
+	ApplyAll(context.Context, []user.Command) ([]user.Result, error)
+	// DryRun returns what judges commands like ApplyAll, and changes nothing.
+	DryRun() (applyAll func(context.Context, []user.Command) ([]user.Result, error), end func())
+	Auditor
 }
 
 // Options of the routes.
@@ -74,10 +83,13 @@ type API struct {
 	http.Handler
 	options Options
 	cors    atomic.Pointer[cors.Cors]
+	denials *rate.Limiter // of audit entries that are written one by one
 	bodies  *body.Budget
 	lists   gather.Shared[*page]
 	pages   *semaphore.Weighted // see pageBudget
 	streams *streams
+	exports chan struct{}          // see exportsAtOnce
+	imports chan struct{}          // see importsAtOnce
 	failing atomic.Pointer[string] // the check that the last probe was told of
 	openAPI func() ([]byte, error) // the document as JSON
 }
@@ -97,8 +109,9 @@ func New(options Options, rules CORS) *API {
 	if options.Gate == nil {
 		options.Gate = NewGate(0)
 	}
-	a := &API{options: options, pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
-		streams: newStreams()}
+	a := &API{options: options, denials: rate.NewLimiter(10, 600), pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
+		streams: newStreams(), exports: make(chan struct{}, exportsAtOnce),
+		imports: make(chan struct{}, importsAtOnce)}
 	// Nothing that can wait is done before the service is ready.
 	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })
 	a.UseCORS(rules)

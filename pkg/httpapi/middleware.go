@@ -24,7 +24,8 @@ type info struct {
 	started          time.Time
 	answerTime       time.Duration // for a large answer to be taken
 	failure          error
-	severity         slog.Level // of the line that tells of a failure of the service's
+	severity         slog.Level  // of the line that tells of a failure of the service's
+	revealed         []slog.Attr // whose secret for which provider was asked for
 }
 
 type infoKey struct{}
@@ -72,6 +73,7 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	attributes := []slog.Attr{slog.String("requestId", request.id), slog.String("method", r.Method),
 		slog.String("route", request.route), slog.Int("status", status), slog.Duration("duration", took),
 		slog.Int64("bytes", answer.bytes), slog.String("actor", request.actor)}
+	attributes = append(attributes, request.revealed...)
 	if request.failure != nil {
 		attributes = append(attributes, slog.String("error", request.failure.Error()))
 	}
@@ -144,11 +146,14 @@ func (a *API) authorize(r *http.Request, scope auth.Scope) error {
 		return nil
 	}
 	caller, err := a.caller(r)
-	if err != nil {
-		return err
+	if err == nil {
+		infoOf(r.Context()).actor = caller.Name
+		err = permit(caller, scope)
 	}
-	infoOf(r.Context()).actor = caller.Name
-	return permit(caller, scope)
+	if err != nil {
+		a.auditRefusal(r, scope, err)
+	}
+	return err
 }
 
 func permit(caller auth.Caller, scope auth.Scope) error {

@@ -27,6 +27,7 @@ func (a *API) routes() map[string]map[string]endpoint {
 			"GET":  {auth.UsersRead, a.list, true},
 			"POST": {auth.UsersWrite, a.create, false},
 		},
+		users + "/import": {"POST": {auth.UsersWrite, a.importUsers, false}},
 		one: {
 			"GET":    {auth.UsersRead, a.get, true},
 			"PUT":    {auth.UsersWrite, a.put, false},
@@ -36,6 +37,8 @@ func (a *API) routes() map[string]map[string]endpoint {
 		one + "/credentials/{provider}": {"GET": {auth.CredentialsRead, a.reveal, true}},
 		one + "/history":                {"GET": {auth.UsersRead, a.history, true}},
 		"/ai/admin/changes":             {"GET": {auth.UsersRead, a.changes, false}},
+		"/ai/admin/audit":               {"GET": {auth.AuditRead, a.auditLog, true}},
+		"/ai/admin/history":             {"GET": {auth.AuditRead, a.log, true}},
 		"/openapi.json":                 {"GET": {"", a.serveOpenAPI, false}},
 		"/livez":                        {"GET": {"", a.livez, false}},
 		"/readyz":                       {"GET": {"", a.readyz, false}},

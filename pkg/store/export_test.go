@@ -106,3 +106,6 @@ var Translate = translate
 // ListingText is the text of the page's statement of a listing without a filter, which is to
 // be prepared.
 func (s *Store) ListingText(q user.Query) string { return s.listing(q).inOrder(q).String() }
+
+// SetLogBudget changes how many entries of the history one page looks at.
+func SetLogBudget(s *Store, n int64) { s.logBudget = n }

@@ -48,6 +48,7 @@ type ClaimState struct {
 // Replay is the recorded answer to a claim.
 type Replay struct {
 	Digest []byte
+	UserID uuid.UUID   // [uuid.Nil]: not known
 	Event  *user.Event // nil: the request changed nothing
 	Secret string      // sealed; empty for none
 }
@@ -165,7 +166,7 @@ func (l *learning) composeClaims(db *bun.DB) {
 	const ofLocks = " FROM unnest($1::bigint[]) WITH ORDINALITY AS l(lock, n) ORDER BY n"
 	l.takeLocks = "SELECT pg_try_advisory_xact_lock(lock)" + ofLocks
 	l.reserve = "SELECT 1 / pg_try_advisory_xact_lock(lock)::int" + ofLocks // fails by dividing by zero, since nobody looks in between
-	claims, events := columnsOf[claimRow](db, "user_id", "expires_at"), columnsOf[eventRow](db, "seq", "xid", "changes")
+	claims, events := columnsOf[claimRow](db, "expires_at"), columnsOf[eventRow](db, "seq", "xid", "changes")
 	l.claimFields, l.ofEvents = fieldsOf[claimRow](db, claims), fieldsOf[eventRow](db, events)
 	q := db.NewSelect().Model((*claimRow)(nil)).Column(claims...).Join("LEFT JOIN events AS e ON e.id = c.event_id").Where("c.key = ANY ($1)")
 	for _, column := range events {
@@ -181,7 +182,6 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	for i := range known.Holders {
 		known.Holders[i] = map[string]uuid.UUID{}
 	}
-	tx.next.exec("BEGIN")
 	// Planned for every call anew, the statement that records would take longer to plan than to run.
 	tx.next.exec("SET LOCAL plan_cache_mode = force_generic_plan")
 	claims := claimKeys(wanted.Claims)
@@ -367,6 +367,9 @@ func (l *learning) scanReplay(rows pgx.Rows) (claim claimRow, _ *Replay, err err
 		err = rows.Scan(append(claimTargets, targetsOf(&event, l.ofEvents)...)...)
 	}
 	replay := &Replay{Digest: claim.Digest, Secret: orEmpty(claim.Secret)}
+	if claim.UserID != nil {
+		replay.UserID = *claim.UserID
+	}
 	if event.ID != uuid.Nil {
 		e := event.event()
 		replay.Event = &e

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
 	"aiadmin/pkg/gather"
@@ -128,18 +127,4 @@ func (l *lookups) read(ctx context.Context, index int, asked []*lookup) error {
 		}
 		return nil
 	}))
-}
-
-// Sealed returns the sealed value of one credential; [user.NotFound] when there is none.
-func (s *Store) Sealed(ctx context.Context, id uuid.UUID, provider string) (string, error) {
-	var sealed []string
-	err := s.db.NewSelect().Model((*credentialRow)(nil)).Column("sealed").
-		Where("user_id = ? AND provider = ?", id, provider).Scan(ctx, &sealed)
-	if err != nil {
-		return "", translate(err)
-	}
-	if len(sealed) == 0 {
-		return "", user.Errorf(user.NotFound, "no such user, or no credential for this provider")
-	}
-	return sealed[0], nil
 }

@@ -27,6 +27,7 @@ type Store struct {
 	changes    changes
 	totals     *totals
 	patience   time.Duration // see [Options]
+	logBudget  int64         // see usualLogBudget
 }
 
 // Options of a Store.
@@ -46,7 +47,7 @@ const (
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), patience: cmp.Or(options.Patience, defaultPatience)}
+	s := &Store{totals: newTotals(), logBudget: usualLogBudget, patience: cmp.Or(options.Patience, defaultPatience)}
 	config, err := s.connConfig(options.ConnString)
 	if err != nil {
 		return nil, err

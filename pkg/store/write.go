@@ -85,12 +85,19 @@ func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Kno
 		return nil, nil, translate(err)
 	}
 	tx := &Tx{store: s, conn: conn}
+	tx.next.exec("BEGIN")
 	known, err := tx.learn(ctx, mode, wanted)
 	if err != nil {
 		tx.Rollback()
 		return nil, nil, translate(err)
 	}
 	return tx, known, nil
+}
+
+// Learn learns what else is wanted, after what the transaction has written.
+func (tx *Tx) Learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, error) {
+	known, err := tx.learn(ctx, mode, wanted)
+	return known, translate(err)
 }
 
 // Write writes users without events, for changes that could not be written together with later ones.
@@ -104,6 +111,7 @@ func (tx *Tx) Write(ctx context.Context, w *Writes) error {
 func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
 	tx.write(w)
 	tx.record(records)
+	tx.audit(records)
 	tx.next.exec("COMMIT")
 	return translate(tx.next.run(ctx, tx.conn.Conn()))
 }
@@ -156,11 +164,14 @@ type UserKey struct {
 
 // Record is an event to append to the log, and the claim that it answers.
 type Record struct {
-	Event *user.Event // nil: the command changed nothing
-	Claim *user.Claim // nil: it brought none
+	UserID uuid.UUID   // whom the command is about
+	Event  *user.Event // nil: the command changed nothing
+	Claim  *user.Claim // nil: it brought none
 	// Expires is the end of the claim, and Secret the sealed secret that is kept with it, empty for none.
 	Expires time.Time
 	Secret  string
+	// Audit are the entries of the audit log that tell of the command.
+	Audit []user.AuditEntry
 }
 
 // writing are the composed statements that change tables, with the fields of their parameters.
@@ -312,6 +323,9 @@ func (tx *Tx) record(records []Record) {
 func claimOf(r Record) claimRow {
 	key := r.Claim.Key()
 	row := claimRow{Key: key[:], Digest: r.Claim.Digest, ExpiresAt: r.Expires}
+	if r.UserID != uuid.Nil {
+		row.UserID = &r.UserID
+	}
 	if r.Event != nil {
 		row.UserID, row.EventID = &r.Event.UserID, &r.Event.ID
 	}

@@ -217,7 +217,10 @@ func TestEveryRouteIsThere(t *testing.T) {
 		"PATCH /ai/admin/users/{UserID}": write, "DELETE /ai/admin/users/{UserID}": write,
 		"GET /ai/admin/users/{UserID}/credentials/{provider}": {"credentials:read", "admin"},
 		"GET /ai/admin/users/{UserID}/history":                read,
+		"POST /ai/admin/users/import":                         write,
 		"GET /ai/admin/changes":                               read,
+		"GET /ai/admin/audit":                                 {"audit:read", "admin"},
+		"GET /ai/admin/history":                               {"audit:read", "admin"},
 		"POST /ai/admin/events":                               send, "POST /": send,
 		"GET /ai/admin/schemas/{name}": {}, "GET /openapi.json": {}, "GET /livez": {}, "GET /readyz": {},
 	}
