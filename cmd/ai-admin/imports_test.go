@@ -15,6 +15,8 @@ var mayImport = map[string][]string{
 	"postgres":   {"apt"},
 	"store":      {"user", "gather"},
 	"admin":      {"user", "store", "vault", "gather"},
+	"access":     {"user"},
+	"accessapi":  {"access", "user", "auth", "body"},
 	"cloudevent": {"user"},
 	"body":       {"user"},
 	"httpapi":    {"user", "auth", "body", "gather"},
@@ -30,6 +32,7 @@ var forbidden = map[string][]string{
 	"user":     {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"store":    {"net/http"},
 	"vault":    {"net/http", "database/sql"},
+	"access":   {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 	"eventapi": {"github.com/uptrace/bun", "github.com/jackc/pgx/v5"},
 }

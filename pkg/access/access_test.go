@@ -248,12 +248,12 @@ func TestBodyModel(t *testing.T) {
 		"\ufeff" + `{"model":"a"}`:                   "",
 	} {
 		for name, from := range map[string]io.Reader{"whole": strings.NewReader(body), "byte by byte": iotest.OneByteReader(strings.NewReader(body))} {
-			if got := BodyModel(from); got.Name != want || got.Any {
+			if got, _ := BodyModel(from); got.Name != want || got.Any {
 				t.Errorf("%s, %s: model %q, want %q", cut(body), name, got.Name, want)
 			}
 		}
 		broken := io.MultiReader(strings.NewReader(body), iotest.ErrReader(io.ErrUnexpectedEOF))
-		if got := BodyModel(broken); got.Known() {
+		if got, whole := BodyModel(broken); got.Known() || whole {
 			t.Errorf("%s, broken off: model %q", cut(body), got.Name)
 		}
 	}
@@ -266,7 +266,7 @@ func TestBodyModelReadsToTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 100, 200_000} {
 		rest := strings.NewReader(`{"model":}` + strings.Repeat(" ", size))
-		if BodyModel(rest); rest.Len() != 0 {
+		if _, whole := BodyModel(rest); rest.Len() != 0 || !whole {
 			t.Errorf("%d bytes are left of %d", rest.Len(), size)
 		}
 	}
@@ -274,7 +274,7 @@ func TestBodyModelReadsToTheEnd(t *testing.T) {
 	for size, want := range map[int]string{MaxBody - 1: "m", MaxBody: "m", MaxBody + 1: "", MaxBody * 2: ""} {
 		body := io.MultiReader(strings.NewReader(start), io.LimitReader(endless{}, int64(size-len(start)-len(end))), strings.NewReader(end))
 		counted := &counter{from: body}
-		if got := BodyModel(counted); got.Name != want {
+		if got, whole := BodyModel(counted); got.Name != want || whole != (size <= MaxBody) {
 			t.Errorf("%d bytes: model %q, want %q", size, got.Name, want)
 		}
 		if counted.n > MaxBody+bodyBuffer {
@@ -308,7 +308,7 @@ func TestBodyModelHoldsLittle(t *testing.T) {
 	body := []byte(`{"a":"` + strings.Repeat("x", 8<<20) + `","model":"m"}`)
 	result := testing.Benchmark(func(b *testing.B) {
 		for b.Loop() {
-			if BodyModel(bytes.NewReader(body)).Name != "m" {
+			if model, _ := BodyModel(bytes.NewReader(body)); model.Name != "m" {
 				b.Fatal("no model")
 			}
 		}
@@ -325,8 +325,8 @@ func FuzzBodyModel(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got := BodyModel(bytes.NewReader(body))
-		if got != BodyModel(iotest.OneByteReader(bytes.NewReader(body))) {
+		got, _ := BodyModel(bytes.NewReader(body))
+		if slow, _ := BodyModel(iotest.OneByteReader(bytes.NewReader(body))); got != slow {
 			t.Fatal("another model when read byte by byte")
 		}
 		if want := libraryModel(body); got != want {

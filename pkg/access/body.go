@@ -20,23 +20,24 @@ const (
 )
 
 // BodyModel returns the model that a request's JSON body names in its member "model". It reads to
-// the end, at most [MaxBody] bytes, and holds about 40 KiB.
+// the end, at most [MaxBody] bytes, and holds about 40 KiB; whole says whether the end was reached.
 //
 // The model is unknown when a provider might read another one: the body is not one whole JSON
 // object (RFC 8259), or has no such member, or two of them; names that differ only in case count,
 // since some parsers take those too.
-func BodyModel(from io.Reader) Model {
+func BodyModel(from io.Reader) (model Model, whole bool) {
 	s, _ := scanners.Get().(*scanner)
 	defer scanners.Put(s)
 	s.reset(from)
-	model := s.object()
-	if s.token() != 0 || s.failed || s.read > MaxBody {
-		model = Model{}
-	}
-	for s.more() { // what is left of a body that failed
+	model = s.object()
+	valid := s.token() == 0 && !s.failed
+	for s.more() { // what is left of a body that is not valid
 		s.at = s.end
 	}
-	return model
+	if !valid || !s.ended {
+		model = Model{}
+	}
+	return model, s.ended
 }
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
@@ -47,13 +48,14 @@ type scanner struct {
 	at, end int // what is left of buffer
 	read    int // bytes so far
 	failed  bool
+	ended   bool // all of it has been read
 	closers []byte // of the arrays and objects that are open, outermost first
 	text    []byte // the string that was read last, as far as it is kept
 	buffer  [bodyBuffer]byte
 }
 
 func (s *scanner) reset(from io.Reader) {
-	s.from, s.at, s.end, s.read, s.failed = from, 0, 0, 0, false
+	s.from, s.at, s.end, s.read, s.failed, s.ended = from, 0, 0, 0, false, false
 	s.closers = s.closers[:0]
 }
 
@@ -66,7 +68,7 @@ func (s *scanner) more() bool {
 		n, err := s.from.Read(s.buffer[:])
 		s.at, s.end, s.read = 0, n, s.read+n
 		if n == 0 && err != nil {
-			s.failed = s.failed || err != io.EOF
+			s.ended = err == io.EOF
 			return false
 		}
 	}

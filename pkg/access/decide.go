@@ -90,11 +90,38 @@ type Key struct {
 	FormerUntil *time.Time
 }
 
+// Reference names a user by the value of a field that is unique: id, tag, email, userName or externalId.
+type Reference struct{ Field, Value string }
+
+// ParseReference reads a field, a colon and a value. It returns false when that can name nobody.
+func ParseReference(text string) (Reference, bool) {
+	field, value, _ := strings.Cut(text, ":")
+	return NewReference(field, value)
+}
+
+// NewReference makes a reference, as [ParseReference] does.
+func NewReference(field, value string) (Reference, bool) {
+	if value == "" || len(value) > maxReference || !utf8.ValidString(value) || strings.ContainsFunc(value, isControl) {
+		return Reference{}, false
+	}
+	switch field {
+	case "id":
+		id, ok := user.ParseID(value)
+		return Reference{field, id.String()}, ok
+	case "tag", "email", "userName", "externalId":
+		return Reference{field, value}, true
+	}
+	return Reference{}, false
+}
+
+// maxReference bounds a reference's value, in bytes: 255 characters are the longest of any field.
+const maxReference = 1024
+
 // Question is one check: may this caller use this model now?
 type Question struct {
 	// Who is calling: the hash of a key's secret, or else a user that the gateway has identified.
 	KeyHash *Hash
-	Subject user.Ref
+	Subject Reference
 	Model   Model
 	// Provider names the credential that the gateway wants; empty for none.
 	Provider string

@@ -53,16 +53,18 @@ func TestDecide(t *testing.T) {
 		"any, some allowed":     {func(q *Question, f *Found) { q.Model, f.Subject.Models = AnyModel, gpt }, ""},
 		"any, none allowed":     {func(q *Question, f *Found) { q.Model, f.Subject.Models = AnyModel, Models{} }, ModelNotAllowed},
 		"any, key allows none":  {func(q *Question, f *Found) { q.Model, f.Key.Models = AnyModel, Models{} }, ModelNotAllowed},
-		"any, nothing in both":  {func(q *Question, f *Found) { q.Model, f.Subject.Models, f.Key.Models = AnyModel, gpt, Models{"claude*"} }, ModelNotAllowed},
-		"any, some in both":     {func(q *Question, f *Found) { q.Model, f.Subject.Models, f.Key.Models = AnyModel, gpt, Models{"*-mini"} }, ""},
-		"a model named *":       {func(q *Question, f *Found) { q.Model, f.Subject.Models = ModelNamed("*"), gpt }, ModelNotAllowed},
-		"requests 0":            {func(_ *Question, f *Found) { f.Subject.Limits.RequestsPerMinute = &zero }, LimitZero},
-		"tokens 0":              {func(_ *Question, f *Found) { f.Subject.Limits.TokensPerMinute = &zero }, LimitZero},
-		"budget 0":              {func(_ *Question, f *Found) { f.Subject.Limits.MonthlyBudgetUSD = &cents }, LimitZero},
-		"0 and wrong model":     {func(_ *Question, f *Found) { f.Subject.Limits.MonthlyBudgetUSD, f.Subject.Models = &cents, Models{} }, ModelNotAllowed},
-		"credential held":       {func(q *Question, f *Found) { q.Provider, f.Held = "openai", true }, ""},
-		"no credential":         {func(q *Question, _ *Found) { q.Provider = "openai" }, NoCredential},
-		"no credential, 0":      {func(q *Question, f *Found) { q.Provider, f.Subject.Limits.TokensPerMinute = "openai", &zero }, LimitZero},
+		"any, nothing in both": {func(q *Question, f *Found) {
+			q.Model, f.Subject.Models, f.Key.Models = AnyModel, gpt, Models{"claude*"}
+		}, ModelNotAllowed},
+		"any, some in both": {func(q *Question, f *Found) { q.Model, f.Subject.Models, f.Key.Models = AnyModel, gpt, Models{"*-mini"} }, ""},
+		"a model named *":   {func(q *Question, f *Found) { q.Model, f.Subject.Models = ModelNamed("*"), gpt }, ModelNotAllowed},
+		"requests 0":        {func(_ *Question, f *Found) { f.Subject.Limits.RequestsPerMinute = &zero }, LimitZero},
+		"tokens 0":          {func(_ *Question, f *Found) { f.Subject.Limits.TokensPerMinute = &zero }, LimitZero},
+		"budget 0":          {func(_ *Question, f *Found) { f.Subject.Limits.MonthlyBudgetUSD = &cents }, LimitZero},
+		"0 and wrong model": {func(_ *Question, f *Found) { f.Subject.Limits.MonthlyBudgetUSD, f.Subject.Models = &cents, Models{} }, ModelNotAllowed},
+		"credential held":   {func(q *Question, f *Found) { q.Provider, f.Held = "openai", true }, ""},
+		"no credential":     {func(q *Question, _ *Found) { q.Provider = "openai" }, NoCredential},
+		"no credential, 0":  {func(q *Question, f *Found) { q.Provider, f.Subject.Limits.TokensPerMinute = "openai", &zero }, LimitZero},
 	} {
 		q := Question{KeyHash: new(Hash), Model: ModelNamed("gpt-5")}
 		found := Found{Subject: &Subject{ID: uuid.Max, Status: user.Active}, Key: &Key{ID: uuid.Max}}
