@@ -48,7 +48,7 @@ type scanner struct {
 	at, end int // what is left of buffer
 	read    int // bytes so far
 	failed  bool
-	ended   bool // all of it has been read
+	ended   bool   // all of it has been read
 	closers []byte // of the arrays and objects that are open, outermost first
 	text    []byte // the string that was read last, as far as it is kept
 	buffer  [bodyBuffer]byte

@@ -165,7 +165,7 @@ func (d *Decision) Refuse(reason Reason) {
 	}
 }
 
-// Decide answers a question from what was found. It opens no credential: whoever does sets it.
+// Decide answers a question from what was found. It opens no credential: see [Decision.Hand].
 func Decide(q *Question, found Found, now time.Time) Decision {
 	d := Decision{Subject: found.Subject, Key: found.Key, Model: q.Model}
 	if reason := judge(q, found, now); reason != "" {
@@ -180,6 +180,18 @@ func Decide(q *Question, found Found, now time.Time) Decision {
 		}
 	}
 	return d
+}
+
+// Hand adds the credential that an allowed question asked for. One that is to travel in a header
+// and cannot is refused.
+func (d *Decision) Hand(q *Question, plain secret.Text) {
+	switch {
+	case !d.Allowed() || q.Provider == "":
+	case q.InHeader && !Sendable(plain):
+		d.Refuse(NoCredential)
+	default:
+		d.Credential = &plain
+	}
 }
 
 func judge(q *Question, found Found, now time.Time) Reason {

@@ -63,7 +63,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 		Retention: config.Retention{Claims: 168 * time.Hour, IdempotencyKeys: 24 * time.Hour},
 		Database:  config.Database{MaxConnections: 12, MigrateOnStart: true},
 		Outbox:    config.Outbox{MaxAttempts: 20, MaxBackoff: 5 * time.Minute},
-		Access: config.Access{GatewayToken: config.TokenRequired}, MetricsPort: 9095,
+		Access:    config.Access{GatewayToken: config.TokenRequired}, MetricsPort: 9095,
 	}
 	empties := map[string]map[string]string{"no folder": nil, "other files": {"other.yaml": "x"}}
 	for _, content := range []string{"", "# nothing\n", "---\n", "---\n# nothing\n...", "\ufeff", "~", "{}", "auth:\ncors: ~\nretention: {claims: , history: null}\noidc: []"} {
