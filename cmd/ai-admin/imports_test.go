@@ -13,18 +13,18 @@ var mayImport = map[string][]string{
 	"user": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "server": {}, "apt": {}, "gather": {},
 	"config":     {"auth"},
 	"postgres":   {"apt"},
-	"store":      {"user", "gather"},
-	"admin":      {"user", "store", "vault", "gather"},
+	"store":      {"user", "access", "gather"},
+	"admin":      {"user", "store", "access", "vault", "gather"},
 	"access":     {"user"},
 	"accessapi":  {"access", "user", "auth", "body"},
 	"cloudevent": {"user"},
 	"body":       {"user"},
-	"httpapi":    {"user", "auth", "body", "gather"},
+	"httpapi":    {"user", "access", "auth", "body", "gather"},
 	"eventapi":   {"user", "cloudevent", "body"},
 	"relay":      {"user", "store", "cloudevent"},
 	"janitor":    {"user", "store"},
 	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
-		"httpapi", "eventapi", "cloudevent"},
+		"httpapi", "accessapi", "eventapi", "cloudevent"},
 }
 
 // forbidden are packages of others that must not sneak in, through whatever path.

@@ -90,38 +90,30 @@ type Key struct {
 	FormerUntil *time.Time
 }
 
-// Reference names a user by the value of a field that is unique: id, tag, email, userName or externalId.
-type Reference struct{ Field, Value string }
-
-// ParseReference reads a field, a colon and a value. It returns false when that can name nobody.
-func ParseReference(text string) (Reference, bool) {
-	field, value, _ := strings.Cut(text, ":")
-	return NewReference(field, value)
-}
-
-// NewReference makes a reference, as [ParseReference] does.
-func NewReference(field, value string) (Reference, bool) {
-	if value == "" || len(value) > maxReference || !utf8.ValidString(value) || strings.ContainsFunc(value, isControl) {
-		return Reference{}, false
+// ParseSubject reads the text that names a user: id:, tag:, email:, userName: or externalId: and the
+// value. It reports whether the text can name anybody.
+func ParseSubject(text string) (user.Ref, bool) {
+	if len(text) > maxSubject || strings.ContainsFunc(text, isControl) {
+		return user.Ref{}, false
 	}
-	switch field {
-	case "id":
+	if value, ok := strings.CutPrefix(text, "id:"); ok {
 		id, ok := user.ParseID(value)
-		return Reference{field, id.String()}, ok
-	case "tag", "email", "userName", "externalId":
-		return Reference{field, value}, true
+		return user.Ref{ID: id}, ok
 	}
-	return Reference{}, false
+	if !strings.Contains(text, ":") {
+		return user.Ref{}, false
+	}
+	return user.ParseRef(text)
 }
 
-// maxReference bounds a reference's value, in bytes: 255 characters are the longest of any field.
-const maxReference = 1024
+// maxSubject bounds a subject, in bytes: a value has 255 characters at most.
+const maxSubject = 1100
 
 // Question is one check: may this caller use this model now?
 type Question struct {
 	// Who is calling: the hash of a key's secret, or else a user that the gateway has identified.
 	KeyHash *Hash
-	Subject Reference
+	Subject user.Ref
 	Model   Model
 	// Provider names the credential that the gateway wants; empty for none.
 	Provider string

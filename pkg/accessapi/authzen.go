@@ -409,14 +409,14 @@ func keySubject(q *access.Question, id, secret *string) (access.Reason, error) {
 func userSubject(q *access.Question, id *string, properties map[string]*string) (access.Reason, error) {
 	var ok bool
 	if id != nil {
-		if q.Subject, ok = access.NewReference("id", *id); ok {
+		if q.Subject, ok = access.ParseSubject("id:" + *id); ok {
 			return "", nil
 		}
 	}
 	given := 0
 	for field, value := range properties {
 		if value != nil {
-			q.Subject, ok = access.NewReference(field, *value)
+			q.Subject, ok = access.ParseSubject(field + ":" + *value)
 			given++
 		}
 	}

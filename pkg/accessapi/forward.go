@@ -165,7 +165,7 @@ func readSubject(text string, q *access.Question) access.Reason {
 		return access.UnknownSubject
 	}
 	var ok bool
-	if q.Subject, ok = access.ParseReference(plain); !ok {
+	if q.Subject, ok = access.ParseSubject(plain); !ok {
 		return access.UnknownSubject
 	}
 	return ""

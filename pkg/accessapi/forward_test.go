@@ -109,7 +109,7 @@ func TestForwardCallers(t *testing.T) {
 		{[]string{"X-AI-Subject: tag:ada", "x-api-key: " + key}, "INVALID_KEY"}, {[]string{"X-AI-Subject: tag:ada", "X-AI-Subject: tag:ada"}, "INVALID_KEY"},
 		{[]string{"X-AI-Subject: ada"}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: "}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: tag:"}, "UNKNOWN_SUBJECT"},
 		{[]string{"X-AI-Subject: tag:bob"}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: id:ada"}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: name:Ada"}, "UNKNOWN_SUBJECT"},
-		{[]string{"X-AI-Subject: tag:%zz"}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: tag:%ff"}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: tag:ada%00"}, "UNKNOWN_SUBJECT"},
+		{[]string{"X-AI-Subject: id:tag:ada"}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: " + s.ID.String()}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: tag:%zz"}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: tag:%ff"}, "UNKNOWN_SUBJECT"}, {[]string{"X-AI-Subject: tag:ada%00"}, "UNKNOWN_SUBJECT"},
 	} {
 		got := g.ask(t, http.MethodGet, authorize, "", append(test.headers, "X-AI-Gateway-Token: "+g.token, "X-AI-Model: m")...)
 		got.want(t, fmt.Sprint(test.headers), test.code)

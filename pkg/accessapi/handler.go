@@ -65,13 +65,13 @@ type Options struct {
 // Handler serves the routes of this package.
 type Handler struct {
 	options  Options
-	bodies   *body.Room
+	bodies   *body.Budget
 	refusals *limiter
 }
 
 // New makes a Handler.
 func New(options Options) *Handler {
-	return &Handler{options: options, bodies: body.NewRoom(body.OneChange), refusals: newLimiter()}
+	return &Handler{options: options, bodies: body.NewBudget(body.OneChange), refusals: newLimiter()}
 }
 
 const (

@@ -27,7 +27,7 @@ import (
 // same interface in test/gateways and test/blackbox.
 type book struct {
 	mu          sync.Mutex
-	subjects    map[access.Reference]*access.Subject
+	subjects    map[user.Ref]*access.Subject
 	keys        map[access.Hash]*access.Key
 	owners      map[uuid.UUID]*access.Subject // by key
 	credentials map[string]string             // by user and provider
@@ -36,7 +36,7 @@ type book struct {
 }
 
 func newBook() *book {
-	return &book{subjects: map[access.Reference]*access.Subject{}, keys: map[access.Hash]*access.Key{},
+	return &book{subjects: map[user.Ref]*access.Subject{}, keys: map[access.Hash]*access.Key{},
 		owners: map[uuid.UUID]*access.Subject{}, credentials: map[string]string{}}
 }
 
@@ -44,9 +44,9 @@ func newBook() *book {
 func (b *book) user(tag string) (*access.Subject, *access.Key, string) {
 	s := &access.Subject{ID: user.NewID(), Tag: tag, Role: user.Member, Status: user.Active, Version: 7}
 	k, plain := &access.Key{ID: user.NewID()}, access.NewSecret()
-	b.subjects[access.Reference{Field: "id", Value: s.ID.String()}] = s
-	b.subjects[access.Reference{Field: "tag", Value: tag}] = s
-	b.subjects[access.Reference{Field: "email", Value: tag + "+ai@example.com"}] = s
+	b.subjects[user.Ref{ID: s.ID}] = s
+	b.subjects[user.Ref{Tag: tag}] = s
+	b.subjects[user.Ref{Email: tag + "+ai@example.com"}] = s
 	b.keys[plain.Hash()], b.owners[k.ID] = k, s
 	return s, k, plain.Text().Reveal()
 }

@@ -17,6 +17,7 @@ type Service struct {
 	keys     atomic.Pointer[vault.KeyRing]
 	kept     atomic.Pointer[Retention]
 	batcher  batcher
+	tally    tally
 	bulk     chan struct{} // taken by each batch that came as one
 	patience time.Duration // with a change that others stand in the way of
 
@@ -58,6 +59,7 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 	service.UseKeys(keys)
 	service.Keep(kept)
 	service.batcher.begin(service)
+	service.tally.begin(s)
 	return service
 }
 

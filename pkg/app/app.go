@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"aiadmin/pkg/accessapi"
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/cloudevent"
@@ -118,11 +119,25 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) }}),
 		Schemas: http.HandlerFunc(a.schema),
+		Access:  a.access(),
 		Cursor:  admin.EncodeCursor,
 		AppendEvent: func(dst []byte, e user.Event) []byte {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
 	}
+}
+
+// access serves the check that gateways make.
+func (a *App) access() *accessapi.Handler {
+	return accessapi.New(accessapi.Options{Checker: a.admin, Log: a.log, Observe: a.metrics.checked,
+		Settings: func() accessapi.Settings {
+			settings := a.mounts.Config.Value().Access
+			return accessapi.Settings{TokenOptional: settings.GatewayToken == config.TokenOptional, MaxAge: settings.MaxAge}
+		},
+		Authenticate: func(ctx context.Context, authorization string) (auth.Caller, error) {
+			return httpapi.Identify(ctx, a.auth.Authenticate, authorization)
+		},
+		Problem: httpapi.WriteProblem, Status: httpapi.Status, Describe: httpapi.Describe, RequestID: httpapi.RequestID})
 }
 
 func (a *App) relayOptions(options Options, settings config.Config) relay.Options {
@@ -187,6 +202,7 @@ func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
 	a.log.Info("starting", "version", a.version, "go", runtime.Version())
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
+	a.running.Go(func() { a.admin.KeepTallies(ctx) })
 	a.running.Go(func() {
 		a.migrate(ctx)
 		a.mendFeed(ctx)

@@ -23,6 +23,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	refused  prometheus.Counter
 	reloads  *prometheus.CounterVec
+	checks   *prometheus.CounterVec
 }
 
 func newMetrics(version string, stats func() sql.DBStats, checks func(context.Context) []check) *metrics {
@@ -39,10 +40,12 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_mount_reloads_total",
 			Help: "Changes of a mounted volume, by whether they were taken up or refused."}, []string{"volume", "result"}),
 	}
+	m.checks = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_access_checks_total",
+		Help: "Checks that gateways made, by face (forward, authzen) and outcome: allowed, or the reason of the refusal."}, []string{"face", "outcome"})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ai_admin_build_info", Help: "What the binary was built from; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
+	m.registry.MustRegister(m.requests, m.duration, m.refused, m.reloads, m.checks, build, poolCollector{stats}, readyCollector{checks},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -57,6 +60,8 @@ func (m *metrics) served(s httpapi.Served) {
 	m.requests.WithLabelValues(methodLabel(s.Method), s.Route, strconv.Itoa(s.Status)).Inc()
 	m.duration.WithLabelValues(s.Route).Observe(s.Duration.Seconds())
 }
+
+func (m *metrics) checked(face, outcome string) { m.checks.WithLabelValues(face, outcome).Inc() }
 
 // methodLabel keeps made-up methods from making a label value each.
 func methodLabel(method string) string {

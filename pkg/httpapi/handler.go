@@ -27,6 +27,9 @@ type Admin interface {
 	Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
 	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
+	Keys(context.Context, user.Ref) ([]user.ListedKey, error)
+	Key(ctx context.Context, ref user.Ref, id uuid.UUID) (user.ListedKey, error)
+	FindKeys(context.Context, user.KeyQuery) (user.KeyPage, error)
 }
 
 // Options of the routes.

@@ -35,10 +35,22 @@ func (a *API) routes() map[string]map[string]endpoint {
 		},
 		one + "/credentials/{provider}": {"GET": {auth.CredentialsRead, a.reveal, true}},
 		one + "/history":                {"GET": {auth.UsersRead, a.history, true}},
-		"/ai/admin/changes":             {"GET": {auth.UsersRead, a.changes, false}},
-		"/openapi.json":                 {"GET": {"", a.serveOpenAPI, false}},
-		"/livez":                        {"GET": {"", a.livez, false}},
-		"/readyz":                       {"GET": {"", a.readyz, false}},
+		one + "/keys": {
+			"GET":    {auth.UsersRead, a.listKeys, true},
+			"POST":   {auth.KeysWrite, a.issueKey, false},
+			"DELETE": {auth.KeysWrite, a.revokeKeys, true},
+		},
+		one + "/keys/{KeyID}": {
+			"GET":    {"", a.getKey, true}, // two scopes allow it
+			"PATCH":  {auth.KeysWrite, a.patchKey, false},
+			"DELETE": {auth.KeysWrite, a.revokeKey, true},
+		},
+		one + "/keys/{KeyID}/rotate": {"POST": {auth.KeysWrite, a.rotateKey, false}},
+		"/ai/admin/keys":             {"GET": {auth.UsersRead, a.findKeys, true}},
+		"/ai/admin/changes":          {"GET": {auth.UsersRead, a.changes, false}},
+		"/openapi.json":              {"GET": {"", a.serveOpenAPI, false}},
+		"/livez":                     {"GET": {"", a.livez, false}},
+		"/readyz":                    {"GET": {"", a.readyz, false}},
 	}
 	if a.options.Events != nil {
 		events := map[string]endpoint{"POST": {auth.EventsSend, plain(a.options.Events), false}}

@@ -210,10 +210,11 @@ type statements struct {
 	learning learning
 	writing  writing
 	log      logReading
+	checking checking
 }
 
 func compose(db *bun.DB) *statements {
-	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db)}
+	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db), composeChecking(db)}
 }
 
 // pipeline is statements that go to the database together: one round trip. One that fails keeps those
