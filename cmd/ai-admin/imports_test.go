@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"relay":      {"user", "store", "cloudevent"},
 	"janitor":    {"user", "store"},
 	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
-		"httpapi", "accessapi", "eventapi", "cloudevent"},
+		"httpapi", "access", "accessapi", "eventapi", "cloudevent"},
 }
 
 // forbidden are packages of others that must not sneak in, through whatever path.

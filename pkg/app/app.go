@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"aiadmin/pkg/accessapi"
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/cloudevent"
@@ -33,6 +32,8 @@ type Options struct {
 	Environment Environment
 	// Version is the tag or commit that the linker stamped, if any; see [Version].
 	Version string
+	// AccessOnly serves the check that gateways make, probes and metrics, and nothing else.
+	AccessOnly bool
 	// RequestTimeout ends a request; 0 is 300 s.
 	RequestTimeout time.Duration
 }
@@ -49,8 +50,8 @@ type App struct {
 	store    *store.Store
 	admin    *admin.Service
 	auth     *auth.Authenticator
-	relay    *relay.Relay
-	janitor  *janitor.Janitor
+	relay    *relay.Relay     // nil where checks alone are served
+	janitor  *janitor.Janitor // the same
 	api      *httpapi.API
 	metrics  *metrics
 	version  string
@@ -100,6 +101,11 @@ func New(options Options) (_ *App, err error) {
 	}
 	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc,
 		Changed: a.changed})
+	if options.AccessOnly {
+		a.api = httpapi.New(a.accessRoutes(options), corsRules(settings))
+		a.follow()
+		return a, nil
+	}
 	a.janitor = janitor.New(janitor.Options{Store: a.store, Retention: func() janitor.Retention { return logRetention(a.mounts.Config.Value()) },
 		Sends: options.Environment.Sink != "", Log: a.log, Metrics: a.metrics.registry})
 	a.api = httpapi.New(a.routes(options, settings), corsRules(settings))
@@ -125,19 +131,6 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
 	}
-}
-
-// access serves the check that gateways make.
-func (a *App) access() *accessapi.Handler {
-	return accessapi.New(accessapi.Options{Checker: a.admin, Log: a.log, Observe: a.metrics.checked,
-		Settings: func() accessapi.Settings {
-			settings := a.mounts.Config.Value().Access
-			return accessapi.Settings{TokenOptional: settings.GatewayToken == config.TokenOptional, MaxAge: settings.MaxAge}
-		},
-		Authenticate: func(ctx context.Context, authorization string) (auth.Caller, error) {
-			return httpapi.Identify(ctx, a.auth.Authenticate, authorization)
-		},
-		Problem: httpapi.WriteProblem, Status: httpapi.Status, Describe: httpapi.Describe, RequestID: httpapi.RequestID})
 }
 
 func (a *App) relayOptions(options Options, settings config.Config) relay.Options {
@@ -203,6 +196,10 @@ func (a *App) Start(ctx context.Context) {
 	a.log.Info("starting", "version", a.version, "go", runtime.Version())
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() { a.admin.KeepTallies(ctx) })
+	if a.relay == nil {
+		a.running.Go(func() { a.awaitTables(ctx) })
+		return
+	}
 	a.running.Go(func() {
 		a.migrate(ctx)
 		a.mendFeed(ctx)

@@ -34,7 +34,7 @@ type Admin interface {
 
 // Options of the routes.
 type Options struct {
-	Admin        Admin
+	Admin        Admin // nil serves probes and Access alone
 	Authenticate func(ctx context.Context, authorization string) (auth.Caller, error)
 	Log          *slog.Logger
 	// Ready names the check that fails at present, with its reason; nil when all pass.

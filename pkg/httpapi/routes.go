@@ -22,6 +22,13 @@ type endpoint struct {
 // routes lists every path with its methods: all that the service answers.
 func (a *API) routes() map[string]map[string]endpoint {
 	const users, one = "/ai/admin/users", "/ai/admin/users/{UserID}"
+	probes := map[string]map[string]endpoint{
+		"/livez":  {"GET": {"", a.livez, false}},
+		"/readyz": {"GET": {"", a.readyz, false}},
+	}
+	if a.options.Admin == nil {
+		return probes
+	}
 	routes := map[string]map[string]endpoint{
 		users: {
 			"GET":  {auth.UsersRead, a.list, true},
@@ -49,9 +56,8 @@ func (a *API) routes() map[string]map[string]endpoint {
 		"/ai/admin/keys":             {"GET": {auth.UsersRead, a.findKeys, true}},
 		"/ai/admin/changes":          {"GET": {auth.UsersRead, a.changes, false}},
 		"/openapi.json":              {"GET": {"", a.serveOpenAPI, false}},
-		"/livez":                     {"GET": {"", a.livez, false}},
-		"/readyz":                    {"GET": {"", a.readyz, false}},
 	}
+	maps.Copy(routes, probes)
 	if a.options.Events != nil {
 		events := map[string]endpoint{"POST": {auth.EventsSend, plain(a.options.Events), false}}
 		routes["/ai/admin/events"], routes["/{$}"] = events, events

@@ -1,6 +1,6 @@
 """LiteLLM's custom_auth: asks ai-admin whether a request may go on.
 
-config.yaml beside this file names `ai_admin.check`. The body goes to ai-admin as it came, so that
+litellm.yaml beside this file names `ai_admin.check`. The body goes to ai-admin as it came, so that
 one program alone reads the model in it. Of what this returns, LiteLLM enforces rate limits only:
 everything else is decided here, by refusing.
 """
