@@ -13,16 +13,18 @@ var mayImport = map[string][]string{
 	"user": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "server": {}, "apt": {}, "gather": {},
 	"config":     {"auth"},
 	"postgres":   {"apt"},
-	"store":      {"user", "gather"},
-	"admin":      {"user", "store", "vault", "gather"},
+	"store":      {"user", "access", "gather"},
+	"admin":      {"user", "store", "access", "vault", "gather"},
+	"access":     {"user"},
+	"accessapi":  {"access", "user", "auth", "body"},
 	"cloudevent": {"user"},
 	"body":       {"user"},
-	"httpapi":    {"user", "auth", "body", "gather"},
+	"httpapi":    {"user", "access", "auth", "body", "gather"},
 	"eventapi":   {"user", "cloudevent", "body"},
 	"relay":      {"user", "store", "cloudevent"},
 	"janitor":    {"user", "store"},
 	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
-		"httpapi", "eventapi", "cloudevent"},
+		"httpapi", "access", "accessapi", "eventapi", "cloudevent"},
 }
 
 // forbidden are packages of others that must not sneak in, through whatever path.
@@ -30,6 +32,7 @@ var forbidden = map[string][]string{
 	"user":     {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"store":    {"net/http"},
 	"vault":    {"net/http", "database/sql"},
+	"access":   {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 	"eventapi": {"github.com/uptrace/bun", "github.com/jackc/pgx/v5"},
 }

@@ -18,6 +18,7 @@ type Service struct {
 	kept     atomic.Pointer[Retention]
 	batcher  batcher
 	auditor  auditor
+	uses     uses
 	bulk     chan struct{} // taken by each batch that came as one
 	patience time.Duration // with a change that others stand in the way of
 

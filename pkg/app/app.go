@@ -32,6 +32,8 @@ type Options struct {
 	Environment Environment
 	// Version is the tag or commit that the linker stamped, if any; see [Version].
 	Version string
+	// AccessOnly serves the check that gateways make, probes and metrics, and nothing else.
+	AccessOnly bool
 	// RequestTimeout ends a request; 0 is 300 s.
 	RequestTimeout time.Duration
 }
@@ -48,8 +50,8 @@ type App struct {
 	store    *store.Store
 	admin    *admin.Service
 	auth     *auth.Authenticator
-	relay    *relay.Relay
-	janitor  *janitor.Janitor
+	relay    *relay.Relay     // nil where checks alone are served
+	janitor  *janitor.Janitor // the same
 	api      *httpapi.API
 	metrics  *metrics
 	version  string
@@ -99,6 +101,11 @@ func New(options Options) (_ *App, err error) {
 	}
 	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc, Audited: a.metrics.wroteAudit,
 		Changed: a.changed})
+	if options.AccessOnly {
+		a.api = httpapi.New(a.accessRoutes(options), corsRules(settings))
+		a.follow()
+		return a, nil
+	}
 	a.janitor = janitor.New(janitor.Options{Store: a.store, Retention: func() janitor.Retention { return logRetention(a.mounts.Config.Value()) },
 		Sends: options.Environment.Sink != "", Log: a.log, Metrics: a.metrics.registry})
 	a.api = httpapi.New(a.routes(options, settings), corsRules(settings))
@@ -119,6 +126,7 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) },
 			SourceIP: httpapi.SourceIP}),
 		Schemas: http.HandlerFunc(a.schema),
+		Access:  a.access(),
 		Cursor:  admin.EncodeCursor,
 		AppendEvent: func(dst []byte, e user.Event) []byte {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
@@ -189,6 +197,11 @@ func (a *App) Start(ctx context.Context) {
 	a.log.Info("starting", "version", a.version, "go", runtime.Version())
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() { a.admin.KeepAudit(ctx) })
+	a.running.Go(func() { a.admin.KeepUses(ctx) })
+	if a.relay == nil {
+		a.running.Go(func() { a.awaitTables(ctx) })
+		return
+	}
 	a.running.Go(func() {
 		a.migrate(ctx)
 		a.mendFeed(ctx)

@@ -26,6 +26,7 @@ type metrics struct {
 	reloads   *prometheus.CounterVec
 	audit     *prometheus.CounterVec
 	unwritten prometheus.Counter
+	checks    *prometheus.CounterVec
 }
 
 func newMetrics(version string, stats func() sql.DBStats, checks func(context.Context) []check) *metrics {
@@ -42,6 +43,8 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_mount_reloads_total",
 			Help: "Changes of a mounted volume, by whether they were taken up or refused."}, []string{"volume", "result"}),
 	}
+	m.checks = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_access_checks_total",
+		Help: "Checks that gateways made, by face (forward, authzen) and outcome: allowed, or the reason of the refusal."}, []string{"face", "outcome"})
 	m.audit = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_audit_entries_total",
 		Help: "Audit entries written, by action and outcome; counted entries by their count."}, []string{"action", "outcome"})
 	m.unwritten = prometheus.NewCounter(prometheus.CounterOpts{Name: "ai_admin_audit_failures_total",
@@ -49,7 +52,7 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ai_admin_build_info", Help: "What the binary was built from; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.audit, m.unwritten, m.requests, m.duration, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
+	m.registry.MustRegister(m.checks, m.audit, m.unwritten, m.requests, m.duration, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -64,6 +67,8 @@ func (m *metrics) served(s httpapi.Served) {
 	m.requests.WithLabelValues(methodLabel(s.Method), s.Route, strconv.Itoa(s.Status)).Inc()
 	m.duration.WithLabelValues(s.Route).Observe(s.Duration.Seconds())
 }
+
+func (m *metrics) checked(face, outcome string) { m.checks.WithLabelValues(face, outcome).Inc() }
 
 // methodLabel keeps made-up methods from making a label value each.
 func methodLabel(method string) string {

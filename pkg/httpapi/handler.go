@@ -36,11 +36,14 @@ type Admin interface {
 	// DryRun returns what judges commands like ApplyAll, and changes nothing.
 	DryRun() (applyAll func(context.Context, []user.Command) ([]user.Result, error), end func())
 	Auditor
+	Keys(context.Context, user.Ref) ([]user.ListedKey, error)
+	Key(ctx context.Context, ref user.Ref, id uuid.UUID) (user.ListedKey, error)
+	FindKeys(context.Context, user.KeyQuery) (user.KeyPage, error)
 }
 
 // Options of the routes.
 type Options struct {
-	Admin        Admin
+	Admin        Admin // nil serves probes and Access alone
 	Authenticate func(ctx context.Context, authorization string) (auth.Caller, error)
 	Log          *slog.Logger
 	// Ready names the check that fails at present, with its reason; nil when all pass.
@@ -50,6 +53,12 @@ type Options struct {
 	// Events takes CloudEvents in, Schemas serves the JSON Schemas of events; a nil one has
 	// no route.
 	Events, Schemas http.Handler
+	// Access serves the check that gateways make, apart from the other routes: paths are not
+	// cleaned and CORS does not apply. Nil has no such routes.
+	Access interface {
+		http.Handler
+		Serves(*http.Request) bool
+	}
 	// Cursor encodes a place in the change feed, for the streams. Nil serves pages alone.
 	Cursor func(user.Place) string
 	// AppendEvent appends an event as structured CloudEvents JSON.
@@ -119,9 +128,22 @@ func New(options Options, rules CORS) *API {
 	if options.FissionCompat {
 		h = fissionCompat(h)
 	}
-	h = a.deadline(h)
-	h = a.withCORS(h)
+	h = a.withCORS(a.deadline(h))
+	if options.Access != nil {
+		h = a.withAccess(h)
+	}
 	h = a.recovered(h)
 	a.Handler = a.logged(h)
 	return a
+}
+
+func (a *API) withAccess(next http.Handler) http.Handler {
+	access := a.deadline(a.options.Access)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.options.Access.Serves(r) {
+			access.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

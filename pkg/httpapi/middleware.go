@@ -26,6 +26,7 @@ type info struct {
 	failure          error
 	severity         slog.Level  // of the line that tells of a failure of the service's
 	revealed         []slog.Attr // whose secret for which provider was asked for
+	quiet            bool        // no line unless the request fails
 }
 
 type infoKey struct{}
@@ -42,6 +43,13 @@ func RequestID(ctx context.Context) string { return infoOf(ctx).id }
 
 // Actor is the name of who makes the request being served.
 func Actor(ctx context.Context) string { return infoOf(ctx).actor }
+
+// Describe notes the route and the caller of a request that is served apart from the routes here. A
+// quiet one has a line in the log only when it fails.
+func Describe(ctx context.Context, route, caller string, quiet bool) {
+	request := infoOf(ctx)
+	request.route, request.actor, request.quiet = route, caller, quiet
+}
 
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
@@ -65,6 +73,9 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	}
 	if a.options.Observe != nil {
 		a.options.Observe(Served{r.Method, request.route, status, took})
+	}
+	if request.quiet && status < 500 {
+		return
 	}
 	level := slog.LevelInfo
 	if status >= 500 {
@@ -166,7 +177,13 @@ func permit(caller auth.Caller, scope auth.Scope) error {
 // caller says who is calling.
 func (a *API) caller(r *http.Request) (auth.Caller, error) {
 	// Joined, so that of two headers neither is taken for the caller's: the whole is no token.
-	caller, err := a.options.Authenticate(r.Context(), strings.Join(r.Header.Values("Authorization"), ", "))
+	return Identify(r.Context(), a.options.Authenticate, strings.Join(r.Header.Values("Authorization"), ", "))
+}
+
+// Identify says who sends the value of an Authorization header. Errors are of the kinds
+// [user.Unauthenticated] and [user.Unavailable], or the context's.
+func Identify(ctx context.Context, authenticate func(context.Context, string) (auth.Caller, error), authorization string) (auth.Caller, error) {
+	caller, err := authenticate(ctx, authorization)
 	switch {
 	case errors.Is(err, auth.ErrMissing):
 		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
@@ -174,8 +191,8 @@ func (a *API) caller(r *http.Request) (auth.Caller, error) {
 		err = user.Errorf(user.Unauthenticated, "the bearer token has expired: get a new one").Because(err)
 	case errors.Is(err, auth.ErrUnauthenticated):
 		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
-	case r.Context().Err() != nil:
-		err = r.Context().Err()
+	case ctx.Err() != nil:
+		err = ctx.Err()
 	case err != nil:
 		err = user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
 	}

@@ -53,8 +53,11 @@ type problem struct {
 
 // Problem answers an error with the status of its kind.
 func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
-	WriteProblem(w, r, statuses[publicError(err).Kind], err)
+	WriteProblem(w, r, Status(err), err)
 }
+
+// Status is the status of an error's kind.
+func Status(err error) int { return statuses[publicError(err).Kind] }
 
 // WriteProblem answers an error with a status that its transport decided on.
 func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
@@ -69,7 +72,9 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 	header := w.Header()
 	switch status {
 	case http.StatusUnauthorized:
-		header.Set("WWW-Authenticate", challenge(r))
+		if header.Get("WWW-Authenticate") == "" {
+			header.Set("WWW-Authenticate", challenge(r))
+		}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		header.Set("Retry-After", "3") // a flood that came again each second would cost those that are served a fifth
 	}

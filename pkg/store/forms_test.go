@@ -109,4 +109,3 @@ func TestFormsWaitForHeldUsers(t *testing.T) {
 		t.Errorf("progress: %v", seen)
 	}
 }
-

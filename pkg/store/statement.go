@@ -211,10 +211,11 @@ type statements struct {
 	writing  writing
 	log      logReading
 	auditing auditing
+	checking checking
 }
 
 func compose(db *bun.DB) *statements {
-	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db), composeAuditing(db)}
+	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db), composeAuditing(db), composeChecking(db)}
 }
 
 // pipeline is statements that go to the database together: one round trip. One that fails keeps those

@@ -24,6 +24,7 @@ type Store struct {
 
 	statements *statements
 	lookups    lookups
+	checks     checks
 	changes    changes
 	totals     *totals
 	patience   time.Duration // see [Options]
@@ -68,6 +69,7 @@ func Open(options Options) (*Store, error) {
 	s.statements = compose(s.db)
 	s.changes.begin(options.MaxConnections)
 	s.lookups.begin(s)
+	s.checks.begin(s)
 	return s, nil
 }
 

@@ -152,7 +152,9 @@ func withoutMade(t testing.TB, body []byte) map[string]any {
 	t.Helper()
 	var u map[string]any
 	must(t, json.Unmarshal(body, &u))
-	maps.DeleteFunc(u, func(name string, _ any) bool { return slices.Contains([]string{"createdAt", "updatedAt", "version"}, name) })
+	maps.DeleteFunc(u, func(name string, _ any) bool {
+		return slices.Contains([]string{"createdAt", "updatedAt", "version"}, name)
+	})
 	return u
 }
 
