@@ -68,7 +68,7 @@ func (b *bench) measureOperation(ctx context.Context, o operation, r *report) er
 	if o.subjects > 1 {
 		t.bulk = bulk{bulkStatements(statements), n, m}
 	} else {
-		t.script = scriptOf(statements, n, m)
+		t.script = scriptOf(statements, n, m, o.sameDigest)
 	}
 	r.Statements[o.name] = textsOf(statements)
 	if t.noop, err = startNoop(ctx, a); err != nil {

@@ -11,6 +11,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"aiadmin/pkg/access"
+	"aiadmin/pkg/user"
 )
 
 // operation is something that clients do, as often as they can.
@@ -21,11 +27,14 @@ type operation struct {
 	path     string
 	paths    []string // any of these instead, so that no two requests ask for the same
 	header   map[string]string
+	callers  []map[string]string // any of these headers besides, so that many keys are asked about
 	body     string
 	status   int
 	subjects int // users per request; 0 is 1
 	about    aim
-	most     int64 // requests per measurement, where users run out; 0: no bound
+	// sameDigest keeps a digest that was captured: the yardstick looks up one key again and again.
+	sameDigest bool
+	most       int64 // requests per measurement, where users run out; 0: no bound
 }
 
 // aim says which users an operation is about.
@@ -51,9 +60,15 @@ func (b *bench) operations(ctx context.Context) ([]operation, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, err := b.loadKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
 	asJSON := map[string]string{"Content-Type": "application/json"}
 	return []operation{
 		{name: "get", goal: .85, method: "GET", path: oneUser, status: 200},
+		{name: "authorize", goal: .85, method: "GET", path: "/ai/admin/authorize/_", header: keys[0], callers: keys, status: 200, sameDigest: true},
+		{name: "evaluations-50", method: "POST", path: "/access/v1/evaluations", header: asJSON, body: evaluations(50), status: 200},
 		{name: "list", goal: .75, method: "GET", path: usersPath, status: 200},
 		{name: "list-filtered", goal: .75, method: "GET", path: usersPath + "?role=viewer&status=suspended", status: 200},
 		{name: "list-role", goal: .75, method: "GET", path: usersPath + "?role=member", status: 200},
@@ -77,6 +92,34 @@ func batchOf(size int) string {
 	return "[" + strings.TrimSuffix(strings.Repeat(one+",", size), ",") + "]"
 }
 
+// keysLoaded is how many keys are asked about.
+const keysLoaded = 1000
+
+// loadKeys gives the first users a key each, and returns the headers by which a gateway asks about them.
+func (b *bench) loadKeys(ctx context.Context) ([]map[string]string, error) {
+	var callers []map[string]string
+	rows := pgx.CopyFromSlice(min(keysLoaded, int(b.alike())), func(i int) ([]any, error) {
+		secret := access.NewSecret()
+		hash := secret.Hash()
+		callers = append(callers, map[string]string{"X-AI-Gateway-Token": b.token, "x-api-key": secret.Text().Reveal(), "X-AI-Model": "gpt-5"})
+		return []any{user.NewID(), idOf(firstUser + int64(i)), time.Now(), time.Now(), hash[:], "active", secret.Hint(), "bench", "bench"}, nil
+	})
+	_, err := b.db.CopyFrom(ctx, pgx.Identifier{"keys"}, []string{"id", "user_id", "created_at", "last_used_at", "hash", "status", "hint", "name", "created_by"}, rows)
+	if err == nil {
+		_, err = b.db.Exec(ctx, "VACUUM ANALYZE keys")
+	}
+	return callers, err
+}
+
+// evaluations asks about so many models of one user.
+func evaluations(count int) string {
+	body := `{"subject":{"type":"user","id":"00000000-0000-7000-8000-` + subjectMark + `"},"action":{"name":"use"},"evaluations":[`
+	for i := range count {
+		body += fmt.Sprintf(`{"resource":{"type":"model","id":"model-%d"}},`, i)
+	}
+	return strings.TrimSuffix(body, ",") + "]}"
+}
+
 func (b *bench) request(o operation) template {
 	return raw(o.method, o.path, b.token, o.header, o.body)
 }
@@ -86,6 +129,9 @@ func (b *bench) others(o operation) []template {
 	var all []template
 	for _, path := range o.paths {
 		all = append(all, raw(o.method, path, b.token, o.header, o.body))
+	}
+	for _, caller := range o.callers {
+		all = append(all, raw(o.method, o.path, b.token, caller, o.body))
 	}
 	return all
 }

@@ -19,6 +19,8 @@ import (
 type script struct {
 	text      string
 	variables []string // name=value
+	// sameDigest keeps digests as they were captured.
+	sameDigest bool
 }
 
 // maxClients bounds pgbench's connections: on two cores more of them are slower, so that
@@ -30,8 +32,8 @@ var placeholder = regexp.MustCompile(`\$(\d+)(::\w+(?:\[\])?)?`)
 // scriptOf makes the statements of the request with numbers n and m into a script. What
 // bears these numbers gets each transaction's own; so do event ids, the keys of claims
 // and the partition, which the service makes up; all else is sent as it was.
-func scriptOf(statements []statement, n, m int64) script {
-	var s script
+func scriptOf(statements []statement, n, m int64, sameDigest bool) script {
+	s := script{sameDigest: sameDigest}
 	var b strings.Builder
 	for i, captured := range statements {
 		b.WriteString(s.parametrized(captured, i, n, m) + ";\n")
@@ -48,6 +50,8 @@ func (s *script) parametrized(captured statement, index int, n, m int64) string 
 			expressions[number] = "NULL"
 		case *value == "": // which is no variable of pgbench's
 			expressions[number] = "''"
+		case s.sameDigest && isDigest(*value):
+			expressions[number] = "'" + *value + "'"
 		default:
 			name := fmt.Sprintf("p%d_%d", index, number)
 			expression, constant := expressionOf(name, *value, captured.text, n, m)

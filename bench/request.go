@@ -23,7 +23,10 @@ type template struct {
 // raw writes a request as it goes over the wire.
 func raw(method, path, token string, header map[string]string, body string) template {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: ai-admin\r\nAuthorization: Bearer %s\r\n", method, path, token)
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: ai-admin\r\n", method, path)
+	if header["x-api-key"] == "" { // or the token would be a second key
+		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", token)
+	}
 	for name, value := range header {
 		fmt.Fprintf(&b, "%s: %s\r\n", name, value)
 	}

@@ -28,6 +28,7 @@ type cli struct {
 	Rotate  rotateCmd  `cmd:"" help:"Seal every stored credential with the primary vault key."`
 	Resend  resendCmd  `cmd:"" help:"Send parked events again: those that the sink had refused for good."`
 	Token   tokenCmd   `cmd:"" help:"Make a bearer token and its entry in tokens.json."`
+	Key     keyCmd     `cmd:"" help:"Find out whose an API key is."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

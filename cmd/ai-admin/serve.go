@@ -18,6 +18,7 @@ type serveCmd struct {
 	Port           int           `help:"Port to serve on." default:"8080" env:"PORT"`
 	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
 	DrainDelay     time.Duration `help:"How long to go on accepting requests after SIGTERM." default:"1s"`
+	AccessOnly     bool          `help:"Serve the check that gateways make, probes and metrics, and nothing else."`
 	ProfileTo      string        `hidden:"" help:"Write a CPU profile of the whole run to this file." placeholder:"FILE"`
 }
 
@@ -60,7 +61,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	return misconfigured(app.Serve(ctx, app.ServeOptions{
-		Options: app.Options{Mounts: c.Mounts, Log: s.out, Version: version, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
+		Options: app.Options{Mounts: c.Mounts, Log: s.out, AccessOnly: c.AccessOnly, Version: version, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
 			Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES"),
 			Service: os.Getenv("K_SERVICE"), Revision: os.Getenv("K_REVISION")}},
 		Address: net.JoinHostPort("", strconv.Itoa(c.Port)), DrainDelay: c.DrainDelay,

@@ -78,6 +78,13 @@ func (b *batch) wanted() *store.Wanted {
 			}
 			wantKeys(w, change.Patch)
 			continue
+		case user.Upsert:
+			if creation := change.Create; creation.ID.Set {
+				w.Former = append(w.Former, creation.ID.Value)
+				w.Keys[store.KeyID] = append(w.Keys[store.KeyID], creation.ID.Value.String())
+			}
+			wantKeys(w, change.Create.Patch)
+			w.Seals = w.Seals || len(change.Create.Credentials.Set) > 0
 		case user.Update:
 			wantKeys(w, change.Patch)
 			w.Seals = w.Seals || len(change.Credentials.Set) > 0
@@ -126,7 +133,7 @@ func (b *batch) judgeAll(ctx context.Context, results []user.Result) (map[int]uu
 			}
 		}
 		if err == nil && !outcome.Replayed {
-			if err := b.record(command.Claim, outcome.Event); err != nil {
+			if err := b.record(command, outcome.UserID, change); err != nil {
 				return nil, err
 			}
 		}
@@ -172,14 +179,14 @@ func (b *batch) judge(i int) (user.Outcome, *change, error) {
 		return user.Outcome{}, nil, err
 	}
 	if made.event == nil {
-		return user.Outcome{Before: made.before, User: made.before}, nil, nil
+		return user.Outcome{Before: made.before, User: made.before, UserID: made.before.ID}, nil, nil
 	}
-	return user.Outcome{Before: made.before, User: made.after, Event: made.event}, made, nil
+	return user.Outcome{Before: made.before, User: made.after, Event: made.event, UserID: made.event.UserID}, made, nil
 }
 
 // replay answers a command as its first delivery was.
 func (b *batch) replay(replay *store.Replay, command user.Command) (user.Outcome, error) {
-	outcome := user.Outcome{Event: replay.Event, Replayed: true}
+	outcome := user.Outcome{Event: replay.Event, UserID: replay.UserID, Replayed: true}
 	same := command.Claim.Digest == nil || replay.Digest == nil || bytes.Equal(command.Claim.Digest, replay.Digest)
 	if command.Claim.Kind == user.EventClaim {
 		if !same {
@@ -208,9 +215,17 @@ func (b *batch) replay(replay *store.Replay, command user.Command) (user.Outcome
 const claimedSecret = "ai-admin key"
 
 // record notes what goes to the log, and the answer to the command's next delivery.
-func (b *batch) record(claim *user.Claim, event *user.Event) error {
-	b.happened = b.happened || event != nil
-	record := store.Record{Event: event, Claim: claim, Expires: b.service.expiry(claim)}
+func (b *batch) record(command user.Command, of uuid.UUID, made *change) error {
+	claim := command.Claim
+	record := store.Record{UserID: of, Claim: claim, Expires: b.service.expiry(claim)}
+	if made != nil {
+		record.Event, record.Audit = made.event, made.audit
+		if command.Audit != nil {
+			record.Audit = append(record.Audit, *command.Audit)
+		}
+		b.happened = true
+	}
+	event := record.Event
 	if claim != nil {
 		if event != nil && claim.Secret.Len() > 0 {
 			var err error
@@ -218,7 +233,7 @@ func (b *batch) record(claim *user.Claim, event *user.Event) error {
 				return err
 			}
 		}
-		b.answers[claim.Key()] = &store.Replay{Digest: claim.Digest, Event: event, Secret: record.Secret}
+		b.answers[claim.Key()] = &store.Replay{Digest: claim.Digest, UserID: of, Event: event, Secret: record.Secret}
 	}
 	b.records = append(b.records, record)
 	return nil
@@ -229,6 +244,7 @@ type change struct {
 	before, after *user.User // nil before a creation, after a deletion
 	event         *user.Event
 	sealed        map[string]string // by provider; an empty value is to be removed
+	audit         []user.AuditEntry
 }
 
 // decide computes a command's change; one without an event changes nothing.
@@ -237,6 +253,16 @@ func (b *batch) decide(command user.Command) (*change, error) {
 		return b.create(command, creation)
 	}
 	before := b.state.find(command.User)
+	if upsert, ok := command.Change.(user.Upsert); ok {
+		if before == nil {
+			command.Change = upsert.Create
+			if err := upsert.Create.Validate(); err != nil {
+				return nil, err
+			}
+			return b.create(command, upsert.Create)
+		}
+		command.Change = upsert.Update
+	}
 	if before == nil {
 		return nil, store.ErrNotFound
 	}
@@ -284,7 +310,7 @@ func (b *batch) remove(before *user.User, command user.Command) (*change, error)
 		return nil, errPrecondition
 	}
 	event := user.Removed(before, command, user.Timestamp(b.service.options.Now()))
-	return &change{before: before, event: &event}, nil
+	return &change{before: before, event: &event, audit: audited(user.RevokeKeys{}, before, &user.User{}, command)}, nil
 }
 
 // sameTag refuses a deletion that names the user by an id and by another user's tag: it
@@ -321,6 +347,7 @@ func (b *batch) write(before, after *user.User, command user.Command) (*change, 
 	if before == nil {
 		before = &user.User{}
 	}
+	c.audit = audited(command.Change, before, after, command)
 	for _, credential := range after.Credentials {
 		if old := before.Credential(credential.Provider); old != nil && *old == credential {
 			continue
@@ -352,4 +379,18 @@ func (b *batch) take(ctx context.Context, c *change) error {
 	b.pending.add(c)
 	b.state.advance(c)
 	return nil
+}
+
+// audited returns what the audit log says of a change, if it records it at all.
+func audited(of user.Change, before, after *user.User, command user.Command) []user.AuditEntry {
+	change, ok := of.(user.AuditsItself)
+	if !ok {
+		return nil
+	}
+	entries := change.Audit(before, after)
+	for i := range entries {
+		e := &entries[i]
+		e.Actor, e.RequestID, e.SourceIP, e.UserID = command.Actor, command.Cause, command.SourceIP, before.ID
+	}
+	return entries
 }

@@ -261,7 +261,13 @@ func (s *Service) attempt(ctx context.Context, mode store.Mode, commands []user.
 			return err
 		}
 		happened = b.happened
-		return tx.Commit(ctx, b.pending.writes(), b.records)
+		if err := tx.Commit(ctx, b.pending.writes(), b.records); err != nil {
+			return err
+		}
+		for i := range b.records {
+			s.options.Audited(b.records[i].Audit, nil)
+		}
+		return nil
 	})
 	if err == nil && happened {
 		s.options.Changed()

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math"
 
@@ -24,16 +25,22 @@ func (s *Service) List(ctx context.Context, q user.Query) (user.Page, error) {
 	return s.store.List(ctx, q)
 }
 
-// Reveal opens one secret: the one place where a secret leaves the service.
-func (s *Service) Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error) {
-	stored, err := s.store.Sealed(ctx, id, provider)
+// Reveal opens one secret: the one place where a secret leaves the service. The entry tells who asks; what
+// cannot be recorded in the audit log is not revealed.
+func (s *Service) Reveal(ctx context.Context, id uuid.UUID, provider string, entry user.AuditEntry) (secret.Text, error) {
+	entry.Action, entry.UserID, entry.Provider = user.CredentialRevealed, id, provider
+	stored, err := s.store.Reveal(ctx, id, provider, entry)
+	if user.KindOf(err) != user.NotFound {
+		s.options.Audited([]user.AuditEntry{entry}, err)
+	}
 	if err != nil {
 		return secret.Text{}, err
 	}
 	plain, err := s.keys.Load().Open(id.String(), provider, stored)
 	if err != nil {
 		s.refused(ctx, id, provider, err)
-		return secret.Text{}, fmt.Errorf("credential of %s for %s: %w", id, provider, err)
+		entry.Outcome = user.Failed // said by an entry of its own: what is recorded is not changed
+		return secret.Text{}, errors.Join(fmt.Errorf("credential of %s for %s: %w", id, provider, err), s.Audit(ctx, entry))
 	}
 	return plain, nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/store"
@@ -20,6 +21,8 @@ type Rotation struct {
 	Resealed int64
 	Refused  int64 // could not be opened, and were left as they are
 	Held     int64 // users whom another session holds at the moment
+
+	id uuid.UUID // of the audit entry that counts what was resealed
 }
 
 const (
@@ -35,7 +38,7 @@ const (
 func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation, error) {
 	keys := s.keys.Load()
 	prefix := keys.Primary() + ":"
-	done := Rotation{KeyID: keys.Primary()}
+	done := Rotation{KeyID: keys.Primary(), id: user.NewID()}
 	var err error
 	if done.Total, err = s.store.CountForeign(ctx, prefix); err != nil {
 		return done, err
@@ -122,12 +125,21 @@ func (s *Service) reseal(ctx context.Context, mode store.Mode, keys *vault.KeyRi
 	for _, u := range known.Held {
 		held = append(held, u.ID)
 	}
-	if err := tx.Commit(ctx, &writes, nil); err != nil {
+	if err := tx.Commit(ctx, &writes, done.records(resealed)); err != nil {
 		return nil, err
 	}
 	done.Resealed += resealed
 	done.Refused += refused
 	return held, nil
+}
+
+// records returns what the audit log says of resealed values: one entry for a whole rotation.
+func (r *Rotation) records(resealed int64) []store.Record {
+	if resealed == 0 {
+		return nil
+	}
+	return []store.Record{{Audit: []user.AuditEntry{{Action: user.VaultRotated, Actor: "ai-admin rotate", Bucket: string(user.VaultRotated) + " " + r.id.String(),
+		Count: resealed, Detail: jsontext.Value(`{"keyId":"` + r.KeyID + `"}`)}}}} // a key id needs no escape
 }
 
 // freshSeals seals what can be opened under the primary key. One value's fault is not the others'.

@@ -88,7 +88,7 @@ func TestRotateReseals(t *testing.T) {
 		t.Fatalf("nothing is left to rotate: %+v, %v", done, err)
 	}
 	for i, u := range users {
-		got, err := after.Reveal(t.Context(), u.ID, "openai")
+		got, err := after.Reveal(t.Context(), u.ID, "openai", user.AuditEntry{})
 		if err != nil || got.Reveal() != fmt.Sprintf("sk-secret-number-%d", i) {
 			t.Fatalf("user %d after rotation: %v", i, err)
 		}
@@ -114,10 +114,10 @@ func TestRotateTakesTheOldFunctionsValues(t *testing.T) {
 	if err == nil || done.Resealed != 1 || done.Refused != 2 {
 		t.Fatalf("a value that cannot be opened must fail the rotation, and stop no other: %+v, %v", done, err)
 	}
-	if got, err := s.Reveal(t.Context(), old.ID, "openai"); err != nil || got.Reveal() != "sk-live-Ünïcödé-🔑" {
+	if got, err := s.Reveal(t.Context(), old.ID, "openai", user.AuditEntry{}); err != nil || got.Reveal() != "sk-live-Ünïcödé-🔑" {
 		t.Fatalf("the old function's value: %v", err)
 	}
-	if _, err := s.Reveal(t.Context(), latin.ID, "openai"); !errors.Is(err, vault.ErrNotText) {
+	if _, err := s.Reveal(t.Context(), latin.ID, "openai", user.AuditEntry{}); !errors.Is(err, vault.ErrNotText) {
 		t.Errorf("a value that is no text: %v", err)
 	}
 	if !strings.Contains(log.String(), broken.ID.String()) || !strings.Contains(log.String(), latin.ID.String()) {
@@ -204,7 +204,7 @@ func TestRotateWhileUsersChange(t *testing.T) {
 	}
 	for w := range writers {
 		var plain secret.Text
-		if plain, err = services[1].Reveal(t.Context(), u.ID, fmt.Sprintf("p%d", w)); err != nil || plain.Reveal() != fmt.Sprintf("sk-written-by-%d-%d", w, rounds-1) {
+		if plain, err = services[1].Reveal(t.Context(), u.ID, fmt.Sprintf("p%d", w), user.AuditEntry{}); err != nil || plain.Reveal() != fmt.Sprintf("sk-written-by-%d-%d", w, rounds-1) {
 			t.Errorf("writer %d's last secret: %v", w, err)
 		}
 	}

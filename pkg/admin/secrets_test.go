@@ -53,7 +53,7 @@ func TestTamperedValues(t *testing.T) {
 		"'rubbish'", "''",
 	} {
 		tamper(assignment)
-		if plain, err := s.Reveal(t.Context(), ann.ID, "openai"); err == nil || user.KindOf(err) != user.Internal {
+		if plain, err := s.Reveal(t.Context(), ann.ID, "openai", user.AuditEntry{}); err == nil || user.KindOf(err) != user.Internal {
 			t.Fatalf("tampered with as %s, it opens as %s: %v", assignment, plain, err)
 		}
 		if refused != i+1 || !strings.Contains(log.String(), ann.ID.String()) {
@@ -64,7 +64,7 @@ func TestTamperedValues(t *testing.T) {
 			provider string
 			want     string
 		}{{ann.ID, "azure", "sk-planted-az"}, {bob.ID, "openai", "sk-planted-bob"}} {
-			if plain, err := s.Reveal(t.Context(), c.of, c.provider); err != nil || plain.Reveal() != c.want {
+			if plain, err := s.Reveal(t.Context(), c.of, c.provider, user.AuditEntry{}); err != nil || plain.Reveal() != c.want {
 				t.Errorf("another credential: %v", err)
 			}
 		}
@@ -72,7 +72,7 @@ func TestTamperedValues(t *testing.T) {
 		if outcome := apply(t, s, once(update(t, "", user.Ref{ID: ann.ID}, `{"credentials":{"openai":"sk-planted-ann"}}`))); outcome.Event == nil {
 			t.Error("what was tampered with passes for the secret")
 		}
-		if plain, err := s.Reveal(t.Context(), ann.ID, "openai"); err != nil || plain.Reveal() != "sk-planted-ann" {
+		if plain, err := s.Reveal(t.Context(), ann.ID, "openai", user.AuditEntry{}); err != nil || plain.Reveal() != "sk-planted-ann" {
 			t.Errorf("after it was written anew: %v", err)
 		}
 	}
@@ -112,7 +112,7 @@ func TestPlantedSecretsStayIn(t *testing.T) {
 	for _, r := range results {
 		tell(&out, r.Outcome, r.Err, r)
 	}
-	plain, err := s.Reveal(t.Context(), u.ID, "openai")
+	plain, err := s.Reveal(t.Context(), u.ID, "openai", user.AuditEntry{})
 	if err != nil || !strings.HasPrefix(plain.Reveal(), "sk-planted-6") {
 		t.Fatalf("%v", err)
 	}

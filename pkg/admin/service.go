@@ -17,6 +17,8 @@ type Service struct {
 	keys     atomic.Pointer[vault.KeyRing]
 	kept     atomic.Pointer[Retention]
 	batcher  batcher
+	auditor  auditor
+	uses     uses
 	bulk     chan struct{} // taken by each batch that came as one
 	patience time.Duration // with a change that others stand in the way of
 
@@ -30,6 +32,9 @@ type Options struct {
 	Changed func()
 	// Refused is called for each sealed value that could not be opened, for metrics.
 	Refused func()
+	// Audited is called with audit entries that were written, or with the error for which they were not,
+	// for metrics.
+	Audited func(entries []user.AuditEntry, err error)
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 }
@@ -54,10 +59,14 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 	if options.Refused == nil {
 		options.Refused = func() {}
 	}
+	if options.Audited == nil {
+		options.Audited = func([]user.AuditEntry, error) {}
+	}
 	service := &Service{store: s, options: options, bulk: make(chan struct{}, 1), patience: defaultPatience, rotationPatience: rotationPatience}
 	service.UseKeys(keys)
 	service.Keep(kept)
 	service.batcher.begin(service)
+	service.auditor.begin(service)
 	return service
 }
 

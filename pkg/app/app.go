@@ -34,6 +34,8 @@ type Options struct {
 	Environment Environment
 	// Version is the tag or commit that the linker stamped, if any; see [Version].
 	Version string
+	// AccessOnly serves the check that gateways make, probes and metrics, and nothing else.
+	AccessOnly bool
 	// RequestTimeout ends a request; 0 is 300 s.
 	RequestTimeout time.Duration
 }
@@ -50,8 +52,8 @@ type App struct {
 	store    *store.Store
 	admin    *admin.Service
 	auth     *auth.Authenticator
-	relay    *relay.Relay
-	janitor  *janitor.Janitor
+	relay    *relay.Relay     // nil where checks alone are served
+	janitor  *janitor.Janitor // the same
 	api      *httpapi.API
 	metrics  *metrics
 	version  string
@@ -99,8 +101,13 @@ func New(options Options) (_ *App, err error) {
 	for _, volume := range mounts.volumes() {
 		a.metrics.watched(volume.Name())
 	}
-	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc,
+	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc, Audited: a.metrics.wroteAudit,
 		Changed: a.changed})
+	if options.AccessOnly {
+		a.api = httpapi.New(a.accessRoutes(options), corsRules(settings))
+		a.follow()
+		return a, nil
+	}
 	a.janitor = janitor.New(janitor.Options{Store: a.store, Retention: func() janitor.Retention { return logRetention(a.mounts.Config.Value()) },
 		Sends: options.Environment.Sink != "", Log: a.log, Metrics: a.metrics.registry})
 	a.api = httpapi.New(a.routes(options, settings), corsRules(settings))
@@ -118,8 +125,10 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
-			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) }}),
+			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) },
+			SourceIP: httpapi.SourceIP}),
 		Schemas: http.HandlerFunc(a.schema),
+		Access:  a.access(),
 		Cursor:  admin.EncodeCursor,
 		AppendEvent: func(dst []byte, e user.Event) []byte {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
@@ -131,9 +140,11 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 var largeBodies = body.Limits{Most: 8 << 20, Total: 16 << 20, Reserved: 2}
 
 func (a *App) scim(gate *httpapi.Gate) *scimapi.API {
-	return scimapi.New(scimapi.Options{Admin: a.admin, Caller: func(r *http.Request) (auth.Caller, error) { return a.api.Caller(r) },
-		Enter: gate.Enter, Users: body.NewBudget(body.OneChange), Groups: body.NewBudget(largeBodies), Describe: httpapi.Describe,
-		RequestID: httpapi.RequestID, GrantAdmin: func() bool { return a.mounts.Config.Value().SCIM.GrantAdmin },
+	return scimapi.New(scimapi.Options{Admin: a.admin, Authorize: func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
+		return a.api.Authorize(r, scopes...)
+	},
+		Enter: gate.Enter, Users: body.NewBudget(body.OneChange), Groups: body.NewBudget(largeBodies), Describe: httpapi.Describe, Fail: httpapi.Fail, Audit: a.admin.Audit,
+		RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, GrantAdmin: func() bool { return a.mounts.Config.Value().SCIM.GrantAdmin },
 		Observe: a.metrics.provisioned, Log: a.log})
 }
 
@@ -157,7 +168,7 @@ func logRetention(c config.Config) janitor.Retention {
 	if keys := c.Retention.IdempotencyKeys; claims == 0 || keys > 0 && keys < claims {
 		claims = keys
 	}
-	return janitor.Retention{Claims: claims, History: c.Retention.History}
+	return janitor.Retention{Claims: claims, History: c.Retention.History, Audit: c.Retention.Audit}
 }
 
 func kept(c config.Config) admin.Retention {
@@ -199,6 +210,12 @@ func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
 	a.log.Info("starting", "version", a.version, "go", runtime.Version())
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
+	a.running.Go(func() { a.admin.KeepAudit(ctx) })
+	a.running.Go(func() { a.admin.KeepUses(ctx) })
+	if a.relay == nil {
+		a.running.Go(func() { a.awaitTables(ctx) })
+		return
+	}
 	a.running.Go(func() {
 		a.migrate(ctx)
 		a.mendFeed(ctx)

@@ -14,17 +14,21 @@ import (
 
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/scimapi"
+	"aiadmin/pkg/user"
 )
 
 // metrics are the service's own figures. No label holds a user's id or tag: their number
 // has no bound, and metrics are read by more people than users are.
 type metrics struct {
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	scim     *prometheus.HistogramVec
-	refused  prometheus.Counter
-	reloads  *prometheus.CounterVec
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	scim      *prometheus.HistogramVec
+	refused   prometheus.Counter
+	reloads   *prometheus.CounterVec
+	audit     *prometheus.CounterVec
+	unwritten prometheus.Counter
+	checks    *prometheus.CounterVec
 }
 
 func newMetrics(version string, stats func() sql.DBStats, checks func(context.Context) []check) *metrics {
@@ -44,10 +48,16 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_mount_reloads_total",
 			Help: "Changes of a mounted volume, by whether they were taken up or refused."}, []string{"volume", "result"}),
 	}
+	m.checks = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_access_checks_total",
+		Help: "Checks that gateways made, by face (forward, authzen) and outcome: allowed, or the reason of the refusal."}, []string{"face", "outcome"})
+	m.audit = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_audit_entries_total",
+		Help: "Audit entries written, by action and outcome; counted entries by their count."}, []string{"action", "outcome"})
+	m.unwritten = prometheus.NewCounter(prometheus.CounterOpts{Name: "ai_admin_audit_failures_total",
+		Help: "Attempts to write audit entries that failed: a reveal is refused then, all else goes on."})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ai_admin_build_info", Help: "What the binary was built from; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.scim, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
+	m.registry.MustRegister(m.checks, m.audit, m.unwritten, m.requests, m.duration, m.scim, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -62,6 +72,8 @@ func (m *metrics) served(s httpapi.Served) {
 	m.requests.WithLabelValues(methodLabel(s.Method), s.Route, strconv.Itoa(s.Status)).Inc()
 	m.duration.WithLabelValues(s.Route).Observe(s.Duration.Seconds())
 }
+
+func (m *metrics) checked(face, outcome string) { m.checks.WithLabelValues(face, outcome).Inc() }
 
 func (m *metrics) provisioned(s scimapi.Served) {
 	m.scim.WithLabelValues(s.Operation, s.Provider, strconv.Itoa(s.Status)).Observe(s.Duration.Seconds())
@@ -89,6 +101,17 @@ func (m *metrics) reloaded(volume string, err error) {
 		result = "refused"
 	}
 	m.reloads.WithLabelValues(volume, result).Inc()
+}
+
+// wroteAudit counts audit entries.
+func (m *metrics) wroteAudit(entries []user.AuditEntry, err error) {
+	if err != nil {
+		m.unwritten.Inc()
+		return
+	}
+	for _, e := range entries {
+		m.audit.WithLabelValues(string(e.Action), string(e.Outcome)).Add(float64(max(1, e.Count)))
+	}
 }
 
 func (m *metrics) handler() http.Handler {

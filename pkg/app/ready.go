@@ -33,6 +33,9 @@ func (a *App) checks(ctx context.Context) []check {
 		if a.justStarted(ctx) {
 			return nil
 		}
+		if a.relay == nil {
+			return a.pingChecks(ctx)
+		}
 		return a.store.Ping(ctx)
 	})
 	return []check{

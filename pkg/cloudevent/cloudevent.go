@@ -1,6 +1,7 @@
 package cloudevent
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -134,10 +135,15 @@ const SchemaType = "application/schema+json"
 //go:embed schemas/*.json
 var schemas embed.FS
 
-// Schema returns the JSON Schema (draft 2020-12) of that name, such as user.created.json.
+// Schema returns the JSON Schema (draft 2020-12) of that name, such as user.created.json. The names of the
+// fields that an event may list as changed come from the table of fields.
 func Schema(name string) ([]byte, bool) {
 	text, err := schemas.ReadFile("schemas/" + name)
-	return text, err == nil
+	if err != nil {
+		return nil, false
+	}
+	changed := `"enum": ["` + strings.Join(user.RecordedFields(), `", "`) + `"]`
+	return bytes.Replace(text, []byte(`"enum": []`), []byte(changed), 1), true
 }
 
 // SchemaNames lists the schemas: one for the data of each event type, and the user they share.

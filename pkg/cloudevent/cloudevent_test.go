@@ -3,6 +3,7 @@ package cloudevent
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"io"
 	"maps"
@@ -162,5 +163,34 @@ func TestEverySchemaIsServed(t *testing.T) {
 	}
 	if _, ok := Schema("../doc.go"); ok {
 		t.Error("a path out of the folder is served")
+	}
+}
+
+// TestSchemasHaveEveryField holds the event schemas against the table of fields.
+func TestSchemasHaveEveryField(t *testing.T) {
+	t.Parallel()
+	var shown struct {
+		Properties map[string]any
+		Required   []string
+	}
+	text, _ := Schema("user.json")
+	if err := json.Unmarshal(text, &shown); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(user.EventFields())), slices.Sorted(maps.Keys(shown.Properties))); diff != "" {
+		t.Errorf("user.json (-fields +schema):\n%s", diff)
+	}
+	for _, name := range user.PersonalFields() {
+		if slices.Contains(shown.Required, name) {
+			t.Errorf("user.json requires %s, which is erased", name)
+		}
+	}
+	for _, name := range []string{"user.created.json", "user.updated.json"} {
+		text, _ := Schema(name)
+		for _, field := range user.RecordedFields() {
+			if !bytes.Contains(text, []byte(`"`+field+`"`)) {
+				t.Errorf("%s does not list %s", name, field)
+			}
+		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"aiadmin/pkg/auth"
 )
 
-// Config is config.yaml. CORS, Retention, SCIM and LogLevel change while the service runs; the
+// Config is config.yaml. CORS, Retention, Access, SCIM and LogLevel change while the service runs; the
 // others take effect at the next start (see [Config.RestartNeeded]).
 type Config struct {
 	Auth          AuthMode
@@ -25,6 +25,7 @@ type Config struct {
 	Retention     Retention
 	Database      Database
 	Outbox        Outbox
+	Access        Access
 	MetricsPort   int // 0: any free port
 	LogLevel      slog.Level
 	FissionCompat bool // serve paths without a user id by the old router's headers
@@ -56,6 +57,7 @@ type Retention struct {
 	Claims          time.Duration // which events were applied: a duplicate after that is a new event
 	IdempotencyKeys time.Duration
 	History         time.Duration // history and change feed
+	Audit           time.Duration // the audit log
 }
 
 // Database is how the database is used; where it is says the postgres volume.
@@ -70,6 +72,21 @@ type Outbox struct {
 	MaxBackoff  time.Duration // the longest wait between two tries
 }
 
+// Access is how gateways ask whether a caller may use a model.
+type Access struct {
+	GatewayToken GatewayToken
+	MaxAge       time.Duration // that a gateway may cache an allowed check for; 0: not at all
+}
+
+// GatewayToken says whether a gateway must show a token of its own to ask.
+type GatewayToken string
+
+// The two modes; TokenRequired is the default.
+const (
+	TokenRequired GatewayToken = "required"
+	TokenOptional GatewayToken = "optional" // a key may ask about itself alone
+)
+
 // Default is an empty config.yaml.
 func Default() Config {
 	return Config{
@@ -78,6 +95,7 @@ func Default() Config {
 		Retention:   Retention{Claims: 7 * 24 * time.Hour, IdempotencyKeys: 24 * time.Hour},
 		Database:    Database{MaxConnections: 12, MigrateOnStart: true},
 		Outbox:      Outbox{MaxAttempts: 20, MaxBackoff: 5 * time.Minute},
+		Access:      Access{GatewayToken: TokenRequired},
 		MetricsPort: 9095,
 		LogLevel:    slog.LevelInfo,
 	}
@@ -117,6 +135,7 @@ func (c *Config) schema() fields {
 			"claims":          duration(&c.Retention.Claims, 0, forever),
 			"idempotencyKeys": duration(&c.Retention.IdempotencyKeys, 0, forever),
 			"history":         duration(&c.Retention.History, 0, forever),
+			"audit":           duration(&c.Retention.Audit, 0, forever),
 		}),
 		"database": object(fields{
 			"maxConnections": integer(&c.Database.MaxConnections, 1, 1000),
@@ -125,6 +144,10 @@ func (c *Config) schema() fields {
 		"outbox": object(fields{
 			"maxAttempts": integer(&c.Outbox.MaxAttempts, 1, 10_000),
 			"maxBackoff":  duration(&c.Outbox.MaxBackoff, 10*time.Millisecond, 24*time.Hour),
+		}),
+		"access": object(fields{
+			"gatewayToken": oneOf(&c.Access.GatewayToken, map[string]GatewayToken{"required": TokenRequired, "optional": TokenOptional}),
+			"maxAge":       duration(&c.Access.MaxAge, 0, time.Minute),
 		}),
 		"metricsPort":   integer(&c.MetricsPort, 0, 65535),
 		"logLevel":      oneOf(&c.LogLevel, logLevels),

@@ -26,6 +26,7 @@ source: https://ai.example.com/users
 retention: {claims: 1h, idempotencyKeys: 90s, history: 720h}
 database: {maxConnections: 5, migrateOnStart: false}
 outbox: {maxAttempts: 3, maxBackoff: 10s}
+access: {gatewayToken: optional, maxAge: 60s}
 metricsPort: 0
 logLevel: debug
 fissionCompat: true
@@ -42,6 +43,7 @@ func TestParseReadsEverything(t *testing.T) {
 		Retention:     config.Retention{Claims: time.Hour, IdempotencyKeys: 90 * time.Second, History: 720 * time.Hour},
 		Database:      config.Database{MaxConnections: 5},
 		Outbox:        config.Outbox{MaxAttempts: 3, MaxBackoff: 10 * time.Second},
+		Access:        config.Access{GatewayToken: config.TokenOptional, MaxAge: time.Minute},
 		LogLevel:      slog.LevelDebug,
 		FissionCompat: true,
 	}
@@ -60,7 +62,8 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 		Auth: "required", Source: "/ai/admin/users",
 		Retention: config.Retention{Claims: 168 * time.Hour, IdempotencyKeys: 24 * time.Hour},
 		Database:  config.Database{MaxConnections: 12, MigrateOnStart: true},
-		Outbox:    config.Outbox{MaxAttempts: 20, MaxBackoff: 5 * time.Minute}, MetricsPort: 9095,
+		Outbox:    config.Outbox{MaxAttempts: 20, MaxBackoff: 5 * time.Minute},
+		Access:    config.Access{GatewayToken: config.TokenRequired}, MetricsPort: 9095,
 	}
 	empties := map[string]map[string]string{"no folder": nil, "other files": {"other.yaml": "x"}}
 	for _, content := range []string{"", "# nothing\n", "---\n", "---\n# nothing\n...", "\ufeff", "~", "{}", "auth:\ncors: ~\nretention: {claims: , history: null}\noidc: []"} {

@@ -141,7 +141,7 @@ func TestFullBatch(t *testing.T) {
 			t.Fatalf("result %d is %s", i, line)
 		}
 	}
-	plain, err := s.admin.Reveal(t.Context(), mustID(t, read.Results[77].User.ID), "openai")
+	plain, err := s.admin.Reveal(t.Context(), mustID(t, read.Results[77].User.ID), "openai", user.AuditEntry{})
 	if err != nil || plain.Reveal() != "sk-secret-77" {
 		t.Errorf("the secret of user 77 is %v, %v", plain, err)
 	}

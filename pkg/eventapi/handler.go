@@ -32,6 +32,8 @@ type Options struct {
 	// Enter waits for a place among the requests that are worked on, once the body has
 	// arrived; leave gives it back.
 	Enter func(context.Context) (leave func(), err error)
+	// SourceIP is where a request came from, as the audit log shows it; nil is not known.
+	SourceIP func(*http.Request) string
 	// Problem answers a failure as a problem document with a status.
 	Problem func(w http.ResponseWriter, r *http.Request, status int, err error)
 	// ProblemJSON is that document, for the results of a batch.
@@ -85,7 +87,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	outcome, err := h.options.Admin.Apply(r.Context(), event.command(h.options.Actor(r)))
+	outcome, err := h.options.Admin.Apply(r.Context(), h.command(r, event))
 	if err != nil {
 		return err
 	}
@@ -105,6 +107,15 @@ func (h *handler) readBody(budget *body.Budget, w http.ResponseWriter, r *http.R
 		return nil, nil, err
 	}
 	return raw, func() { leave(); giveBack() }, nil
+}
+
+// command returns what an event that came by a request asks for.
+func (h *handler) command(r *http.Request, of *received) user.Command {
+	command := of.command(h.options.Actor(r))
+	if h.options.SourceIP != nil {
+		command.SourceIP = h.options.SourceIP(r)
+	}
+	return command
 }
 
 // reply answers with what happened, as an event that a Trigger's reply can route on. A
@@ -164,7 +175,7 @@ func (h *handler) applyBatch(r *http.Request, body []byte) ([]result, error) {
 		if err != nil {
 			continue
 		}
-		commands, places = append(commands, event.command(h.options.Actor(r))), append(places, i)
+		commands, places = append(commands, h.command(r, event)), append(places, i)
 	}
 	applied, err := h.options.Admin.ApplyAll(r.Context(), commands)
 	if err != nil {

@@ -38,7 +38,7 @@ func (f fake) Changes(context.Context, string, int) (user.ChangesPage, error) {
 	return user.ChangesPage{}, nil
 }
 
-func (f fake) Reveal(context.Context, uuid.UUID, string) (secret.Text, error) {
+func (f fake) Reveal(context.Context, uuid.UUID, string, user.AuditEntry) (secret.Text, error) {
 	return secret.New("sk-planted"), nil
 }
 

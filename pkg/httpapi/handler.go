@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/rs/cors"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/body"
@@ -24,17 +25,28 @@ type Admin interface {
 	Apply(context.Context, user.Command) (user.Outcome, error)
 	Get(context.Context, user.Ref) (*user.User, error)
 	List(context.Context, user.Query) (user.Page, error)
-	Reveal(ctx context.Context, id uuid.UUID, provider string) (secret.Text, error)
+	Reveal(ctx context.Context, id uuid.UUID, provider string, entry user.AuditEntry) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
 	Group(ctx context.Context, id uuid.UUID) (*user.Group, error)
 	Groups(ctx context.Context, cursor string, limit int) (groups []*user.Group, next string, err error)
 	Members(ctx context.Context, group uuid.UUID, cursor string, limit int) (members []user.GroupMember, next string, err error)
 	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
+	// Export yields all users that a query finds, of one state, and returns its cursor in the change feed.
+	Export(ctx context.Context, q user.Query, yield func(*user.User) error) (cursor string, err error)
+	// ApplyAll carries out commands in their order, each judged on its own. After an error, those that bring
+	// a claim may be sent again.
+	ApplyAll(context.Context, []user.Command) ([]user.Result, error)
+	// DryRun returns what judges commands like ApplyAll, and changes nothing.
+	DryRun() (applyAll func(context.Context, []user.Command) ([]user.Result, error), end func())
+	Auditor
+	Keys(context.Context, user.Ref) ([]user.ListedKey, error)
+	Key(ctx context.Context, ref user.Ref, id uuid.UUID) (user.ListedKey, error)
+	FindKeys(context.Context, user.KeyQuery) (user.KeyPage, error)
 }
 
 // Options of the routes.
 type Options struct {
-	Admin        Admin
+	Admin        Admin // nil serves probes and Access alone
 	Authenticate func(ctx context.Context, authorization string) (auth.Caller, error)
 	Log          *slog.Logger
 	// Ready names the check that fails at present, with its reason; nil when all pass.
@@ -44,6 +56,12 @@ type Options struct {
 	// Events takes CloudEvents in, Schemas serves the JSON Schemas of events; a nil one has
 	// no route.
 	Events, Schemas http.Handler
+	// Access serves the check that gateways make, apart from the other routes: paths are not
+	// cleaned and CORS does not apply. Nil has no such routes.
+	Access interface {
+		http.Handler
+		Serves(*http.Request) bool
+	}
 	// Cursor encodes a place in the change feed, for the streams. Nil serves pages alone.
 	Cursor func(user.Place) string
 	// AppendEvent appends an event as structured CloudEvents JSON.
@@ -68,8 +86,8 @@ type Options struct {
 }
 
 // Mounted is an API beside this one, which gives it the request's id, log line and deadline and keeps
-// panics and other origins' pages from it. It authorizes requests by [API.Caller], and tells what the log
-// line says by [Describe].
+// panics and other origins' pages from it. It authorizes requests by [API.Authorize], and tells what the log
+// line says by [Describe] and [Fail].
 type Mounted interface {
 	http.Handler
 	Serves(path string) bool
@@ -88,10 +106,13 @@ type API struct {
 	http.Handler
 	options Options
 	cors    atomic.Pointer[cors.Cors]
+	denials *rate.Limiter // of audit entries that are written one by one
 	bodies  *body.Budget
 	lists   gather.Shared[*page]
 	pages   *semaphore.Weighted // see pageBudget
 	streams *streams
+	exports chan struct{}          // see exportsAtOnce
+	imports chan struct{}          // see importsAtOnce
 	failing atomic.Pointer[string] // the check that the last probe was told of
 	openAPI func() ([]byte, error) // the document as JSON
 }
@@ -111,8 +132,9 @@ func New(options Options, rules CORS) *API {
 	if options.Gate == nil {
 		options.Gate = NewGate(0)
 	}
-	a := &API{options: options, pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
-		streams: newStreams()}
+	a := &API{options: options, denials: rate.NewLimiter(10, 600), pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
+		streams: newStreams(), exports: make(chan struct{}, exportsAtOnce),
+		imports: make(chan struct{}, importsAtOnce)}
 	// Nothing that can wait is done before the service is ready.
 	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })
 	a.UseCORS(rules)
@@ -120,9 +142,22 @@ func New(options Options, rules CORS) *API {
 	if options.FissionCompat {
 		h = fissionCompat(h)
 	}
-	h = a.deadline(h)
-	h = a.withCORS(h)
+	h = a.withCORS(a.deadline(h))
+	if options.Access != nil {
+		h = a.withAccess(h)
+	}
 	h = a.recovered(h)
 	a.Handler = a.logged(h)
 	return a
+}
+
+func (a *API) withAccess(next http.Handler) http.Handler {
+	access := a.deadline(a.options.Access)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.options.Access.Serves(r) {
+			access.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

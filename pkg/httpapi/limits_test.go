@@ -314,7 +314,10 @@ func TestLogLine(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, line[name], want)
 		}
 	}
-	if strings.Contains(log.String(), "planted") || strings.Contains(log.String(), "01936d2e") {
+	if line["userId"] == nil || line["provider"] != "openai" {
+		t.Errorf("the log does not tell whose secret was revealed: %s", log)
+	}
+	if strings.Contains(log.String(), "planted") {
 		t.Errorf("the log tells too much: %s", log)
 	}
 }

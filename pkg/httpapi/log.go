@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,6 +16,21 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if values, file, err := a.logFile(r); file || err != nil {
+		if err == nil {
+			_, _, err = placeIn(values, "cursor")
+		}
+		if err != nil {
+			return err
+		}
+		return a.exportPages(w, r, "history", values, func(e *export, cursor string) (string, bool, error) {
+			page, err := a.options.Admin.History(r.Context(), id, cursor, user.MaxLimit)
+			if err != nil {
+				return "", false, err
+			}
+			return page.Next, page.Next != "", lines(e, page.Entries, appendUserHistory)
+		})
+	}
 	values, place, err := placeParameters(r, "cursor")
 	if err != nil {
 		return err
@@ -26,19 +42,19 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if page.Next != "" {
 		linkNext(w, r, values, "cursor", page.Next)
 	}
-	buffer := takeBuffer()
-	defer giveBuffer(buffer)
-	out := append(*buffer, `{"history":[`...)
-	for i, e := range page.Entries {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = appendHistory(out, &e.Event)
-	}
-	out = append(out, `],"page":`...)
-	*buffer = append(appendPage(out, place.limit, page.Next, nil, false), '}')
-	return writeJSON(w, r, http.StatusOK, *buffer)
+	return writePage(w, r, "history", place.limit, page.Next, page.Entries, appendUserHistory)
 }
+
+// logFile reports whether a request asks for a log as a file, and returns its parameters.
+func (a *API) logFile(r *http.Request) (values url.Values, file bool, err error) {
+	if values, err = queryValues(r); err != nil {
+		return nil, false, err
+	}
+	mediaType, err := fileType(r, values, ndjsonType)
+	return values, mediaType != "", err
+}
+
+func appendUserHistory(dst []byte, e *user.LogEntry) []byte { return appendHistory(dst, &e.Event) }
 
 func appendHistory(dst []byte, e *user.Event) []byte {
 	dst = append(dst, `{"version":`...)
@@ -52,11 +68,18 @@ func appendHistory(dst []byte, e *user.Event) []byte {
 }
 
 func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
+	stream := a.options.Cursor != nil && Negotiate(r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
+	if values, file, err := a.logFile(r); !stream && (file || err != nil) {
+		if err != nil {
+			return err
+		}
+		return a.exportChanges(w, r, values)
+	}
 	_, place, err := placeParameters(r, "after")
 	if err != nil {
 		return err
 	}
-	if a.options.Cursor != nil && Negotiate(r, "application/json", "text/event-stream") == "text/event-stream" {
+	if stream {
 		return a.serveStream(w, r, place.cursor)
 	}
 	leave, err := a.options.Gate.Enter(r.Context())
@@ -81,6 +104,23 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, http.StatusOK, *buffer)
 }
 
+// exportChanges answers the changes after a cursor up to now.
+func (a *API) exportChanges(w http.ResponseWriter, r *http.Request, values url.Values) error {
+	_, begin, err := placeIn(values, "after")
+	if err != nil {
+		return err
+	}
+	return a.exportPages(w, r, "changes", values, func(e *export, cursor string) (string, bool, error) {
+		page, err := a.options.Admin.Changes(r.Context(), cmp.Or(cursor, begin.cursor), user.MaxLimit)
+		if err != nil {
+			return "", false, err
+		}
+		return page.Next, page.More, lines(e, page.Entries, func(dst []byte, entry *user.LogEntry) []byte {
+			return a.options.AppendEvent(dst, entry.Event)
+		})
+	})
+}
+
 type place struct {
 	cursor string
 	limit  int
@@ -88,11 +128,15 @@ type place struct {
 
 // placeParameters reads the parameters of a list that has a place and a limit only.
 func placeParameters(r *http.Request, cursor string) (url.Values, place, error) {
-	found := place{limit: user.DefaultLimit}
 	values, err := queryValues(r)
 	if err != nil {
-		return nil, found, err
+		return nil, place{}, err
 	}
+	return placeIn(values, cursor)
+}
+
+func placeIn(values url.Values, cursor string) (url.Values, place, error) {
+	found := place{limit: user.DefaultLimit}
 	var problems user.Problems
 	for name, given := range values {
 		switch {

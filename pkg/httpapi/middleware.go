@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,9 @@ type info struct {
 	started          time.Time
 	answerTime       time.Duration // for a large answer to be taken
 	failure          error
-	severity         slog.Level // of the line that tells of a failure of the service's
+	severity         slog.Level  // of the line that tells of a failure of the service's
+	revealed         []slog.Attr // whose secret for which provider was asked for
+	quiet            bool        // no line unless the request fails
 }
 
 type infoKey struct{}
@@ -43,12 +44,15 @@ func RequestID(ctx context.Context) string { return infoOf(ctx).id }
 // Actor is the name of who makes the request being served.
 func Actor(ctx context.Context) string { return infoOf(ctx).actor }
 
-// Describe completes the log line of the request being served; what is empty stays as it is.
-func Describe(ctx context.Context, route, actor string, failure error) {
+// Describe notes the route and the caller of a request that is served apart from the routes here. A
+// quiet one has a line in the log only when it fails.
+func Describe(ctx context.Context, route, caller string, quiet bool) {
 	request := infoOf(ctx)
-	request.route, request.actor = cmp.Or(route, request.route), cmp.Or(actor, request.actor)
-	request.failure = cmp.Or(failure, request.failure)
+	request.route, request.actor, request.quiet = route, caller, quiet
 }
+
+// Fail notes why a request that is served apart from the routes here has failed.
+func Fail(ctx context.Context, err error) { infoOf(ctx).failure = err }
 
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
@@ -73,6 +77,9 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	if a.options.Observe != nil {
 		a.options.Observe(Served{r.Method, request.route, status, took})
 	}
+	if request.quiet && status < 500 {
+		return
+	}
 	level := slog.LevelInfo
 	if status >= 500 {
 		level = request.severity
@@ -80,6 +87,7 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	attributes := []slog.Attr{slog.String("requestId", request.id), slog.String("method", r.Method),
 		slog.String("route", request.route), slog.Int("status", status), slog.Duration("duration", took),
 		slog.Int64("bytes", answer.bytes), slog.String("actor", request.actor)}
+	attributes = append(attributes, request.revealed...)
 	if request.failure != nil {
 		attributes = append(attributes, slog.String("error", request.failure.Error()))
 	}
@@ -151,12 +159,26 @@ func (a *API) authorize(r *http.Request, scope auth.Scope) error {
 	if scope == "" {
 		return nil
 	}
-	caller, err := a.Caller(r)
-	if err != nil {
-		return err
+	_, err := a.Authorize(r, scope)
+	return err
+}
+
+// Authorize checks who is calling, and that they have one of the scopes.
+func (a *API) Authorize(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
+	caller, err := a.caller(r)
+	if err == nil {
+		infoOf(r.Context()).actor = caller.Name
+		err = permit(caller, scopes[0])
+		for _, other := range scopes[1:] {
+			if caller.Can(other) {
+				err = nil
+			}
+		}
 	}
-	infoOf(r.Context()).actor = caller.Name
-	return permit(caller, scope)
+	if err != nil {
+		a.auditRefusal(r, scopes[0], err)
+	}
+	return caller, err
 }
 
 func permit(caller auth.Caller, scope auth.Scope) error {
@@ -166,10 +188,16 @@ func permit(caller auth.Caller, scope auth.Scope) error {
 	return nil
 }
 
-// Caller authenticates a request. Errors are [user.Error]s and the context's.
-func (a *API) Caller(r *http.Request) (auth.Caller, error) {
+// caller authenticates a request. Errors are [user.Error]s and the context's.
+func (a *API) caller(r *http.Request) (auth.Caller, error) {
 	// Joined, so that of two headers neither is taken for the caller's: the whole is no token.
-	caller, err := a.options.Authenticate(r.Context(), strings.Join(r.Header.Values("Authorization"), ", "))
+	return Identify(r.Context(), a.options.Authenticate, strings.Join(r.Header.Values("Authorization"), ", "))
+}
+
+// Identify says who sends the value of an Authorization header. Errors are of the kinds
+// [user.Unauthenticated] and [user.Unavailable], or the context's.
+func Identify(ctx context.Context, authenticate func(context.Context, string) (auth.Caller, error), authorization string) (auth.Caller, error) {
+	caller, err := authenticate(ctx, authorization)
 	switch {
 	case errors.Is(err, auth.ErrMissing):
 		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
@@ -177,8 +205,8 @@ func (a *API) Caller(r *http.Request) (auth.Caller, error) {
 		err = user.Errorf(user.Unauthenticated, "the bearer token has expired: get a new one").Because(err)
 	case errors.Is(err, auth.ErrUnauthenticated):
 		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
-	case r.Context().Err() != nil:
-		err = r.Context().Err()
+	case ctx.Err() != nil:
+		err = ctx.Err()
 	case err != nil:
 		err = user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
 	}

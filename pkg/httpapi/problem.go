@@ -58,8 +58,11 @@ func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
 		a.options.SCIM.Problem(w, r, err)
 		return
 	}
-	WriteProblem(w, r, statuses[publicError(err).Kind], err)
+	WriteProblem(w, r, Status(err), err)
 }
+
+// Status is the status of an error's kind.
+func Status(err error) int { return statuses[publicError(err).Kind] }
 
 // WriteProblem answers an error with a status that its transport decided on.
 func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
@@ -74,7 +77,9 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 	header := w.Header()
 	switch status {
 	case http.StatusUnauthorized:
-		header.Set("WWW-Authenticate", challenge(r))
+		if header.Get("WWW-Authenticate") == "" {
+			header.Set("WWW-Authenticate", challenge(r))
+		}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		header.Set("Retry-After", "3") // a flood that came again each second would cost those that are served a fifth
 	}

@@ -51,16 +51,25 @@ func checkMediaType(w http.ResponseWriter, r *http.Request, wanted []string) err
 
 // claimOf reads the Idempotency-Key of a request with this body.
 func claimOf(r *http.Request, body []byte) (*user.Claim, error) {
-	values := r.Header.Values("Idempotency-Key")
-	if len(values) == 0 {
-		return nil, nil //nolint:nilnil // no key, no claim
-	}
-	key := values[0]
-	if len(values) > 1 || len(key) < 1 || len(key) > 255 || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return nil, headerProblem("Idempotency-Key", "must be given once, as 1 to 255 visible ASCII characters")
+	key, err := idempotencyKey(r)
+	if key == "" || err != nil {
+		return nil, err
 	}
 	digest := sha256.Sum256(body)
 	return &user.Claim{Kind: user.RequestClaim, Scope: Actor(r.Context()), ID: key, Digest: digest[:]}, nil
+}
+
+// idempotencyKey returns the request's Idempotency-Key; "" is none.
+func idempotencyKey(r *http.Request) (string, error) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	if len(values) > 1 || len(key) < 1 || len(key) > 255 || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "", headerProblem("Idempotency-Key", "must be given once, as 1 to 255 visible ASCII characters")
+	}
+	return key, nil
 }
 
 func headerProblem(header, format string, args ...any) error {

@@ -22,27 +22,48 @@ type endpoint struct {
 // routes lists every path with its methods: all that the service answers.
 func (a *API) routes() map[string]map[string]endpoint {
 	const users, one = "/ai/admin/users", "/ai/admin/users/{UserID}"
+	probes := map[string]map[string]endpoint{
+		"/livez":  {"GET": {"", a.livez, false}},
+		"/readyz": {"GET": {"", a.readyz, false}},
+	}
+	if a.options.Admin == nil {
+		return probes
+	}
 	routes := map[string]map[string]endpoint{
 		users: {
 			"GET":  {auth.UsersRead, a.list, true},
 			"POST": {auth.UsersWrite, a.create, false},
 		},
+		users + "/import": {"POST": {auth.UsersWrite, a.importUsers, false}},
 		one: {
 			"GET":    {auth.UsersRead, a.get, true},
 			"PUT":    {auth.UsersWrite, a.put, false},
 			"PATCH":  {auth.UsersWrite, a.patch, false},
 			"DELETE": {auth.UsersWrite, a.delete, true},
 		},
-		one + "/credentials/{provider}":   {"GET": {auth.CredentialsRead, a.reveal, true}},
-		one + "/history":                  {"GET": {auth.UsersRead, a.history, true}},
+		one + "/credentials/{provider}": {"GET": {auth.CredentialsRead, a.reveal, true}},
+		one + "/history":                {"GET": {auth.UsersRead, a.history, true}},
+		one + "/keys": {
+			"GET":    {auth.UsersRead, a.listKeys, true},
+			"POST":   {auth.KeysWrite, a.issueKey, false},
+			"DELETE": {auth.KeysWrite, a.revokeKeys, true},
+		},
+		one + "/keys/{KeyID}": {
+			"GET":    {"", a.getKey, true}, // two scopes allow it
+			"PATCH":  {auth.KeysWrite, a.patchKey, false},
+			"DELETE": {auth.KeysWrite, a.revokeKey, true},
+		},
+		one + "/keys/{KeyID}/rotate":      {"POST": {auth.KeysWrite, a.rotateKey, false}},
+		"/ai/admin/keys":                  {"GET": {auth.UsersRead, a.findKeys, true}},
+		"/ai/admin/changes":               {"GET": {auth.UsersRead, a.changes, false}},
+		"/openapi.json":                   {"GET": {"", a.serveOpenAPI, false}},
+		"/ai/admin/audit":                 {"GET": {auth.AuditRead, a.auditLog, true}},
+		"/ai/admin/history":               {"GET": {auth.AuditRead, a.log, true}},
 		groupsPath:                        {"GET": {auth.UsersRead, a.listGroups, true}},
 		groupsPath + "/{GroupID}":         {"GET": {auth.UsersRead, a.getGroup, true}},
 		groupsPath + "/{GroupID}/members": {"GET": {auth.UsersRead, a.listMembers, true}},
-		"/ai/admin/changes":               {"GET": {auth.UsersRead, a.changes, false}},
-		"/openapi.json":                   {"GET": {"", a.serveOpenAPI, false}},
-		"/livez":                          {"GET": {"", a.livez, false}},
-		"/readyz":                         {"GET": {"", a.readyz, false}},
 	}
+	maps.Copy(routes, probes)
 	if a.options.Events != nil {
 		events := map[string]endpoint{"POST": {auth.EventsSend, plain(a.options.Events), false}}
 		routes["/ai/admin/events"], routes["/{$}"] = events, events

@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"aiadmin/pkg/accessapi"
 	"aiadmin/pkg/user"
 )
 
@@ -46,7 +47,12 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 			delete(described, route)
 		}
 	}
+	apart := accessapi.New(accessapi.Options{})
 	for route := range described {
+		method, path, _ := strings.Cut(route, " ")
+		if apart.Serves(httptest.NewRequest(method, strings.ReplaceAll(path, "{provider}", "_"), nil)) {
+			continue
+		}
 		t.Errorf("%s is in openapi.yaml and not served", route)
 	}
 }

@@ -151,7 +151,7 @@ func (a *API) streamContext(r *http.Request) (context.Context, context.CancelCau
 
 // mayStillRead is why the caller of a stream may no longer read, if that is certain.
 func (a *API) mayStillRead(r *http.Request) error {
-	caller, err := a.Caller(r)
+	caller, err := a.caller(r)
 	if err == nil {
 		err = permit(caller, auth.UsersRead)
 	}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -42,7 +43,7 @@ func (a *API) userID(r *http.Request) (uuid.UUID, error) {
 
 // command returns a change of the user that the path names, under the request's preconditions.
 func (a *API) command(r *http.Request, change user.Change) (command user.Command, err error) {
-	command = user.Command{Change: change, Actor: Actor(r.Context()), Cause: RequestID(r.Context())}
+	command = user.Command{Change: change, Actor: Actor(r.Context()), Cause: RequestID(r.Context()), SourceIP: SourceIP(r)}
 	if command.User, err = userRef(r); err != nil {
 		return command, err
 	}
@@ -68,7 +69,7 @@ func (a *API) create(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	outcome, err := a.options.Admin.Apply(r.Context(), user.Command{Change: change, Claim: claim,
-		Actor: Actor(r.Context()), Cause: RequestID(r.Context())})
+		Actor: Actor(r.Context()), Cause: RequestID(r.Context()), SourceIP: SourceIP(r)})
 	if err != nil {
 		return err
 	}
@@ -145,6 +146,12 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	values, err := queryValues(r)
 	if err != nil {
 		return err
+	}
+	if file, err := fileType(r, values, ndjsonType, csvType); file != "" || err != nil {
+		if err != nil {
+			return err
+		}
+		return a.exportUsers(w, r, values, file)
 	}
 	query, err := user.ParseQuery(values)
 	if err != nil {
@@ -250,7 +257,8 @@ func (a *API) reveal(w http.ResponseWriter, r *http.Request) error {
 	if !user.IsProvider(provider) {
 		return user.Errorf(user.NotFound, "no such credential: a provider is 1 to 63 of a-z 0-9 - _")
 	}
-	plain, err := a.options.Admin.Reveal(r.Context(), id, provider)
+	infoOf(r.Context()).revealed = []slog.Attr{slog.String("userId", id.String()), slog.String("provider", provider)}
+	plain, err := a.options.Admin.Reveal(r.Context(), id, provider, AuditEntry(r, user.CredentialRevealed))
 	if err != nil {
 		return err
 	}

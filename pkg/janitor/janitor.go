@@ -21,6 +21,7 @@ import (
 type Retention struct {
 	Claims  time.Duration // the shortest of any kind, which says how often to look for expired ones
 	History time.Duration
+	Audit   time.Duration
 }
 
 // Options of a Janitor.
@@ -49,7 +50,7 @@ type Janitor struct {
 func New(o Options) *Janitor {
 	j := &Janitor{store: o.Store, retention: o.Retention, sends: o.Sends, log: o.Log, wake: make(chan struct{}, 1),
 		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_outbox_cleared_total",
-			Help: "What was removed in the background, by kind: claims, history, personal (users whose personal values were erased)."}, []string{"kind"})}
+			Help: "What was removed in the background, by kind: claims, history, audit, personal (users whose personal values were erased)."}, []string{"kind"})}
 	if j.retention == nil {
 		j.retention = func() Retention { return Retention{} }
 	}
@@ -91,11 +92,12 @@ func (j *Janitor) Run(ctx context.Context) {
 			claims = now
 			j.batches(ctx, "claims", batchRows, func() (int64, error) { return j.store.RemoveExpiredClaims(ctx, now, batchRows) })
 		}
-		if now.Sub(prune) >= sooner(pruneEvery, kept.History) {
+		if now.Sub(prune) >= sooner(sooner(pruneEvery, kept.History), kept.Audit) {
 			prune = now
 			j.prune(ctx, now)
+			j.removeAudit(ctx, now, kept.Audit)
 		}
-		timer := time.NewTimer(max(time.Second, sooner(sooner(eraseEvery, kept.History), kept.Claims)))
+		timer := time.NewTimer(max(time.Second, sooner(sooner(sooner(eraseEvery, kept.History), kept.Claims), kept.Audit)))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -113,6 +115,12 @@ func sooner(usual, kept time.Duration) time.Duration {
 		return usual
 	}
 	return min(usual, kept)
+}
+
+func (j *Janitor) removeAudit(ctx context.Context, now time.Time, kept time.Duration) {
+	if kept > 0 {
+		j.batches(ctx, "audit", batchRows, func() (int64, error) { return j.store.RemoveOldAudit(ctx, now.Add(-kept), batchRows) })
+	}
 }
 
 // batches repeats a removal until it finds less than it may take.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -45,32 +44,26 @@ type Bodies interface {
 // Options of an API.
 type Options struct {
 	Admin Admin
-	// Caller authenticates a request. Its errors are [user.Error]s.
-	Caller func(*http.Request) (auth.Caller, error)
+	// Authorize checks who is calling, and that they have one of the scopes. Its errors are [user.Error]s.
+	Authorize func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error)
 	// Enter waits for a place among the requests worked on, which leave gives back.
 	Enter func(context.Context) (leave func(), err error)
 	// Users and Groups read bodies of at most 1 MiB and 8 MiB.
 	Users, Groups Bodies
-	// Describe completes the request's log line.
-	Describe func(ctx context.Context, route, actor string, failure error)
+	// Describe and Fail complete the request's log line.
+	Describe func(ctx context.Context, route, caller string, quiet bool)
+	Fail     func(context.Context, error)
 	// RequestID is the id of the request, which events name as their cause.
 	RequestID func(context.Context) string
+	// SourceIP is the client's address, for the audit log.
+	SourceIP func(*http.Request) string
 	// GrantAdmin reports whether a provider may make, suspend and delete admins.
 	GrantAdmin func() bool
-	// Audit records a change that was refused for want of that right; it may be nil.
-	Audit func(context.Context, Refusal) error
+	// Audit records a change that was refused for want of that right.
+	Audit func(context.Context, user.AuditEntry) error
 	// Observe is called for every answered request, for metrics; it may be nil.
 	Observe func(Served)
 	Log     *slog.Logger
-}
-
-// Refusal is a change of an admin that a provider may not make.
-type Refusal struct {
-	Action    string // such as scim.grant
-	Actor     string
-	UserID    uuid.UUID // [uuid.Nil] for a user who would have been made
-	RequestID string
-	SourceIP  string
 }
 
 // Served is an answered request, as metrics see it.
@@ -118,7 +111,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := &recorder{ResponseWriter: w, status: http.StatusOK}
 	route, segment, methods := a.route(r.URL.Path)
 	x := &exchange{API: a, w: answer, r: r, base: baseOf(r), segment: segment}
-	a.options.Describe(r.Context(), route, "", nil)
+	a.options.Describe(r.Context(), route, "", false)
 	name, err := x.dispatch(methods)
 	if err != nil {
 		a.Problem(answer, r, err)
@@ -130,11 +123,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // dispatch authorizes the request and carries out its operation.
 func (x *exchange) dispatch(methods map[string]operation) (name string, err error) {
-	name = "unknown"
-	if x.caller, err = x.options.Caller(x.r); err != nil {
-		return name, err
-	}
-	x.options.Describe(x.r.Context(), "", x.caller.Name, nil)
 	method := x.r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -143,8 +131,13 @@ func (x *exchange) dispatch(methods map[string]operation) (name string, err erro
 	if !ok {
 		op, ok = methods["*"]
 	}
-	if !x.caller.Can(auth.SCIM) && !(x.caller.Can(auth.UsersRead) && (op.reads || !ok)) {
-		return cmp.Or(op.name, name), user.Errorf(user.Forbidden, "this needs the scope %s", auth.SCIM)
+	scopes := []auth.Scope{auth.SCIM}
+	if op.reads || !ok {
+		scopes = append(scopes, auth.UsersRead)
+	}
+	name = cmp.Or(op.name, "unknown")
+	if x.caller, err = x.options.Authorize(x.r, scopes...); err != nil {
+		return name, err
 	}
 	switch {
 	case methods == nil:
@@ -154,7 +147,7 @@ func (x *exchange) dispatch(methods map[string]operation) (name string, err erro
 		x.w.Header().Set("Allow", allow)
 		return name, scim.StatusError(http.StatusMethodNotAllowed, "this endpoint takes %s", allow)
 	}
-	return op.name, op.serve(x)
+	return name, op.serve(x)
 }
 
 // route returns the pattern of a path, what follows its endpoint, and the operations by method; "*" stands for
@@ -250,15 +243,6 @@ func baseOf(r *http.Request) string {
 	return scheme + "://" + r.Host + Base
 }
 
-// sourceIP is the address of the connection.
-func sourceIP(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
 // provider names the identity provider by its user agent. The names are few, since they label metrics.
 func provider(userAgent string) string {
 	agent := strings.ToLower(userAgent)
@@ -273,7 +257,7 @@ func provider(userAgent string) string {
 
 // Problem answers an error (RFC 7644, section 3.12).
 func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
-	a.options.Describe(r.Context(), "", "", err)
+	a.options.Fail(r.Context(), err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = user.Errorf(user.Timeout, "the request took longer than it may: try again").Because(err)
 	}

@@ -14,7 +14,7 @@ import (
 func (x *exchange) changeGroup(action user.GroupAction, id uuid.UUID, patch user.GroupPatch) (*user.Group, error) {
 	ctx := x.r.Context()
 	outcome, err := x.options.Admin.ApplyGroup(ctx, user.GroupCommand{Action: action, ID: id, Patch: patch, Actor: x.caller.Name,
-		Cause: x.options.RequestID(ctx), SourceIP: sourceIP(x.r), IfMatch: x.condition("If-Match")})
+		Cause: x.options.RequestID(ctx), SourceIP: x.options.SourceIP(x.r), IfMatch: x.condition("If-Match")})
 	return outcome.Group, err
 }
 

@@ -39,7 +39,7 @@ type service struct {
 	database string
 	grants   atomic.Bool
 	mu       sync.Mutex
-	refusals []scimapi.Refusal
+	refusals []user.AuditEntry
 	served   []scimapi.Served
 	log      bytes.Buffer
 }
@@ -81,10 +81,10 @@ func startOn(t testing.TB, url string) *service {
 	log := slog.New(slog.NewJSONHandler(s, nil))
 	s.admin = admin.New(db, keys, admin.Retention{}, admin.Options{Log: log})
 	var api *httpapi.API
-	provisioning := scimapi.New(scimapi.Options{Admin: s.admin, Caller: func(r *http.Request) (auth.Caller, error) { return api.Caller(r) },
+	provisioning := scimapi.New(scimapi.Options{Admin: s.admin, Authorize: func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) { return api.Authorize(r, scopes...) },
 		Enter: httpapi.NewGate(0).Enter, Users: body.NewBudget(body.OneChange), Groups: body.NewBudget(body.Limits{Most: 8 << 20, Total: 16 << 20, Reserved: 2}),
-		Describe: httpapi.Describe, RequestID: httpapi.RequestID, GrantAdmin: s.grants.Load, Log: log,
-		Audit: func(_ context.Context, r scimapi.Refusal) error {
+		Describe: httpapi.Describe, Fail: httpapi.Fail, RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, GrantAdmin: s.grants.Load, Log: log,
+		Audit: func(_ context.Context, r user.AuditEntry) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.refusals = append(s.refusals, r)
@@ -281,7 +281,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 // problemOf is how an error is answered.
 func problemOf(t testing.TB, err error) answer {
 	t.Helper()
-	api := scimapi.New(scimapi.Options{Describe: httpapi.Describe})
+	api := scimapi.New(scimapi.Options{Describe: httpapi.Describe, Fail: httpapi.Fail})
 	w := httptest.NewRecorder()
 	api.Problem(w, httptest.NewRequest(http.MethodGet, scimapi.Base+"/Users", nil), err)
 	a := answer{call: "an error", status: w.Code, header: w.Header(), text: w.Body.String()}

@@ -180,7 +180,7 @@ func TestAdminsAreNotTheProviders(t *testing.T) {
 	}
 	for i, each := range try {
 		s.ask(t, each.method, each.path, each.body).fails(t, 403, "")
-		if got := s.refusals[i]; got.Action != each.action || got.Actor != "okta" || got.RequestID == "" || got.SourceIP != "127.0.0.1" || (got.UserID != uuid.Nil) != (each.id != "") {
+		if got := s.refusals[i]; string(got.Action) != each.action || got.Actor != "okta" || got.RequestID == "" || got.SourceIP != "127.0.0.1" || (got.UserID != uuid.Nil) != (each.id != "") {
 			t.Errorf("recorded %+v, want %s", got, each.action)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 func (x *exchange) command(change user.Change, id uuid.UUID) user.Command {
 	return user.Command{Change: change, User: user.Ref{ID: id}, Actor: x.caller.Name, Cause: x.options.RequestID(x.r.Context()),
-		SourceIP: sourceIP(x.r)}
+		SourceIP: x.options.SourceIP(x.r)}
 }
 
 // createUser makes a user (RFC 7644, section 3.3). It never takes over one that exists: the provider finds
@@ -200,7 +200,7 @@ func (x *exchange) deleteUser() error {
 	defer leave()
 	err = x.onVersionRead(id, func(before *user.User, condition *user.Precondition) error {
 		if before.Role == user.Admin {
-			if err := x.refuse("scim.delete", id); err != nil {
+			if err := x.refuse(user.SCIMDelete, id); err != nil {
 				return err
 			}
 		}
@@ -224,26 +224,25 @@ func (x *exchange) permit(before *user.User, change scim.Change) error {
 	}
 	switch {
 	case change.Role.Set && change.Role.Value == user.Admin:
-		return x.refuse("scim.grant", id)
+		return x.refuse(user.SCIMGrant, id)
 	case before != nil && before.Role == user.Admin && change.Role.Set:
-		return x.refuse("scim.revoke", id)
+		return x.refuse(user.SCIMRevoke, id)
 	case before != nil && before.Role == user.Admin && change.Status.Set:
-		return x.refuse("scim.suspend", id)
+		return x.refuse(user.SCIMSuspend, id)
 	}
 	return nil
 }
 
 // refuse is nil when providers may change admins. Otherwise it records the attempt.
-func (x *exchange) refuse(action string, id uuid.UUID) error {
+func (x *exchange) refuse(action user.AuditAction, id uuid.UUID) error {
 	if x.options.GrantAdmin() {
 		return nil
 	}
 	ctx := x.r.Context()
 	x.options.Log.WarnContext(ctx, "an identity provider may not change admins", "action", action, "user", id, "actor", x.caller.Name)
-	if x.options.Audit != nil {
-		if err := x.options.Audit(ctx, Refusal{Action: action, Actor: x.caller.Name, UserID: id, RequestID: x.options.RequestID(ctx), SourceIP: sourceIP(x.r)}); err != nil {
-			return err
-		}
+	if err := x.options.Audit(ctx, user.AuditEntry{Action: action, Outcome: user.Denied, Actor: x.caller.Name, UserID: id,
+		RequestID: x.options.RequestID(ctx), SourceIP: x.options.SourceIP(x.r)}); err != nil {
+		return err
 	}
 	return user.Errorf(user.Forbidden, "an identity provider may not make, suspend or delete an admin: set scim.grantAdmin in config.yaml, or use the native API")
 }

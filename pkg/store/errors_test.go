@@ -94,7 +94,7 @@ func TestDatabaseAway(t *testing.T) {
 		"insert":  func() error { return insertAll(t.Context(), s, nil, bob) },
 		"update":  func() error { _, err := change(t.Context(), s, u.ID, func(*user.User) {}); return err },
 		"delete":  func() error { return remove(t.Context(), s, u.ID, nil) },
-		"sealed":  func() error { _, err := s.Sealed(t.Context(), u.ID, "openai"); return err },
+		"sealed":  func() error { _, err := s.Reveal(t.Context(), u.ID, "openai", user.AuditEntry{}); return err },
 		"history": func() error { _, _, err := s.History(t.Context(), u.ID, 1, 1); return err },
 		"feed":    func() error { _, _, err := s.Feed(t.Context(), user.Place{XID: 1}, 1); return err },
 		"ping":    func() error { return s.Ping(t.Context()) },

@@ -122,3 +122,6 @@ func (s *Store) SearchPlan(ctx context.Context, q scim.Query) (string, error) {
 
 // ForgetSearches makes the next search count again, and find its place by counting.
 func (s *Store) ForgetSearches() { s.searches = newSearches() }
+
+// SetLogBudget changes how many entries of the history one page looks at.
+func SetLogBudget(s *Store, n int64) { s.logBudget = n }

@@ -158,10 +158,10 @@ func (l *listing) facets(f user.Filter) {
 		all = append(all, user.ProviderFacet(f.Provider))
 	}
 	for _, condition := range f.Metadata {
-		if any := user.MetadataFacets(condition); len(any) == 1 {
-			all = append(all, any...)
+		if facets := user.MetadataFacets(condition); len(facets) == 1 {
+			all = append(all, facets...)
 		} else {
-			l.add(l.bind("u.facets && ?::text[]", any))
+			l.add(l.bind("u.facets && ?::text[]", facets))
 		}
 	}
 	if len(all) > 0 {

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/uptrace/bun"
+
+	"aiadmin/pkg/user"
 )
 
 // Forms are what values are compared and searched by. They are computed here, so that no database
@@ -24,94 +27,90 @@ const formBatch = 500
 
 // Form computes the forms of all users that lack them, in bounded transactions, and returns of how many.
 // Any number of processes may call it at once, and end it at any moment. Progress, which may be nil,
-// is called after each transaction.
+// is called after each transaction. It waits for users whom other sessions hold as long as a change does.
 func (s *Store) Form(ctx context.Context, progress func(done int)) (int, error) {
+	const pause = 100 * time.Millisecond
 	done := 0
-	for {
-		n, err := s.formSome(ctx)
+	for moved := time.Now(); ; {
+		formed, left, err := s.formPass(ctx, func(users int) {
+			if progress != nil {
+				progress(done + users)
+			}
+		})
+		if done += formed; err != nil || left == 0 {
+			return done, translate(err)
+		}
+		if formed > 0 {
+			moved = time.Now()
+		} else if time.Since(moved) > s.patience {
+			return done, errHeld
+		}
+		select {
+		case <-ctx.Done():
+			return done, translate(ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// formPass computes the forms of all users that lack them but those whom other sessions hold: it returns how
+// many of either there are.
+func (s *Store) formPass(ctx context.Context, progress func(done int)) (formed, left int, err error) {
+	for place := uuid.Nil; ; {
+		var ids []uuid.UUID
+		err := s.db.NewSelect().Model((*unformedRow)(nil)).Column("user_id").Where("user_id > ?", place).
+			Order("user_id").Limit(formBatch).Scan(ctx, &ids)
+		if err != nil || len(ids) == 0 {
+			return formed, left, err
+		}
+		held, err := s.formSome(ctx, ids)
 		if Conflict(err) { // another change took a value meanwhile
 			continue
 		}
-		if err != nil || n == 0 {
-			return done, translate(err)
+		if err != nil {
+			return formed, left, err
 		}
-		if done += n; progress != nil {
-			progress(done)
-		}
+		formed, left, place = formed+len(ids)-held, left+held, ids[len(ids)-1]
+		progress(formed)
 	}
 }
 
-func (s *Store) formSome(ctx context.Context) (n int, err error) {
-	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		var ids []uuid.UUID
-		err := tx.NewSelect().Model((*unformedRow)(nil)).Column("user_id").Order("user_id").Limit(formBatch).For("UPDATE SKIP LOCKED").Scan(ctx, &ids)
-		if n = len(ids); err != nil || n == 0 {
-			return err
-		}
-		var rows []userRow
-		err = tx.NewSelect().Model(&rows).Column(columnsOf[userRow](s.db, derivedColumns...)...).
-			Where("u.id IN (?)", bun.In(ids)).Order("u.id").For("UPDATE").Scan(ctx)
-		if err != nil {
-			return err
-		}
-		if err := form(ctx, tx, rows); err != nil {
-			return err
-		}
-		if len(rows) > 0 {
-			_, err = tx.NewUpdate().Model(&rows).Column("name_key", "email_key", "user_name_key", "search", "facets").Bulk().Exec(ctx)
-		}
-		if err == nil {
-			_, err = tx.NewDelete().Model((*unformedRow)(nil)).Where("user_id IN (?)", bun.In(ids)).Exec(ctx)
-		}
-		return err
+// formSome computes the forms of users in one transaction, which goes the way of every change but
+// that versions stay. It returns how many are held by other sessions.
+func (s *Store) formSome(ctx context.Context, ids []uuid.UUID) (held int, err error) {
+	tx, known, err := s.Begin(ctx, Skip, &Wanted{Users: rowsOf(ids, func(id uuid.UUID) user.Ref { return user.Ref{ID: id} })})
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback()
+	if err := tx.form(ctx, known); err != nil {
+		return 0, err
+	}
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool {
+		return slices.ContainsFunc(known.Held, func(u *user.User) bool { return u.ID == id })
 	})
-	return n, err
+	tx.next.exec(s.statements.writing.formed, ids)
+	return len(known.Held), tx.Commit(ctx, &Writes{Update: known.Users}, nil)
 }
 
-// form computes the forms of rows. A key that another user has gets the user's id after it.
-func form(ctx context.Context, tx bun.Tx, rows []userRow) error {
-	var emails, names []string
-	for i := range rows {
-		u, err := rows[i].user()
-		if err != nil {
-			return err
-		}
+// form computes the unique forms of users. A key that another user has gets the user's id after it.
+func (tx *Tx) form(ctx context.Context, known *Known) error {
+	var keys UniqueKeys
+	for _, u := range known.Users {
 		u.SetForms()
-		rows[i] = rowOf(u)
-		emails, names = append(emails, u.EmailKey), append(names, u.UserNameKey)
+		keys[KeyEmail], keys[KeyUserName] = append(keys[KeyEmail], u.EmailKey), append(keys[KeyUserName], u.UserNameKey)
 	}
-	emailHolders, err := holdersOf(ctx, tx, "email_key", emails)
-	if err != nil {
+	tx.askHolders(keys, known)
+	if err := tx.next.run(ctx, tx.conn.Conn()); err != nil {
 		return err
 	}
-	nameHolders, err := holdersOf(ctx, tx, "user_name_key", names)
-	if err != nil {
-		return err
-	}
-	for i := range rows {
-		r := &rows[i]
-		if r.EmailKey != nil {
-			own := ownKey(emailHolders, *r.EmailKey, r.ID)
-			r.EmailKey = &own
+	for _, u := range known.Users {
+		if u.EmailKey != "" {
+			u.EmailKey = ownKey(known.Holders[KeyEmail], u.EmailKey, u.ID)
 		}
-		r.UserNameKey = ownKey(nameHolders, r.UserNameKey, r.ID)
+		u.UserNameKey = ownKey(known.Holders[KeyUserName], u.UserNameKey, u.ID)
 	}
 	return nil
-}
-
-func holdersOf(ctx context.Context, tx bun.Tx, column string, keys []string) (map[string]uuid.UUID, error) {
-	var rows []userRow
-	err := tx.NewSelect().Model(&rows).Column("id").ColumnExpr("coalesce(email_key, '') AS email_key, coalesce(user_name_key, '') AS user_name_key").
-		Where("u.? IN (?)", bun.Ident(column), bun.In(keys)).Scan(ctx)
-	holders := make(map[string]uuid.UUID, len(rows))
-	for _, r := range rows {
-		if column == "email_key" {
-			holders[orEmpty(r.EmailKey)] = r.ID
-		} else {
-			holders[r.UserNameKey] = r.ID
-		}
-	}
-	return holders, err
 }
 
 // ownKey returns the key, with the id after it if another user has it, and makes it this user's.

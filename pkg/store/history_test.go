@@ -49,7 +49,7 @@ func TestHistoryOutlivesTheUser(t *testing.T) {
 	if known, err := s.Known(t.Context(), u.ID); !known || err != nil {
 		t.Errorf("the deleted are known: %v", err)
 	}
-	if _, err := s.Sealed(t.Context(), u.ID, "openai"); user.KindOf(err) != user.NotFound {
+	if _, err := s.Reveal(t.Context(), u.ID, "openai", user.AuditEntry{}); user.KindOf(err) != user.NotFound {
 		t.Errorf("a deleted user's credential: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,7 @@ type ClaimState struct {
 // Replay is the recorded answer to a claim.
 type Replay struct {
 	Digest []byte
+	UserID uuid.UUID   // [uuid.Nil]: not known
 	Event  *user.Event // nil: the request changed nothing
 	Secret string      // sealed; empty for none
 }
@@ -101,7 +103,7 @@ type Holders [uniqueIndexes]map[string]uuid.UUID
 type learning struct {
 	lock, lockSkip        [2]string // by id alone, and by any reference
 	present               [2]string
-	users                 []*schema.Field
+	users                 userDecoder
 	seals                 [2]string
 	sealFields            []*schema.Field
 	holders               string
@@ -122,7 +124,7 @@ const (
 func composeLearning(db *bun.DB) learning {
 	var l learning
 	columns := columnsOf[userRow](db, derivedColumns...)
-	l.users = fieldsOf[userRow](db, append(columns, "groups"))
+	l.users = decoderOf(append(slices.Clip(columns), "groups"))
 	seals := columnsOf[credentialRow](db, "user_created_at")
 	l.sealFields = fieldsOf[credentialRow](db, seals)
 	for i, condition := range []string{byID, byAny} {
@@ -165,7 +167,7 @@ func (l *learning) composeClaims(db *bun.DB) {
 	const ofLocks = " FROM unnest($1::bigint[]) WITH ORDINALITY AS l(lock, n) ORDER BY n"
 	l.takeLocks = "SELECT pg_try_advisory_xact_lock(lock)" + ofLocks
 	l.reserve = "SELECT 1 / pg_try_advisory_xact_lock(lock)::int" + ofLocks // fails by dividing by zero, since nobody looks in between
-	claims, events := columnsOf[claimRow](db, "user_id", "expires_at"), columnsOf[eventRow](db, "seq", "xid", "changes")
+	claims, events := columnsOf[claimRow](db, "expires_at"), columnsOf[eventRow](db, "seq", "xid", "changes")
 	l.claimFields, l.ofEvents = fieldsOf[claimRow](db, claims), fieldsOf[eventRow](db, events)
 	q := db.NewSelect().Model((*claimRow)(nil)).Column(claims...).Join("LEFT JOIN events AS e ON e.id = c.event_id").Where("c.key = ANY ($1)")
 	for _, column := range events {
@@ -181,7 +183,6 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	for i := range known.Holders {
 		known.Holders[i] = map[string]uuid.UUID{}
 	}
-	tx.next.exec("BEGIN")
 	// Planned for every call anew, the statement that records would take longer to plan than to run.
 	tx.next.exec("SET LOCAL plan_cache_mode = force_generic_plan")
 	claims := claimKeys(wanted.Claims)
@@ -243,12 +244,10 @@ func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 	}
 	locked := map[uuid.UUID]bool{}
 	tx.next.query(lock, args, func(rows pgx.Rows) error {
-		var row userRow
-		if err := scanRow(rows, st.users, &row); err != nil {
-			return err
+		u, err := st.users.user(rows.RawValues())
+		if err == nil {
+			known.Users, locked[u.ID] = append(known.Users, u), true
 		}
-		u, err := row.user()
-		known.Users, locked[row.ID] = append(known.Users, u), true
 		return err
 	})
 	tx.next.query(st.present[kind], args, func(rows pgx.Rows) error {
@@ -369,6 +368,9 @@ func (l *learning) scanReplay(rows pgx.Rows) (claim claimRow, _ *Replay, err err
 		err = rows.Scan(append(claimTargets, targetsOf(&event, l.ofEvents)...)...)
 	}
 	replay := &Replay{Digest: claim.Digest, Secret: orEmpty(claim.Secret)}
+	if claim.UserID != nil {
+		replay.UserID = *claim.UserID
+	}
 	if event.ID != uuid.Nil {
 		e := event.event()
 		replay.Event = &e

@@ -155,15 +155,16 @@ func scanUsers(rows pgx.Rows, read *reading, others ...any) (users []*user.User,
 // eachUser calls yield with the user of each row. Further columns are scanned into others.
 func eachUser(rows pgx.Rows, read *reading, yield func(*user.User) error, others ...any) error {
 	defer rows.Close()
-	var row userRow // each scan allocates what its fields point to
-	targets := append(targetsOf(&row, read.users), others...)
 	for rows.Next() {
-		if err := rows.Scan(targets...); err != nil {
-			return err
-		}
-		u, err := row.user()
+		row := rows.RawValues()
+		u, err := read.decoder.user(row)
 		if err != nil {
 			return err
+		}
+		for i, other := range others {
+			if err := rows.Conn().TypeMap().Scan(rows.FieldDescriptions()[len(read.decoder)+i].DataTypeOID, rows.FieldDescriptions()[len(read.decoder)+i].Format, row[len(read.decoder)+i], other); err != nil {
+				return err
+			}
 		}
 		if err := yield(u); err != nil {
 			return err

@@ -212,3 +212,58 @@ func TestFiltersAgreeWithAReference(t *testing.T) {
 		t.Fatalf("the filters found %d users in all: they test little", found)
 	}
 }
+
+// TestMembersOfAGroup finds users by a group's id and by its name in comparison form, also among others.
+func TestMembersOfAGroup(t *testing.T) {
+	t.Parallel()
+	all, db := crowded(t, 40, 9)
+	s := open(t, db)
+	id := func(n int) string { return fmt.Sprintf("018f0000-0000-7000-8000-00000000000%d", n) }
+	for n, name := range []string{"Größe", "Other"} {
+		_, err := s.DB().ExecContext(t.Context(), "INSERT INTO groups (id, created_at, updated_at, version, display_name, name_key) VALUES (?, now(), now(), 1, ?, ?)", id(n), name, user.Fold(name))
+		must(t, err)
+		for _, u := range all[10*n : 10*n+15] {
+			_, err := s.DB().ExecContext(t.Context(), "INSERT INTO group_members (group_id, user_id) VALUES (?, ?)", id(n), u.ID)
+			must(t, err)
+		}
+	}
+	for filter, want := range map[string][]*user.User{
+		"group=" + id(0): all[:15], "group=GR%C3%96SSE": all[:15], "group=other": all[10:25], "group=gr%C3%B6%C3%9Fe&group=" + strings.ToUpper(id(1)): all[:25],
+		"group=none": nil, "group=" + id(5): nil, "group=other&tag=" + all[12].Tag: all[12:13], "group=other&tag=" + all[2].Tag: nil,
+	} {
+		q := parse(t, filter+"&sort=tag")
+		want = slices.Clone(want)
+		slices.SortFunc(want, compare(q.Sort))
+		page, err := s.List(t.Context(), q)
+		must(t, err)
+		if same(t, filter, want, page.Users) && *page.Total != int64(len(want)) {
+			t.Errorf("%s: total %d", filter, *page.Total)
+		}
+	}
+}
+
+// TestOneUniqueValueIsLookedUp: a listing of one unique value alone is served as a read of one user is, with
+// the answers of any other listing.
+func TestOneUniqueValueIsLookedUp(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	u := ann(t, "ann")
+	insert(t, s, u, ann(t, "bob"))
+	for _, filter := range []string{"tag=ANN", "email=ann%40x.EXAMPLE", "externalId=e-ann", "userName=ANN%2Fann"} {
+		for more, found := range map[string]int{"": 1, "&page=2": 0, "&count=none": 1, "&count=exact": 1, "&role=viewer": 1, "&role=admin": 0} {
+			page, err := s.List(t.Context(), parse(t, filter+more))
+			must(t, err)
+			if len(page.Users) != found || found == 1 && page.Users[0].ID != u.ID || page.More || (page.Total == nil) != (more == "&count=none") {
+				t.Errorf("%s: %+v", filter+more, page)
+			}
+			if page.Total != nil && (*page.Total == 1) != (more != "&role=admin") {
+				t.Errorf("%s: total %d", filter+more, *page.Total)
+			}
+		}
+	}
+	page, err := s.List(t.Context(), parse(t, "email=nobody%40x.example"))
+	must(t, err)
+	if len(page.Users) != 0 || *page.Total != 0 || !page.TotalIsExact {
+		t.Errorf("nobody: %+v", page)
+	}
+}

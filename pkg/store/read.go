@@ -7,9 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/schema"
 
 	"aiadmin/pkg/gather"
 	"aiadmin/pkg/user"
@@ -17,8 +15,8 @@ import (
 
 // reading are the composed statements of frequent reads.
 type reading struct {
-	users   []*schema.Field
-	columns []string // theirs, for statements that a listing composes at each call
+	columns []string // of users, for statements that a listing composes at each call
+	decoder userDecoder
 	all     []string // with those that serve statements alone
 	// byKey finds users by their unique keys: by the key's index of [UniqueKeys], and the number of keys as
 	// a power of two.
@@ -29,7 +27,7 @@ const lookupPowers = 7 // up to 64 users by one statement
 
 func composeReading(db *bun.DB) reading {
 	r := reading{columns: columnsOf[userRow](db, derivedColumns...), all: columnsOf[userRow](db)}
-	r.users = fieldsOf[userRow](db, append(slices.Clip(r.columns), "groups"))
+	r.decoder = decoderOf(append(slices.Clip(r.columns), "groups"))
 	// PostgreSQL plans each of these once per connection, since it sees how many keys there are;
 	// "= ANY ($1)", of which it does not know that, it would plan anew at each call.
 	for index := range r.byKey {
@@ -140,18 +138,4 @@ func (l *lookups) read(ctx context.Context, index int, asked []*lookup) error {
 		}
 		return nil
 	}))
-}
-
-// Sealed returns the sealed value of one credential; [user.NotFound] when there is none.
-func (s *Store) Sealed(ctx context.Context, id uuid.UUID, provider string) (string, error) {
-	var sealed []string
-	err := s.db.NewSelect().Model((*credentialRow)(nil)).Column("sealed").
-		Where("user_id = ? AND provider = ?", id, provider).Scan(ctx, &sealed)
-	if err != nil {
-		return "", translate(err)
-	}
-	if len(sealed) == 0 {
-		return "", user.Errorf(user.NotFound, "no such user, or no credential for this provider")
-	}
-	return sealed[0], nil
 }

@@ -14,6 +14,7 @@ import (
 type condition struct {
 	sql   string
 	exact bool
+	point bool // it finds one row at most, by a unique index
 }
 
 var anything = condition{sql: "true"}
@@ -31,7 +32,7 @@ func (b *sqlFilter) arg(value any, sqlType string) string {
 func (b *sqlFilter) compile(f scim.Filter, compare func(scim.Compare) condition) condition {
 	switch f := f.(type) {
 	case nil:
-		return condition{"true", true}
+		return condition{sql: "true", exact: true}
 	case scim.And:
 		return b.join(f, " AND ", compare)
 	case scim.Or:
@@ -39,7 +40,7 @@ func (b *sqlFilter) compile(f scim.Filter, compare func(scim.Compare) condition)
 	case scim.Not:
 		before := len(b.args)
 		if inner := b.compile(f.Filter, compare); inner.exact {
-			return condition{"(" + inner.sql + ") IS NOT TRUE", true}
+			return condition{sql: "(" + inner.sql + ") IS NOT TRUE", exact: true}
 		}
 		b.args = b.args[:before] // a statement has no argument that it does not use
 	case scim.ValuePath:
@@ -56,8 +57,10 @@ func (b *sqlFilter) join(filters []scim.Filter, operator string, compare func(sc
 	for i, f := range filters {
 		part := b.compile(f, compare)
 		parts[i], joined.exact = part.sql, joined.exact && part.exact
+		joined.point = joined.point || part.point
 	}
 	joined.sql = "(" + strings.Join(parts, operator) + ")"
+	joined.point = joined.point && operator == " AND "
 	return joined
 }
 
@@ -84,11 +87,11 @@ func (b *sqlFilter) users(c scim.Compare) condition {
 	role := scim.UserExtension.ID + ":role"
 	switch path := c.Path.String(); path {
 	case "id":
-		return b.text(c, "u.id::text", b.uuidEquals(c, "u.id"))
+		return unique(c, b.text(c, "u.id::text", b.uuidEquals(c, "u.id")))
 	case "userName":
-		return b.text(folded(c, user.FoldAddress), "u.user_name_key", "")
+		return unique(c, b.text(folded(c, user.FoldAddress), "u.user_name_key", ""))
 	case "externalId":
-		return b.text(c, "u.external_id", "")
+		return unique(c, b.text(c, "u.external_id", ""))
 	case scim.UserExtension.ID + ":tag":
 		return b.shown(c, "tag", b.text(folded(c, user.FoldTag), "u.tag", ""))
 	case role:
@@ -106,7 +109,7 @@ func (b *sqlFilter) users(c scim.Compare) condition {
 	case "groups", "groups.value":
 		if c.Op == scim.Equal {
 			id, _ := user.ParseID(text)
-			return condition{"u.id IN (SELECT m.user_id FROM group_members AS m WHERE m.group_id = " + b.arg(id, "uuid") + ")", true}
+			return condition{sql: "u.id IN (SELECT m.user_id FROM group_members AS m WHERE m.group_id = " + b.arg(id, "uuid") + ")", exact: true}
 		}
 		return anything
 	default:
@@ -117,6 +120,11 @@ func (b *sqlFilter) users(c scim.Compare) condition {
 	}
 }
 
+func unique(c scim.Compare, found condition) condition {
+	found.point = c.Op == scim.Equal
+	return found
+}
+
 // shown restricts a comparison with a field to users who show it: a provider may have removed it.
 func (b *sqlFilter) shown(c scim.Compare, name string, found condition) condition {
 	hidden := "json_typeof(u.scim->" + b.arg(scim.UserExtension.ID, "text") + "->'" + name + "') = 'null'"
@@ -125,13 +133,13 @@ func (b *sqlFilter) shown(c scim.Compare, name string, found condition) conditio
 
 func unlessHidden(c scim.Compare, hidden string, found condition) condition {
 	if c.Op == scim.NotEqual {
-		return condition{"(" + found.sql + " OR " + hidden + ")", found.exact}
+		return condition{sql: "(" + found.sql + " OR " + hidden + ")", exact: found.exact}
 	}
-	return condition{"(" + found.sql + " AND (" + hidden + ") IS NOT TRUE)", found.exact}
+	return condition{sql: "(" + found.sql + " AND (" + hidden + ") IS NOT TRUE)", exact: found.exact}
 }
 
 func (b *sqlFilter) active(c scim.Compare) condition {
-	found := condition{"true", true}
+	found := condition{sql: "true", exact: true}
 	if wanted, ok := c.Value.(bool); ok {
 		status := user.Suspended
 		if wanted == (c.Op == scim.Equal) {
@@ -153,11 +161,11 @@ func folded(c scim.Compare, fold func(string) string) scim.Compare {
 // text compares a column that is in comparison form. Equals, if not empty, is the condition for eq.
 func (b *sqlFilter) text(c scim.Compare, column, equals string) condition {
 	if c.Op == scim.Present {
-		return condition{column + " IS NOT NULL", true}
+		return condition{sql: column + " IS NOT NULL", exact: true}
 	}
 	text, _ := c.Value.(string)
 	if strings.ContainsRune(text, 0) { // which the database cannot hold
-		return condition{map[bool]string{true: "true", false: "false"}[c.Op == scim.NotEqual], true}
+		return condition{sql: map[bool]string{true: "true", false: "false"}[c.Op == scim.NotEqual], exact: true}
 	}
 	like := func(before, after string) string {
 		return column + " LIKE " + b.arg(before+escapeLike(text)+after, "text")
@@ -165,19 +173,19 @@ func (b *sqlFilter) text(c scim.Compare, column, equals string) condition {
 	switch c.Op {
 	case scim.Equal:
 		if equals != "" {
-			return condition{equals, true}
+			return condition{sql: equals, exact: true}
 		}
-		return condition{column + " = " + b.arg(text, "text"), true}
+		return condition{sql: column + " = " + b.arg(text, "text"), exact: true}
 	case scim.NotEqual:
-		return condition{column + " IS DISTINCT FROM " + b.arg(text, "text"), true}
+		return condition{sql: column + " IS DISTINCT FROM " + b.arg(text, "text"), exact: true}
 	case scim.StartsWith:
-		return condition{like("", "%"), true}
+		return condition{sql: like("", "%"), exact: true}
 	case scim.EndsWith:
-		return condition{like("%", ""), true}
+		return condition{sql: like("%", ""), exact: true}
 	case scim.Contains:
-		return condition{like("%", "%"), true}
+		return condition{sql: like("%", "%"), exact: true}
 	default:
-		return condition{column + orderOperators[c.Op] + b.arg(text, `text COLLATE "C"`), true}
+		return condition{sql: column + orderOperators[c.Op] + b.arg(text, `text COLLATE "C"`), exact: true}
 	}
 }
 
@@ -203,11 +211,11 @@ func (b *sqlFilter) time(c scim.Compare, column string) condition {
 	operator, ordered := orderOperators[c.Op]
 	switch {
 	case c.Op == scim.Present:
-		return condition{"true", true}
+		return condition{sql: "true", exact: true}
 	case !ok || !ordered || at.Year() < 1 || at.Year() > 9999:
 		return anything
 	}
-	return condition{column + operator + b.arg(at, "timestamptz"), true}
+	return condition{sql: column + operator + b.arg(at, "timestamptz"), exact: true}
 }
 
 // displayName finds by the name's search form, which ignores more than the comparison does.
@@ -294,10 +302,10 @@ func (b *sqlFilter) groups(c scim.Compare) condition {
 	case "members", "members.value":
 		switch c.Op {
 		case scim.Present:
-			return condition{"EXISTS (SELECT FROM group_members AS m WHERE m.group_id = g.id)", true}
+			return condition{sql: "EXISTS (SELECT FROM group_members AS m WHERE m.group_id = g.id)", exact: true}
 		case scim.Equal:
 			id, _ := user.ParseID(text)
-			return condition{"g.id IN (SELECT m.group_id FROM group_members AS m WHERE m.user_id = " + b.arg(id, "uuid") + ")", true}
+			return condition{sql: "g.id IN (SELECT m.group_id FROM group_members AS m WHERE m.user_id = " + b.arg(id, "uuid") + ")", exact: true}
 		}
 	}
 	return anything

@@ -86,18 +86,15 @@ func (s *Store) SearchUsers(ctx context.Context, q scim.Query) (scim.Page[*user.
 }
 
 func (s *Store) userSearcher() *searcher[*user.User] {
-	fields := s.statements.reading.users
+	decoder := s.statements.reading.decoder
 	return &searcher[*user.User]{store: s, table: "users AS u", columns: s.statements.reading.shownColumns(), sorts: userSorts,
 		compare: (*sqlFilter).users, id: func(u *user.User) uuid.UUID { return u.ID },
 		show: func(u *user.User) scim.Object { return scim.Profile{User: u}.Resource("") },
 		scan: func(rows pgx.Rows) (*user.User, *string, error) {
-			var row userRow
-			var key *string
-			if err := rows.Scan(append(targetsOf(&row, fields), &key)...); err != nil {
-				return nil, nil, err
-			}
-			u, err := row.user()
-			return u, key, err
+			row := rows.RawValues()
+			var key string
+			u, err := decoder.user(row)
+			return u, optionalText(row[len(decoder)], &key), err
 		}}
 }
 
@@ -176,7 +173,7 @@ func (f *searcher[T]) exactly(ctx context.Context, c *query) (page scim.Page[T],
 		}
 	}
 	if page.Total < 0 {
-		page.Total, err = f.count(ctx, c.key, "SELECT count(*) FROM "+f.table+" WHERE "+whole, args)
+		page.Total, err = f.count(ctx, c.where.point, c.key, "SELECT count(*) FROM "+f.table+" WHERE "+whole, args)
 	}
 	return page, err
 }
@@ -187,13 +184,13 @@ func (f *searcher[T]) readPage(ctx context.Context, c *query, offset int64, page
 	where, args := c.where.sql, slices.Clip(c.args)
 	if c.column == "u.email_key" && (!c.Descending || c.After != nil && c.After.Key != nil) {
 		c.where.sql = "(" + where + ") AND u.email_key IS NOT NULL"
-		page.Found, keys, err = f.read(ctx, c.text(f, offset), c.args)
+		page.Found, keys, err = f.read(ctx, c.where.point, c.text(f, offset), c.args)
 		c.where.sql, c.args = where, args
 		if err != nil || len(page.Found) > c.Limit {
 			return keys, err
 		}
 	}
-	page.Found, keys, err = f.read(ctx, c.text(f, offset), c.args)
+	page.Found, keys, err = f.read(ctx, c.where.point, c.text(f, offset), c.args)
 	return keys, err
 }
 
@@ -278,7 +275,7 @@ func (f *searcher[T]) selected() (columns, table string) { return f.columns, f.t
 
 // judged reads all that may meet a filter, if they are not too many, and judges each.
 func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], err error) {
-	candidates, keys, err := f.read(ctx, c.candidates(f), c.args)
+	candidates, keys, err := f.read(ctx, c.where.point, c.candidates(f), c.args)
 	if err != nil {
 		return page, err
 	}
@@ -309,20 +306,20 @@ func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], 
 }
 
 // count counts, or recalls what it has counted a moment ago.
-func (f *searcher[T]) count(ctx context.Context, key, text string, args []any) (int64, error) {
+func (f *searcher[T]) count(ctx context.Context, point bool, key, text string, args []any) (int64, error) {
 	if total, ok := recall(f.store.searches.totals, key); ok {
 		return total, nil
 	}
 	var total int64
-	err := f.store.bounded(ctx, text, args, func(rows pgx.Rows) error { return rows.Scan(&total) })
+	err := f.store.search(ctx, point, text, args, func(rows pgx.Rows) error { return rows.Scan(&total) })
 	if err == nil && total > totalKeptFrom {
 		f.store.searches.totals.Add(key, remembered[int64]{total, time.Now().Add(totalKeptFor)})
 	}
 	return total, err
 }
 
-func (f *searcher[T]) read(ctx context.Context, text string, args []any) (found []T, keys []*string, err error) {
-	err = f.store.bounded(ctx, text, args, func(rows pgx.Rows) error {
+func (f *searcher[T]) read(ctx context.Context, point bool, text string, args []any) (found []T, keys []*string, err error) {
+	err = f.store.search(ctx, point, text, args, func(rows pgx.Rows) error {
 		each, key, err := f.scan(rows)
 		found, keys = append(found, each), append(keys, key)
 		return err
@@ -330,22 +327,37 @@ func (f *searcher[T]) read(ctx context.Context, text string, args []any) (found 
 	return found, keys, err
 }
 
-// bounded runs a statement that may take no longer than searchTime. It is planned for its values, since
-// the best plan depends on how common they are.
-func (s *Store) bounded(ctx context.Context, text string, args []any, row func(pgx.Rows) error) error {
+// search runs a statement of a search, planned for its values, since the best plan depends on how common
+// they are. Unless its filter names a unique value, it may take no longer than searchTime.
+func (s *Store) search(ctx context.Context, point bool, text string, args []any, row func(pgx.Rows) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return translate(err)
 	}
 	tx := &Tx{store: s, conn: conn}
 	defer tx.end()
-	tx.next.exec("BEGIN READ ONLY")
-	tx.next.exec("SET LOCAL statement_timeout = " + strconv.FormatInt(searchTime.Milliseconds(), 10))
-	tx.next.query(text, args, row)
-	tx.next.exec("COMMIT")
-	err = tx.next.send(ctx, conn.Conn())
-	if state(err) == statementTimeout && ctx.Err() == nil {
-		return errTooMany
+	if !point {
+		if _, err := conn.Exec(ctx, beginSearch, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return translate(err)
+		}
 	}
+	rows, err := conn.Query(ctx, text, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+	if err != nil {
+		return translate(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); state(err) == statementTimeout && ctx.Err() == nil {
+		return errTooMany
+	} else if err != nil || point {
+		return translate(err)
+	}
+	_, err = conn.Exec(ctx, "COMMIT", pgx.QueryExecModeSimpleProtocol)
 	return translate(err)
 }
+
+var beginSearch = "BEGIN READ ONLY; SET LOCAL statement_timeout = " + strconv.FormatInt(searchTime.Milliseconds(), 10)

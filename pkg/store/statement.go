@@ -210,11 +210,13 @@ type statements struct {
 	learning learning
 	writing  writing
 	log      logReading
+	auditing auditing
+	checking checking
 	grouping grouping
 }
 
 func compose(db *bun.DB) *statements {
-	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db), composeGrouping(db)}
+	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db), composeAuditing(db), composeChecking(db), composeGrouping(db)}
 }
 
 // pipeline is statements that go to the database together: one round trip. One that fails keeps those

@@ -24,10 +24,12 @@ type Store struct {
 
 	statements *statements
 	lookups    lookups
+	checks     checks
 	changes    changes
 	totals     *totals
 	searches   searches
 	patience   time.Duration // see [Options]
+	logBudget  int64         // see usualLogBudget
 }
 
 // Options of a Store.
@@ -47,7 +49,7 @@ const (
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), searches: newSearches(), patience: cmp.Or(options.Patience, defaultPatience)}
+	s := &Store{totals: newTotals(), searches: newSearches(), logBudget: usualLogBudget, patience: cmp.Or(options.Patience, defaultPatience)}
 	config, err := s.connConfig(options.ConnString)
 	if err != nil {
 		return nil, err
@@ -68,6 +70,7 @@ func Open(options Options) (*Store, error) {
 	s.statements = compose(s.db)
 	s.changes.begin(options.MaxConnections)
 	s.lookups.begin(s)
+	s.checks.begin(s)
 	return s, nil
 }
 
@@ -123,7 +126,7 @@ func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 // that this revision writes comparison and search forms. They are not startup parameters, since a
 // pooler between here and the database refuses those.
 const sessionSettings = `SET enable_seqscan = off; SET jit = off; SET random_page_cost = 0.2; SET seq_page_cost = 0.2;
-	SET ai_admin.forms = '1'; SET lock_timeout = `
+	SET ai_admin.forms = '1'; SET standard_conforming_strings = on; SET lock_timeout = `
 
 func (s *Store) settle(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.PgConn().Exec(ctx, fmt.Sprint(sessionSettings, s.patience.Milliseconds())).ReadAll()

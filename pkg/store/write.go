@@ -80,6 +80,7 @@ func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Kno
 	if err != nil {
 		return nil, nil, err
 	}
+	tx.next.exec("BEGIN")
 	known, err := tx.learn(ctx, mode, wanted)
 	if err != nil {
 		tx.Rollback()
@@ -101,6 +102,12 @@ func (s *Store) begin(ctx context.Context) (*Tx, error) {
 	return &Tx{store: s, conn: conn}, nil
 }
 
+// Learn learns what else is wanted, after what the transaction has written.
+func (tx *Tx) Learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, error) {
+	known, err := tx.learn(ctx, mode, wanted)
+	return known, translate(err)
+}
+
 // Write writes users without events, for changes that could not be written together with later ones.
 func (tx *Tx) Write(ctx context.Context, w *Writes) error {
 	tx.write(w)
@@ -112,6 +119,7 @@ func (tx *Tx) Write(ctx context.Context, w *Writes) error {
 func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
 	tx.write(w)
 	tx.record(records)
+	tx.audit(records)
 	tx.next.exec("COMMIT")
 	return translate(tx.next.run(ctx, tx.conn.Conn()))
 }
@@ -169,11 +177,14 @@ type UserKey struct {
 
 // Record is an event to append to the log, and the claim that it answers.
 type Record struct {
-	Event *user.Event // nil: the command changed nothing
-	Claim *user.Claim // nil: it brought none
+	UserID uuid.UUID   // whom the command is about
+	Event  *user.Event // nil: the command changed nothing
+	Claim  *user.Claim // nil: it brought none
 	// Expires is the end of the claim, and Secret the sealed secret that is kept with it, empty for none.
 	Expires time.Time
 	Secret  string
+	// Audit are the entries of the audit log that tell of the command.
+	Audit []user.AuditEntry
 }
 
 // writing are the composed statements that change tables, with the fields of their parameters.
@@ -186,6 +197,8 @@ type writing struct {
 
 	insertKeys, updateKeys, deleteKeys string
 	keys                               []*schema.Field
+
+	formed string // takes users off the list of those without forms
 
 	record         string
 	events, claims []*schema.Field
@@ -216,6 +229,7 @@ func composeWriting(db *bun.DB) writing {
 		Set("previous_hash = CASE WHEN given.previous_valid_until IS NULL THEN NULL WHEN given.hash IS NULL THEN k.previous_hash ELSE k.hash END").
 		Where("k.id = given.id").String()
 	w.deleteKeys = db.NewDelete().Model((*keyRow)(nil)).Where("id = ANY ($1::uuid[])").String()
+	w.formed = db.NewDelete().Model((*unformedRow)(nil)).Where("user_id = ANY ($1::uuid[])").String()
 	w.composeRecord(db)
 	return w
 }
@@ -322,6 +336,9 @@ func (tx *Tx) record(records []Record) {
 func claimOf(r Record) claimRow {
 	key := r.Claim.Key()
 	row := claimRow{Key: key[:], Digest: r.Claim.Digest, ExpiresAt: r.Expires}
+	if r.UserID != uuid.Nil {
+		row.UserID = &r.UserID
+	}
 	if r.Event != nil {
 		row.UserID, row.EventID = &r.Event.UserID, &r.Event.ID
 	}

@@ -42,7 +42,7 @@ func TestUsersComeBackAsWritten(t *testing.T) {
 	if got, err = s.Get(t.Context(), user.Ref{ID: u.ID}); cmp.Diff(after, got) != "" {
 		t.Errorf("%v %s", err, cmp.Diff(after, got))
 	}
-	if _, err := s.Sealed(t.Context(), u.ID, "openai"); user.KindOf(err) != user.NotFound {
+	if _, err := s.Reveal(t.Context(), u.ID, "openai", user.AuditEntry{}); user.KindOf(err) != user.NotFound {
 		t.Errorf("a dropped credential: %v", err)
 	}
 }

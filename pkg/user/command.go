@@ -28,6 +28,8 @@ type Command struct {
 	// IfMatch, when not nil, must hold for the user's version, or nothing is changed;
 	// IfNoneMatch, when not nil, must not.
 	IfMatch, IfNoneMatch *Precondition
+	// Audit, when not nil, is an entry of the audit log that is written with the change if there is one.
+	Audit *AuditEntry
 	// Claim, when not nil, makes the change happen at most once.
 	Claim *Claim
 }
@@ -147,6 +149,8 @@ type Outcome struct {
 	User *User
 	// Event is what was recorded; nil when nothing was changed.
 	Event *Event
+	// UserID is the user's id, also in a replay.
+	UserID uuid.UUID
 	// Replayed says that an earlier delivery made the change, and that this is its answer.
 	Replayed bool
 	// Secret is the one that was kept with the replayed claim.

@@ -2,9 +2,11 @@ package user
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
@@ -89,6 +91,24 @@ func encodeChanges(differences []FieldChange) jsontext.Value {
 
 // UserJSON is the user in the event's data, as it was right after the change.
 func (e *Event) UserJSON() jsontext.Value { return e.member("user") }
+
+// Key returns a key of the user in the event's data, as its user shows it; the zero Key when it is not
+// there.
+func (e *Event) Key(id uuid.UUID) Key {
+	for name, value := range members(e.UserJSON()) {
+		if name != "keys" {
+			continue
+		}
+		var keys []Key
+		if json.Unmarshal(value, &keys) != nil {
+			return Key{}
+		}
+		if i := slices.IndexFunc(keys, func(k Key) bool { return k.ID == id }); i >= 0 {
+			return keys[i]
+		}
+	}
+	return Key{}
+}
 
 func (e *Event) member(name string) jsontext.Value {
 	for found, value := range members(e.Data) {

@@ -8,6 +8,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	validation "github.com/go-ozzo/ozzo-validation/v4"
 	"github.com/google/uuid"
+
+	"aiadmin/pkg/secret"
 )
 
 // field declares one field of a user, once: how a body carries it, which rules its value obeys, how a
@@ -79,6 +81,54 @@ var fields = []field{
 	{name: "createdAt", encode: func(dst []byte, u *User) []byte { return appendTime(dst, u.CreatedAt) }},
 	{name: "updatedAt", encode: func(dst []byte, u *User) []byte { return appendTime(dst, u.UpdatedAt) }},
 }
+
+// Optional is a member that a body may carry or leave out.
+type Optional[T any] struct {
+	Set   bool // the body carried the member
+	Value T
+}
+
+// Some is a member that was carried.
+func Some[T any](value T) Optional[T] { return Optional[T]{true, value} }
+
+// Patch is what a body says of a user: the members it carried, each of the right type.
+// Where a member is nullable, nil stands for null.
+type Patch struct {
+	ID          Optional[uuid.UUID]
+	Tag         Optional[string] // lower-cased
+	Name        Optional[string] // trimmed
+	Email       Optional[*string]
+	UserName    Optional[*string]
+	Role        Optional[Role]
+	Status      Optional[Status]
+	ExpiresAt   Optional[*time.Time]
+	Models      Optional[[]string]
+	Limits      Optional[*LimitsPatch] // nil lifts every limit
+	Credentials CredentialsPatch
+	// Metadata is a merge patch (RFC 7396); the JSON null empties it.
+	Metadata   Optional[jsontext.Value]
+	ExternalID Optional[*string]
+	// SCIM replaces the attributes kept for an identity provider: an object in canonical form,
+	// written by the SCIM API alone.
+	SCIM Optional[jsontext.Value]
+}
+
+// LimitsPatch sets the limits that it carries; nil lifts one.
+type LimitsPatch struct {
+	RequestsPerMinute Optional[*int64]
+	TokensPerMinute   Optional[*int64]
+	MonthlyBudgetUSD  Optional[*Cents]
+}
+
+// CredentialsPatch sets or removes secrets by provider.
+type CredentialsPatch struct {
+	Clear bool // the body carried null: every credential goes
+	Set   map[string]secret.Text
+	// Remove names providers whose credential goes.
+	Remove []string
+}
+
+func (c CredentialsPatch) empty() bool { return !c.Clear && len(c.Set) == 0 && len(c.Remove) == 0 }
 
 // plain declares a field whose value in a body replaces the user's.
 func plain[T any](name string, of func(*User) *T, in func(*Patch) *Optional[T],

@@ -210,20 +210,27 @@ func (c RotateKey) Validate() error { return slices.Clone(c.problems).Err() }
 // Apply implements [Modification].
 func (c RotateKey) Apply(before *User, stamp Stamp) (*User, error) {
 	return changeKey(before, c.KeyID, stamp, func(k *Key) error {
-		if k.Expired(stamp.Now) && !c.ExpiresAt.Set {
+		expired := k.Expired(stamp.Now)
+		if expired && !c.ExpiresAt.Set {
 			return expiredKey("the key has expired: give it a new expiresAt, or null")
 		}
 		set(&k.ExpiresAt, c.ExpiresAt)
 		k.Hash, k.Hint = c.Secret.Hash, c.Secret.Hint
-		k.PreviousValidUntil = nil
-		overlap := DefaultOverlap
-		set(&overlap, c.Overlap)
-		if overlap > 0 {
-			until := stamp.Now.Add(overlap)
-			k.PreviousValidUntil = &until
-		}
+		k.PreviousValidUntil = c.FormerUntil(stamp.Now, expired)
 		return nil
 	})
+}
+
+// FormerUntil returns how long the former secret works after a rotation at that time; nil is not at all,
+// as of a key that had expired: its secret is not revived.
+func (c RotateKey) FormerUntil(at time.Time, expired bool) *time.Time {
+	overlap := DefaultOverlap
+	set(&overlap, c.Overlap)
+	if overlap == 0 || expired {
+		return nil
+	}
+	until := at.Add(overlap)
+	return &until
 }
 
 // RevokeKeys takes keys away from a user for good.
@@ -239,19 +246,20 @@ func (c RevokeKeys) Apply(before *User, stamp Stamp) (*User, error) {
 	after := *before
 	after.Keys = slices.DeleteFunc(slices.Clone(before.Keys), func(k Key) bool { return c.KeyID == uuid.Nil || k.ID == c.KeyID })
 	if c.KeyID != uuid.Nil && len(after.Keys) == len(before.Keys) {
-		return nil, errNoSuchKey
+		return nil, ErrNoSuchKey
 	}
 	return revised(before, &after, stamp), nil
 }
 
-var errNoSuchKey = Errorf(NotFound, "the user has no such key")
+// ErrNoSuchKey refuses what is about a key that the user does not have.
+var ErrNoSuchKey error = Errorf(NotFound, "the user has no such key")
 
 func changeKey(before *User, id uuid.UUID, stamp Stamp, change func(*Key) error) (*User, error) {
 	after := *before
 	after.Keys = slices.Clone(before.Keys)
 	key := after.Key(id)
 	if key == nil {
-		return nil, errNoSuchKey
+		return nil, ErrNoSuchKey
 	}
 	if err := change(key); err != nil {
 		return nil, err

@@ -10,54 +10,6 @@ import (
 	"aiadmin/pkg/secret"
 )
 
-// Optional is a member that a body may carry or leave out.
-type Optional[T any] struct {
-	Set   bool // the body carried the member
-	Value T
-}
-
-// Some is a member that was carried.
-func Some[T any](value T) Optional[T] { return Optional[T]{true, value} }
-
-// Patch is what a body says of a user: the members it carried, each of the right type.
-// Where a member is nullable, nil stands for null.
-type Patch struct {
-	ID          Optional[uuid.UUID]
-	Tag         Optional[string] // lower-cased
-	Name        Optional[string] // trimmed
-	Email       Optional[*string]
-	UserName    Optional[*string]
-	Role        Optional[Role]
-	Status      Optional[Status]
-	ExpiresAt   Optional[*time.Time]
-	Models      Optional[[]string]
-	Limits      Optional[*LimitsPatch] // nil lifts every limit
-	Credentials CredentialsPatch
-	// Metadata is a merge patch (RFC 7396); the JSON null empties it.
-	Metadata   Optional[jsontext.Value]
-	ExternalID Optional[*string]
-	// SCIM replaces the attributes kept for an identity provider: an object in canonical form,
-	// written by the SCIM API alone.
-	SCIM Optional[jsontext.Value]
-}
-
-// LimitsPatch sets the limits that it carries; nil lifts one.
-type LimitsPatch struct {
-	RequestsPerMinute Optional[*int64]
-	TokensPerMinute   Optional[*int64]
-	MonthlyBudgetUSD  Optional[*Cents]
-}
-
-// CredentialsPatch sets or removes secrets by provider.
-type CredentialsPatch struct {
-	Clear bool // the body carried null: every credential goes
-	Set   map[string]secret.Text
-	// Remove names providers whose credential goes.
-	Remove []string
-}
-
-func (c CredentialsPatch) empty() bool { return !c.Clear && len(c.Set) == 0 && len(c.Remove) == 0 }
-
 // Secrets returns the secrets that the patch sets, by provider.
 func (p Patch) Secrets() map[string]secret.Text { return p.Credentials.Set }
 

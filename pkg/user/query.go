@@ -179,11 +179,11 @@ var parameters = map[string]parameter{
 			p.problems.Add(name, "validation_is_uuid", "must be a valid UUID")
 		}
 	}},
-	"tag":        values(func(f *Filter) *[]string { return &f.Tags }, FoldTag),
+	"tag":        textValues(func(f *Filter) *[]string { return &f.Tags }, FoldTag),
 	"email":      addresses(func(f *Filter) *[]string { return &f.Emails }),
 	"userName":   addresses(func(f *Filter) *[]string { return &f.UserNames }),
-	"externalId": values(func(f *Filter) *[]string { return &f.ExternalIDs }, func(v string) string { return v }),
-	"group":      values(func(f *Filter) *[]string { return &f.Groups }, Fold),
+	"externalId": textValues(func(f *Filter) *[]string { return &f.ExternalIDs }, func(v string) string { return v }),
+	"group":      textValues(func(f *Filter) *[]string { return &f.Groups }, Fold),
 	"role": {true, func(p *queryParser, name, v string) {
 		p.problems.check(name, Role(v), roleRules...)
 		p.query.Roles = with(p.query.Roles, v)
@@ -232,9 +232,9 @@ var parameters = map[string]parameter{
 	}},
 }
 
-// values declares a parameter whose values are compared by a form. A value that is longer than any user's is
+// textValues declares a parameter whose values are compared by a form. A value that is longer than any user's is
 // refused before its form is computed: some conversions take time that grows with the square of the length.
-func values(of func(*Filter) *[]string, form func(string) string) parameter {
+func textValues(of func(*Filter) *[]string, form func(string) string) parameter {
 	return parameter{true, func(p *queryParser, name, v string) {
 		if utf8.RuneCountInString(v) > maxValue {
 			p.problems.AddOnce(name, codeRange, "must be at most %d characters", maxValue)
@@ -248,7 +248,7 @@ func values(of func(*Filter) *[]string, form func(string) string) parameter {
 // addresses declares a parameter whose values are e-mail addresses, or names that may be addresses. A plus
 // sign that is not encoded arrives as a space, which would find nobody.
 func addresses(of func(*Filter) *[]string) parameter {
-	plain := values(of, FoldAddress)
+	plain := textValues(of, FoldAddress)
 	return parameter{true, func(p *queryParser, name, v string) {
 		if strings.Contains(v, " ") && (name == "email" || strings.Contains(v, "@")) {
 			p.problems.AddOnce(name, codeFormat, "contains a space: write + as %%2B in a query string")

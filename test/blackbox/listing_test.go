@@ -11,6 +11,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 )
 
 // crowd are the users that the listing tests look for, in the order of their creation.
@@ -33,7 +37,7 @@ var crowdMembers = []string{
 	`"tag":"lee","name":"%percent","metadata":{"team":"","a.b":"x","":"empty"}`,
 	`"tag":"may","name":"_under","role":"service","status":"suspended","metadata":{"team":"research"}`,
 	`"tag":"ned","name":"\\","models":["gpt-6"],"credentials":{"openai":"planted-b","mistral":"planted-c"}`,
-	`"tag":"oli","name":"zoe","email":"Mixed.Case@Example.com","role":"service","models":["gpt-*-*"]`,
+	`"tag":"oli","name":"zoe","email":"Mixed.Case@Example.com","role":"service","models":["gpt-*-*"],"expiresAt":"2030-01-01T00:00:00Z"`,
 	`"tag":"xn--adaptor","name":"quite another","metadata":{"team":"Research"}`,
 	`"tag":"z","name":"z","metadata":{"team":"research","flag":true,"site":{"city":"London","floor":"3"}}`,
 }
@@ -155,7 +159,15 @@ func (c crowd) conditions() []condition {
 		{"metadata.team=research&metadata.site.city=London", func(u user) bool {
 			return metadataIs(u, "research", "team") && metadataIs(u, "London", "site", "city")
 		}},
-		{"metadata.n=5", func(user) bool { return false }}, {"metadata.flag=true", func(user) bool { return false }},
+		{"metadata.n=5", func(u user) bool { return metadataIs(u, 5.0, "n") }}, {"metadata.n=50e-1", func(u user) bool { return metadataIs(u, 5.0, "n") }},
+		{"metadata.flag=true", func(u user) bool { return metadataIs(u, true, "flag") }}, {"metadata.site.floor=3.0", func(user) bool { return false }},
+		{`metadata.a\.b=x`, func(u user) bool { return u.Tag == "lee" }}, {"metadata.a.b=x", func(user) bool { return false }},
+		{"userName=ADA%40example.com&userName=CYD", func(u user) bool { return u.Tag == "ada" || u.Tag == "cyd" }},
+		{"without=email", func(u user) bool { return u.Email == nil }}, {"without=models", func(u user) bool { return u.Models == nil }},
+		{"without=externalId&without=credentials", func(u user) bool { return u.ExternalID == nil && providers(u) == "" }},
+		{"without=keys&without=expiresAt&without=limits.monthlyBudgetUSD&without=userName", func(u user) bool { return u.Tag != "oli" }},
+		{"expiresBefore=2031-01-01T00:00:00Z", func(u user) bool { return u.Tag == "oli" }}, {"expiresBefore=2030-01-01T00:00:00Z", func(user) bool { return false }},
+		{"group=nobody", func(user) bool { return false }}, {"group=" + middle.ID, func(user) bool { return false }},
 		{"metadata.team=", func(u user) bool { return metadataIs(u, "", "team") }},
 		{"metadata.team=%25", func(user) bool { return false }},
 		{"metadata.site.city=London&metadata.site.floor=3", func(u user) bool { return u.Tag == "z" }},
@@ -169,7 +181,7 @@ func (c crowd) conditions() []condition {
 		out = append(out, condition{"model=" + url.QueryEscape(model), func(u user) bool { return mayUse(u, model) }})
 	}
 	for _, q := range []string{"a", "A", "ad", "Ad", "ada", "ADA", "lace", "bob", "zed", "%", "%p", "_", "_u", `\`, "100%", "100% ", "r_s", "r-s", "e_1", "_9@", `k\s`, "o'n", "';d", "; drop",
-		"ü", "ün", "ÜNÏ", "ångström", "Ång", "日", "日本", "日本語", "語テスト", "本", "xn--", "example.com", "@ex", "n0", "name 3", "nobody", " ", "   ", "ada ", "--", "\u00e9", "%25", "null",
+		"ü", "ün", "ÜNÏ", "ångström", "Ång", "日", "日本", "日本語", "本語", "語テスト", "本", "angstrom", "ANGSTRO\u0308M", "xn--", "example.com", "@ex", "n0", "name 3", "nobody", " ", "   ", "ada ", "--", "\u00e9", "%25", "null",
 		// A tag with the name beside it is a substring of neither, however they are stored.
 		c[0].Tag + "\n" + c[0].Name, c[0].Tag + " " + c[0].Name, "a\n"} {
 		out = append(out, condition{"q=" + url.QueryEscape(q), func(u user) bool { return found(u, q) }})
@@ -177,22 +189,20 @@ func (c crowd) conditions() []condition {
 	return out
 }
 
-func metadataIs(u user, want string, path ...string) bool {
+// metadataIs says whether a path of metadata, or a list there, has a value.
+func metadataIs(u user, want any, path ...string) bool {
 	var at any
 	if json.Unmarshal(u.Metadata, &at) != nil {
 		return false
 	}
 	for _, name := range path {
-		object, ok := at.(map[string]any)
-		if !ok {
-			return false
-		}
-		if at, ok = object[name]; !ok {
-			return false
-		}
+		object, _ := at.(map[string]any)
+		at = object[name]
 	}
-	got, ok := at.(string)
-	return ok && got == want
+	if list, ok := at.([]any); ok {
+		return slices.Contains(list, want)
+	}
+	return at == want
 }
 
 // mayUse knows * alone; the rows with other special characters hold them literal.
@@ -218,12 +228,22 @@ func globMatches(glob, text string) bool {
 }
 
 func found(u user, q string) bool {
-	q = strings.ToLower(q)
-	match := strings.Contains
-	if len([]rune(q)) < 3 {
-		match = strings.HasPrefix
+	q = bare(q)
+	match := strings.HasPrefix
+	if runes := []rune(q); len(runes) > 2 || len(runes) == 2 && unicode.Is(unicode.Han, runes[0]) && unicode.Is(unicode.Han, runes[1]) {
+		match = strings.Contains
 	}
-	return match(u.Tag, q) || match(strings.ToLower(u.Name), q) || match(strings.ToLower(textOf(u.Email)), q)
+	return match(u.Tag, q) || match(bare(u.Name), q) || match(bare(textOf(u.Email)), q)
+}
+
+// bare is a text without case and diacritics.
+func bare(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, norm.NFKD.String(cases.Fold().String(s)))
 }
 
 // TestFilters runs every filter alone, and every pair of filters of different parameters,
@@ -361,7 +381,7 @@ func compareBy(name string, a, b user, sign int) int {
 	case "tag":
 		return sign * strings.Compare(a.Tag, b.Tag)
 	case "name":
-		return sign * strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		return sign * cmp.Or(strings.Compare(bare(a.Name), bare(b.Name)), strings.Compare(a.Name, b.Name))
 	case "createdAt":
 		return sign * strings.Compare(a.CreatedAt, b.CreatedAt)
 	}

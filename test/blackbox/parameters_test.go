@@ -34,6 +34,8 @@ func TestListParameters(t *testing.T) {
 			"tag=a%00": "tag", "email=a%00": "email", "externalId=%00": "externalId", "model=%00": "model", "provider=%00": "provider", "metadata.a=%00": "metadata.a",
 			hundred("tag", "a", 101): "tag", hundred("id", "01936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f", 101): "id", hundred("role", "admin", 101): "role",
 			hundred("email", "a@example.com", 101): "email", hundred("externalId", "e", 101): "externalId", hundred("status", "active", 101): "status",
+			"email=ada+ai@example.com": "email", "userName=ada+ai@example.com": "userName", "expiresBefore=2030-01-01T00:00:00+01:00": "expiresBefore",
+			"without=name": "without", "without=": "without", hundred("group", "a", 101): "group", "userName=" + strings.Repeat("x", 256): "userName", "q=%CC%81": "q",
 			"cursor=": "cursor", "cursor=x": "cursor", "cursor=%00": "cursor", "cursor=AAAAAAAAAAAAAAAA": "cursor", "cursor=" + strings.Repeat("A", 10_000): "cursor",
 		} {
 			p := s.do(t, "GET", usersPath+"?"+query, "").fails(t, http.StatusBadRequest, "VALIDATION_ERROR")

@@ -111,7 +111,7 @@ func TestOnlyLocalHasExampleSecrets(t *testing.T) {
 				count++
 			}
 		}
-		if overlay == "local" && count != 3 || overlay != "local" && count != 0 {
+		if overlay == "local" && count != 4 || overlay != "local" && count != 0 {
 			t.Errorf("%d Secrets: applying this overlay would write examples over real ones", count)
 		}
 	})

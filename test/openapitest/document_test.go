@@ -14,6 +14,7 @@ import (
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
 
+	"aiadmin/pkg/user"
 	"aiadmin/test/openapitest"
 )
 
@@ -164,6 +165,8 @@ func TestEveryErrorCodeHasAnExample(t *testing.T) {
 		"CURSOR_EXPIRED": 410, "PRECONDITION_FAILED": 412, "BODY_TOO_LARGE": 413,
 		"UNSUPPORTED_MEDIA_TYPE": 415, "IDEMPOTENCY_KEY_REUSED": 422, "INTERNAL": 500,
 		"DATABASE_UNAVAILABLE": 503, "TIMEOUT": 504,
+		"INVALID_KEY": 401, "SUSPENDED": 403, "EXPIRED": 403, "UNKNOWN_SUBJECT": 403,
+		"MODEL_NOT_ALLOWED": 403, "MODEL_REQUIRED": 403, "LIMIT_ZERO": 403, "NO_CREDENTIAL": 403,
 	}
 	got := slices.Sorted(slices.Values(doc.Components.Schemas.ErrorCode.Enum))
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(statuses)), got); diff != "" {
@@ -203,24 +206,50 @@ func TestEveryRouteIsThere(t *testing.T) {
 			}
 			scopes := []string{}
 			for _, alternative := range *op.Security {
-				scopes = append(scopes, alternative["bearer"]...)
+				scopes = append(append(scopes, alternative["bearer"]...), alternative["gateway"]...)
 			}
 			got[strings.ToUpper(method)+" "+path] = scopes
 		}
 	}
 	read, write := []string{"users:read", "admin"}, []string{"users:write", "admin"}
-	send := []string{"events:send", "admin"}
+	send, keys, check := []string{"events:send", "admin"}, []string{"keys:write", "admin"}, []string{"access:check", "admin"}
 	want := map[string][]string{
 		"GET /ai/admin/users": read, "POST /ai/admin/users": write,
 		"GET /ai/admin/users/{UserID}": read, "PUT /ai/admin/users/{UserID}": write,
 		"PATCH /ai/admin/users/{UserID}": write, "DELETE /ai/admin/users/{UserID}": write,
 		"GET /ai/admin/users/{UserID}/credentials/{provider}": {"credentials:read", "admin"},
 		"GET /ai/admin/users/{UserID}/history":                read,
+		"POST /ai/admin/users/import":                         write,
 		"GET /ai/admin/changes":                               read,
-		"POST /ai/admin/events":                               send, "POST /": send,
+		"GET /ai/admin/audit":                                 {"audit:read", "admin"},
+		"GET /ai/admin/history":                               {"audit:read", "admin"},
+		"GET /ai/admin/users/{UserID}/keys":                   read, "POST /ai/admin/users/{UserID}/keys": keys,
+		"DELETE /ai/admin/users/{UserID}/keys":      keys,
+		"GET /ai/admin/users/{UserID}/keys/{KeyID}": {"users:read", "keys:write", "admin"}, "PATCH /ai/admin/users/{UserID}/keys/{KeyID}": keys,
+		"DELETE /ai/admin/users/{UserID}/keys/{KeyID}":      keys,
+		"POST /ai/admin/users/{UserID}/keys/{KeyID}/rotate": keys,
+		"GET /ai/admin/keys":                                read,
+		"GET /ai/admin/authorize":                           check, "POST /ai/admin/authorize": check,
+		"GET /ai/admin/authorize/{provider}": check, "POST /ai/admin/authorize/{provider}": check,
+		"POST /access/v1/evaluation": check, "POST /access/v1/evaluations": check,
+		"GET /.well-known/authzen-configuration": {},
+		"POST /ai/admin/events":                  send, "POST /": send,
 		"GET /ai/admin/schemas/{name}": {}, "GET /openapi.json": {}, "GET /livez": {}, "GET /readyz": {},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+}
+
+// TestSchemasHaveEveryField holds the users that the document describes against the table of fields.
+func TestSchemasHaveEveryField(t *testing.T) {
+	t.Parallel()
+	_, document, _ := parse(t)
+	schemas := document.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)
+	for name, want := range map[string][]string{"User": user.Fields(), "EventUser": user.EventFields(), "UserCreate": user.WritableFields(), "UserUpdate": user.WritableFields()} {
+		properties := schemas[name].(map[string]any)["properties"].(map[string]any)
+		if diff := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(maps.Keys(properties))); diff != "" {
+			t.Errorf("%s (-fields +document):\n%s", name, diff)
+		}
 	}
 }

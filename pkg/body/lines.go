@@ -1,0 +1,207 @@
+package body
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aiadmin/pkg/user"
+)
+
+// MaxLine bounds a line of a file: as much as a body that brings one user.
+const MaxLine = 1 << 20
+
+// Line is one user of a file.
+type Line struct {
+	Number int            // of the physical line where it begins, from 1
+	Object jsontext.Value // as the body of one change has it
+	Err    error          // why it is none
+	Read   int64          // bytes of the file up to its end
+}
+
+// Lines reads a file line by line. It holds one line, and what is too large is passed over, not held.
+type Lines struct {
+	records records
+	columns *user.Columns // nil: the file is NDJSON
+	cells   *csv.Reader
+	record  refill // which cells reads
+}
+
+var (
+	errLineTooLarge = user.Errorf(user.TooLarge, "the line is larger than 1 MiB")
+	errNoHeader     = user.Errorf(user.Malformed, "the file is empty: a CSV file begins with a line that names its columns")
+)
+
+// ReadNDJSON reads a file of JSON objects, one a line. Empty lines count, and are no users.
+func ReadNDJSON(r io.Reader) *Lines { return &Lines{records: newRecords(r, false)} }
+
+// ReadCSV reads a file as RFC 4180 has it, with a header. A byte order mark is passed over. Line breaks within
+// quotes are kept as they are. It fails if the header is none.
+func ReadCSV(r io.Reader) (*Lines, error) {
+	l := &Lines{records: newRecords(r, true)}
+	l.cells = csv.NewReader(&l.record)
+	l.cells.ReuseRecord = true
+	l.cells.FieldsPerRecord = -1
+	header, _, err := l.records.next()
+	if errors.Is(err, io.EOF) {
+		return nil, errNoHeader
+	}
+	if err != nil {
+		return nil, err
+	}
+	names, err := l.split(bytes.TrimPrefix(header, []byte("\ufeff")))
+	if err != nil {
+		return nil, err
+	}
+	columns, err := user.ParseColumns(names)
+	l.columns = &columns
+	return l, err
+}
+
+// Next returns the next line; [io.EOF] ends the file. Another error says that the rest cannot be read.
+func (l *Lines) Next() (Line, error) {
+	for {
+		record, number, err := l.records.next()
+		if err != nil && !errors.Is(err, errLineTooLarge) {
+			return Line{}, err
+		}
+		if err == nil && len(bytes.TrimSpace(record)) == 0 {
+			continue
+		}
+		line := Line{Number: number, Err: err, Read: l.records.read}
+		if err == nil {
+			line.Object, line.Err = l.object(record)
+		}
+		return line, nil
+	}
+}
+
+func (l *Lines) object(record []byte) (jsontext.Value, error) {
+	if l.columns == nil {
+		return user.ParseBody(bytes.Clone(record))
+	}
+	cells, err := l.split(record)
+	if err != nil {
+		return nil, err
+	}
+	if want := len(l.columns.Names()); len(cells) != want {
+		return nil, user.Errorf(user.Malformed, "the line has %d cells, the header %d", len(cells), want)
+	}
+	object, err := l.columns.JSON(cells)
+	if err != nil {
+		return nil, err
+	}
+	return user.ParseBody(object)
+}
+
+// carriageReturn stands for a carriage return within quotes, which the decoder would drop. No UTF-8 has it.
+const carriageReturn = "\xff"
+
+// split returns the cells of one record.
+func (l *Lines) split(record []byte) ([]string, error) {
+	if bytes.IndexByte(record, carriageReturn[0]) >= 0 {
+		return nil, user.Errorf(user.Malformed, "the line is not valid UTF-8")
+	}
+	if bytes.IndexByte(record, '\r') >= 0 {
+		record = keepReturns(record)
+	}
+	l.record.rest = append(append(l.record.buffer[:0], record...), '\n')
+	l.record.buffer = l.record.rest
+	cells, err := l.cells.Read()
+	if err != nil {
+		l.cells = csv.NewReader(&l.record) // whatever it has kept of the record
+		l.cells.ReuseRecord, l.cells.FieldsPerRecord = true, -1
+		return nil, malformedCSV(err)
+	}
+	for i := range cells {
+		cells[i] = strings.ReplaceAll(cells[i], carriageReturn, "\r")
+	}
+	return cells, nil
+}
+
+func malformedCSV(err error) error {
+	switch {
+	case errors.Is(err, csv.ErrBareQuote):
+		return user.Errorf(user.Malformed, `a cell with a quote in it must be quoted, and the quote doubled: "say ""hi"""`)
+	case errors.Is(err, csv.ErrQuote), errors.Is(err, io.EOF):
+		return user.Errorf(user.Malformed, "a quoted cell does not end, or something follows its end")
+	default:
+		return user.Errorf(user.Malformed, "not a record of CSV (RFC 4180)").Because(err)
+	}
+}
+
+// keepReturns replaces the carriage returns within quotes.
+func keepReturns(record []byte) []byte {
+	kept, quoted := bytes.Clone(record), false
+	for i, c := range kept {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == '\r' && quoted:
+			kept[i] = carriageReturn[0]
+		}
+	}
+	return kept
+}
+
+// refill is a reader whose content is one record after the other.
+type refill struct{ rest, buffer []byte }
+
+// Read implements [io.Reader].
+func (r *refill) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// records cuts a file into records: at each line feed, in CSV at those outside of quotes.
+type records struct {
+	from   *bufio.Reader
+	csv    bool
+	line   int   // the number of line feeds seen
+	read   int64 // bytes
+	buffer []byte
+}
+
+func newRecords(r io.Reader, csv bool) records {
+	return records{from: bufio.NewReaderSize(r, 64<<10), csv: csv}
+}
+
+// next returns a record without its line feed, and the line where it begins. It is good until the next call.
+func (s *records) next() (record []byte, line int, err error) {
+	s.buffer = s.buffer[:0]
+	tooLarge, quoted, begun := false, false, s.line+1
+	for {
+		part, err := s.from.ReadSlice('\n')
+		s.read += int64(len(part))
+		if tooLarge = tooLarge || len(s.buffer)+len(part) > MaxLine; !tooLarge {
+			s.buffer = append(s.buffer, part...)
+		}
+		quoted = quoted != (s.csv && bytes.Count(part, []byte{'"'})%2 == 1)
+		switch {
+		case err == nil:
+			s.line++
+			if quoted {
+				continue
+			}
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case !errors.Is(err, io.EOF):
+			return nil, begun, err
+		case len(s.buffer) == 0 && !tooLarge:
+			return nil, begun, io.EOF
+		}
+		if tooLarge {
+			return nil, begun, errLineTooLarge
+		}
+		return bytes.TrimSuffix(bytes.TrimSuffix(s.buffer, []byte{'\n'}), []byte{'\r'}), begun, nil
+	}
+}

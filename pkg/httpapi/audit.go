@@ -1,0 +1,198 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/user"
+)
+
+// Auditor records what a security officer has to answer for, and shows it.
+type Auditor interface {
+	// Audit returns once the entry is written, or counted.
+	Audit(ctx context.Context, entry user.AuditEntry) error
+	AuditLog(context.Context, user.AuditQuery) (user.AuditPage, error)
+	Log(context.Context, user.LogQuery) (user.HistoryPage, error)
+}
+
+// AuditEntry begins an entry on the request being served: who makes it, from where.
+func AuditEntry(r *http.Request, action user.AuditAction) user.AuditEntry {
+	return user.AuditEntry{Actor: Actor(r.Context()), Action: action, RequestID: RequestID(r.Context()),
+		SourceIP: SourceIP(r), Outcome: user.Succeeded}
+}
+
+// SourceIP returns the address of the client that sent a request, as far as it can be known. A peer at a
+// public address is the client. One at a private address (a sidecar, an ingress) is believed about the
+// address that it received the request from: the last in X-Forwarded-For, and so on while those are private.
+// So what a client outside the cluster writes into the header itself is never reached; one inside can lie.
+func SourceIP(r *http.Request) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	source := peer.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && isInternal(source); i-- {
+		hop, ok := parseHop(strings.TrimSpace(hops[i]))
+		if !ok {
+			break
+		}
+		source = hop
+	}
+	return source.WithZone("").String()
+}
+
+func isInternal(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() }
+
+// parseHop reads an address with or without a port: some proxies write one.
+func parseHop(text string) (netip.Addr, bool) {
+	if host, _, err := net.SplitHostPort(text); err == nil {
+		text = host
+	}
+	a, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return a.Unmap(), err == nil
+}
+
+// auditPatience is how long a refusal waits for its entry: with the database away, it is answered all the same.
+const auditPatience = 250 * time.Millisecond
+
+// auditRefusal records that a request was refused for who sent it, and logs what cannot be recorded. A missing token
+// is no attempt.
+func (a *API) auditRefusal(r *http.Request, scope auth.Scope, refusal error) {
+	entry := AuditEntry(r, user.ScopeDenied)
+	entry.Outcome = user.Denied
+	switch user.KindOf(refusal) {
+	case user.Forbidden:
+		entry.Detail = detailOf("scope", string(scope), "route", infoOf(r.Context()).route)
+		if !a.denials.Allow() { // one client's loop would fill the log
+			entry.Bucket = bucketOf(entry.Action, entry.Actor)
+		}
+	case user.Unauthenticated:
+		if errors.Is(refusal, auth.ErrMissing) {
+			return
+		}
+		entry.Action, entry.Bucket = user.TokenRefused, bucketOf(user.TokenRefused, network(entry.SourceIP))
+	default:
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), auditPatience)
+	defer cancel()
+	_ = a.options.Admin.Audit(ctx, entry) // whose failure it logs itself
+}
+
+// bucketOf counts the same by the same in one entry a minute.
+func bucketOf(action user.AuditAction, by string) string {
+	return string(action) + " " + time.Now().UTC().Format("2006-01-02T15:04Z") + " " + by
+}
+
+// network returns what one client can be assumed to have: an IPv4 address, or 64 bits of IPv6.
+func network(ip string) string {
+	a, err := netip.ParseAddr(ip)
+	if err != nil || a.Is4() {
+		return ip
+	}
+	prefix, _ := a.Prefix(64)
+	return prefix.String()
+}
+
+// detailOf writes a JSON object of names and texts in turn.
+func detailOf(pairs ...string) jsontext.Value {
+	detail := []byte{'{'}
+	for i, text := range pairs {
+		if i > 0 {
+			detail = append(detail, ",:"[i%2])
+		}
+		detail, _ = jsontext.AppendQuote(detail, text)
+	}
+	return append(detail, '}')
+}
+
+func (a *API) auditLog(w http.ResponseWriter, r *http.Request) error {
+	values, err := queryValues(r)
+	if err != nil {
+		return err
+	}
+	file, err := fileType(r, values, ndjsonType)
+	if err != nil {
+		return err
+	}
+	query, err := user.ParseAuditQuery(values)
+	if err != nil {
+		return err
+	}
+	if file != "" {
+		return a.exportAudit(w, r, values, query)
+	}
+	page, err := a.options.Admin.AuditLog(r.Context(), query)
+	if err != nil {
+		return err
+	}
+	if page.Next != "" {
+		linkNext(w, r, values, "cursor", page.Next)
+	}
+	return writePage(w, r, "audit", query.Limit, page.Next, page.Entries, appendAudit)
+}
+
+func appendAudit(dst []byte, e *user.AuditEntry) []byte { return e.AppendJSON(dst) }
+
+func (a *API) exportAudit(w http.ResponseWriter, r *http.Request, values url.Values, query user.AuditQuery) error {
+	query.Limit = user.MaxLimit
+	return a.exportPages(w, r, "audit", values, func(e *export, _ string) (string, bool, error) {
+		page, err := a.options.Admin.AuditLog(r.Context(), query)
+		if err != nil || len(page.Entries) == 0 {
+			return "", false, err
+		}
+		query.Before = page.Entries[len(page.Entries)-1].ID
+		return page.Next, page.Next != "", lines(e, page.Entries, appendAudit)
+	})
+}
+
+func (a *API) log(w http.ResponseWriter, r *http.Request) error {
+	values, err := queryValues(r)
+	if err != nil {
+		return err
+	}
+	query, err := user.ParseLogQuery(values)
+	if err != nil {
+		return err
+	}
+	page, err := a.options.Admin.Log(r.Context(), query)
+	if err != nil {
+		return err
+	}
+	if page.Next != "" {
+		linkNext(w, r, values, "cursor", page.Next)
+	}
+	return writePage(w, r, "history", query.Limit, page.Next, page.Entries, appendLogEntry)
+}
+
+// appendLogEntry appends an entry of the history of all users.
+func appendLogEntry(dst []byte, e *user.LogEntry) []byte {
+	dst = append(append(dst, `{"userId":"`...), e.UserID.String()...)
+	return append(append(dst, `",`...), appendHistory(nil, &e.Event)[1:]...)
+}
+
+// writePage answers a list and its page.
+func writePage[E any](w http.ResponseWriter, r *http.Request, name string, limit int, next string, entries []E, encode func([]byte, *E) []byte) error {
+	buffer := takeBuffer()
+	defer giveBuffer(buffer)
+	out := append(append(append(*buffer, `{"`...), name...), `":[`...)
+	for i := range entries {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = encode(out, &entries[i])
+	}
+	out = append(out, `],"page":`...)
+	*buffer = append(appendPage(out, limit, next, nil, false), '}')
+	return writeJSON(w, r, http.StatusOK, *buffer)
+}

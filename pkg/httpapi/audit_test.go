@@ -1,0 +1,104 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/user"
+)
+
+func TestSourceIP(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		peer      string
+		forwarded []string
+		want      string
+	}{
+		"no proxy":                             {"203.0.113.9:80", nil, "203.0.113.9"},
+		"a client's own header":                {"203.0.113.9:80", []string{"192.0.2.1"}, "203.0.113.9"},
+		"behind a sidecar":                     {"127.0.0.1:80", []string{"192.0.2.1"}, "192.0.2.1"},
+		"a made-up hop before the true one":    {"127.0.0.1:80", []string{"1.2.3.4, 192.0.2.1, 10.0.0.7"}, "192.0.2.1"},
+		"several header lines":                 {"[::1]:80", []string{"1.2.3.4", "192.0.2.1", "10.0.0.7"}, "192.0.2.1"},
+		"from within the cluster":              {"127.0.0.1:80", []string{"10.0.0.9, 10.0.0.7"}, "10.0.0.9"},
+		"rubbish":                              {"127.0.0.1:80", []string{"unknown"}, "127.0.0.1"},
+		"rubbish before a hop":                 {"127.0.0.1:80", []string{"x, 10.0.0.7"}, "10.0.0.7"},
+		"a hop with a port":                    {"127.0.0.1:80", []string{"192.0.2.1:5555"}, "192.0.2.1"},
+		"IPv6 with a port":                     {"127.0.0.1:80", []string{"[2001:db8::1]:5555"}, "2001:db8::1"},
+		"IPv4 in IPv6":                         {"[::ffff:203.0.113.9]:80", nil, "203.0.113.9"},
+		"no peer":                              {"@", nil, ""},
+		"link-local with a zone, as a sidecar": {"[fe80::1%eth0]:80", nil, "fe80::1"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr, r.Header["X-Forwarded-For"] = test.peer, test.forwarded
+		if got := SourceIP(r); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// recording keeps audit entries.
+type recording struct {
+	Admin
+	mu      sync.Mutex
+	entries []user.AuditEntry
+}
+
+func (f *recording) Audit(_ context.Context, e user.AuditEntry) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.entries = append(f.entries, e)
+	return nil
+}
+
+// TestRefusalsAreAudited: a bad token is counted by its source, a missing scope has an entry by itself until
+// there are very many of them, and a missing token is none.
+func TestRefusalsAreAudited(t *testing.T) {
+	t.Parallel()
+	log := &recording{}
+	api, _ := service(t, log, func(o *Options) {
+		o.Authenticate = func(_ context.Context, header string) (auth.Caller, error) {
+			switch header {
+			case "":
+				return auth.Caller{}, auth.ErrMissing
+			case "Bearer reader":
+				return auth.NewCaller("reader", auth.UsersRead), nil
+			default:
+				return auth.Caller{}, auth.ErrInvalid
+			}
+		}
+	})
+	ask := func(token string) int {
+		r := httptest.NewRequest(http.MethodGet, "/ai/admin/audit", nil)
+		r.RemoteAddr = "192.0.2.7:1"
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		return w.Code
+	}
+	if ask("") != 401 || len(log.entries) != 0 {
+		t.Errorf("a missing token: %+v", log.entries)
+	}
+	if ask("wrong") != 401 || len(log.entries) != 1 || log.entries[0].Action != user.TokenRefused || log.entries[0].Bucket == "" ||
+		log.entries[0].SourceIP != "192.0.2.7" || log.entries[0].Actor != "" {
+		t.Errorf("a wrong token: %+v", log.entries)
+	}
+	if ask("reader") != 403 || len(log.entries) != 2 {
+		t.Fatalf("a missing scope: %+v", log.entries)
+	}
+	if e := log.entries[1]; e.Action != user.ScopeDenied || e.Bucket != "" || e.Actor != "reader" || e.RequestID == "" || e.Outcome != user.Denied ||
+		string(e.Detail) != `{"scope":"audit:read","route":"/ai/admin/audit"}` {
+		t.Errorf("a missing scope: %+v", e)
+	}
+	for range 2000 {
+		ask("reader")
+	}
+	if log.entries[len(log.entries)-1].Bucket == "" {
+		t.Error("a storm of denials is not counted")
+	}
+}

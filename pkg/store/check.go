@@ -1,0 +1,286 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
+
+	"aiadmin/pkg/access"
+	"aiadmin/pkg/gather"
+	"aiadmin/pkg/user"
+)
+
+// Looked is what the database holds about one question of access.
+type Looked struct {
+	access.Found
+	Sealed string     // the credential that the question asks for; empty when none is held
+	Used   *time.Time // when the key was last noted as used; nil for never
+}
+
+// checkRow is a row of the statement that answers a check: a user, the key that led to it, and one of the
+// user's credentials.
+type checkRow struct {
+	bun.BaseModel `bun:"table:checks"` // there is none: its columns are expressions
+
+	Place              int        `bun:"place,type:integer"` // of the question among those asked
+	ID                 uuid.UUID  `bun:"id,type:uuid"`
+	Tag                string     `bun:"tag,type:text"`
+	Role               string     `bun:"role,type:text"`
+	Status             string     `bun:"status,type:text"`
+	ExpiresAt          *time.Time `bun:"expires_at,type:timestamptz"`
+	Models             []string   `bun:"models,array,type:text[]"`
+	RequestsPerMinute  *int64     `bun:"requests_per_minute,type:bigint"`
+	TokensPerMinute    *int64     `bun:"tokens_per_minute,type:bigint"`
+	MonthlyBudgetCents *int64     `bun:"monthly_budget_cents,type:bigint"`
+	Version            int64      `bun:"version,type:bigint"`
+	Sealed             *string    `bun:"sealed,type:text"`
+
+	KeyID         uuid.UUID  `bun:"key_id,type:uuid"`
+	KeyStatus     string     `bun:"key_status,type:text"`
+	KeyModels     []string   `bun:"key_models,array,type:text[]"`
+	KeyExpiresAt  *time.Time `bun:"key_expires_at,type:timestamptz"`
+	KeyUsedAt     *time.Time `bun:"key_used_at,type:timestamptz"`
+	Former        bool       `bun:"former,type:boolean"` // found by the secret before the last rotation
+	PreviousUntil *time.Time `bun:"previous_until,type:timestamptz"`
+}
+
+// keyColumns is where a checkRow's columns of a key begin.
+const keyColumns = 12
+
+func (r *checkRow) looked(byKey bool) Looked {
+	l := Looked{Sealed: orEmpty(r.Sealed), Used: r.KeyUsedAt}
+	l.Held = l.Sealed != ""
+	l.Subject = &access.Subject{ID: r.ID, Tag: r.Tag, Role: user.Role(r.Role), Status: user.Status(r.Status), ExpiresAt: r.ExpiresAt,
+		Models: r.Models, Version: r.Version, Limits: user.Limits{RequestsPerMinute: r.RequestsPerMinute,
+			TokensPerMinute: r.TokensPerMinute, MonthlyBudgetUSD: (*user.Cents)(r.MonthlyBudgetCents)}}
+	if byKey {
+		l.Key = &access.Key{ID: r.KeyID, Disabled: r.KeyStatus != string(user.KeyActive), Models: r.KeyModels, ExpiresAt: r.KeyExpiresAt,
+			Former: r.Former, FormerUntil: r.PreviousUntil}
+	}
+	return l
+}
+
+// The ways to find who a question is about: by a key's hash, or by one of a user's unique values.
+const (
+	byHash    = int(uniqueIndexes)
+	checkWays = byHash + 1
+)
+
+// checking are the statements of checks, by way and by how many questions they answer: powers of two, as
+// for lookups. Few are ever needed, so each is composed when it is.
+type checking struct {
+	texts      [checkWays][lookupPowers]func() string
+	fields     []*schema.Field
+	withoutKey []*schema.Field
+	used       string // notes when keys were used
+}
+
+func composeChecking(db *bun.DB) checking {
+	fields := fieldsOf[checkRow](db, columnsOf[checkRow](db))
+	c := checking{fields: fields, withoutKey: fields[:keyColumns]}
+	for way := range c.texts {
+		for power := range c.texts[way] {
+			c.texts[way][power] = sync.OnceValue(func() string { return composeCheck(db, way, 1<<power) })
+		}
+	}
+	free := db.NewSelect().Model((*keyRow)(nil)).Column("id").Where("k.id = ANY ($1::uuid[])").OrderExpr("k.id").For("UPDATE SKIP LOCKED")
+	c.used = db.NewUpdate().Model((*keyRow)(nil)).TableExpr("unnest($1::uuid[], $2::timestamptz[]) AS given(id, at)").
+		Set("last_used_at = given.at").Where("k.id = given.id AND k.id IN (?)", free).
+		Where("(k.last_used_at IS NULL OR k.last_used_at < date_trunc('hour', given.at, 'UTC'))").String()
+	return c
+}
+
+// composeCheck composes the statement for so many questions, each of a value and a provider.
+func composeCheck(db *bun.DB, way, questions int) string {
+	sqlType, condition := "text", bun.Safe("")
+	switch way {
+	case KeyID:
+		sqlType = "uuid"
+	case byHash:
+		sqlType = "bytea"
+	}
+	places := make([]string, questions)
+	for i := range places {
+		places[i] = fmt.Sprintf("(%d, $%d::%s, $%d::text)", i, 2*i+1, sqlType, 2*i+2)
+	}
+	q := db.NewSelect().TableExpr("(VALUES ?) AS q(place, value, provider)", bun.Safe(strings.Join(places, ", ")))
+	if way == byHash {
+		q = q.Join("JOIN ? AS k ON k.hash = q.value OR k.previous_hash = q.value", bun.Ident("keys")).Join("JOIN users AS u ON u.id = k.user_id")
+	} else {
+		condition = bun.Safe("u." + uniqueColumns[way])
+		q = q.Join("JOIN users AS u ON ? = q.value", condition)
+	}
+	q = q.Join("LEFT JOIN credentials AS c ON c.user_id = u.id AND c.provider = q.provider").
+		ColumnExpr("q.place, u.id, u.tag, u.role, u.status, u.expires_at, u.models").
+		ColumnExpr("u.requests_per_minute, u.tokens_per_minute, u.monthly_budget_cents, u.version, c.sealed")
+	if way == byHash {
+		q = q.ColumnExpr("k.id, k.status, k.models, k.expires_at, k.last_used_at, k.hash <> q.value, k.previous_valid_until")
+	}
+	return q.String()
+}
+
+// checks answers questions of access: with one statement all that are asked while the last one was under
+// way, see [lookups]. It is no cache: a statement begins after all that it answers was asked.
+type checks struct {
+	store *Store
+	queue gather.Queue[*checked]
+}
+
+// checked is a request's questions.
+type checked struct {
+	questions []access.Question
+	found     []Looked
+	err       error
+	done      chan struct{}
+}
+
+// checkTime is how long a statement of checks may take before the database counts as away.
+const checkTime = 5 * time.Second
+
+func (c *checks) begin(s *Store) {
+	c.store = s
+	c.queue = gather.Queue[*checked]{Workers: lookupWorkers, Most: 1 << (lookupPowers - 1), Batch: c.answer}
+}
+
+// Look returns what the database holds about questions now, in their order. An error is
+// [user.Unavailable] while the database is away, or the context's.
+func (s *Store) Look(ctx context.Context, questions []access.Question) ([]Looked, error) {
+	asked := &checked{questions: questions, done: make(chan struct{})}
+	if len(questions) > s.checks.queue.Most { // has little to share, and would hold up the others
+		go s.checks.answer([]*checked{asked})
+	} else {
+		s.checks.queue.Add(asked)
+	}
+	select {
+	case <-asked.done:
+		return asked.found, asked.err
+	case <-ctx.Done():
+		return nil, translate(ctx.Err())
+	}
+}
+
+func (c *checks) answer(asked []*checked) {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+	defer cancel()
+	err := gather.Guarded(func() error { return c.read(ctx, asked) })
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = unavailable(err)
+	}
+	for _, a := range asked {
+		a.err = translate(err)
+		close(a.done)
+	}
+}
+
+// lookedFor is what a question is looked up by. Several questions share it.
+type lookedFor struct {
+	value    any
+	provider string
+}
+
+func targetOf(q *access.Question) (way int, t lookedFor) {
+	if q.KeyHash != nil {
+		return byHash, lookedFor{*q.KeyHash, q.Provider}
+	}
+	index, value := KeyOf(q.Subject)
+	if index == KeyID {
+		return index, lookedFor{q.Subject.ID, q.Provider}
+	}
+	return index, lookedFor{value, q.Provider}
+}
+
+// read looks up what all of the questions are about, in one round trip.
+func (c *checks) read(ctx context.Context, asked []*checked) error {
+	var ways [checkWays][]lookedFor
+	known := map[lookedFor]*Looked{}
+	for _, a := range asked {
+		for i := range a.questions {
+			way, t := targetOf(&a.questions[i])
+			if _, seen := known[t]; !seen {
+				known[t] = &Looked{}
+				ways[way] = append(ways[way], t)
+			}
+		}
+	}
+	if err := c.run(ctx, &ways, known); err != nil {
+		return err
+	}
+	for _, a := range asked {
+		a.found = make([]Looked, len(a.questions))
+		for i := range a.questions {
+			_, t := targetOf(&a.questions[i])
+			a.found[i] = *known[t]
+		}
+	}
+	return nil
+}
+
+func (c *checks) run(ctx context.Context, ways *[checkWays][]lookedFor, known map[lookedFor]*Looked) error {
+	st := &c.store.statements.checking
+	var p pipeline
+	for way, targets := range ways {
+		fields := st.withoutKey
+		if way == byHash {
+			fields = st.fields
+		}
+		for len(targets) > 0 {
+			n := min(len(targets), 1<<(lookupPowers-1))
+			part := targets[:n]
+			targets = targets[n:]
+			p.query(st.texts[way][bits.Len(uint(n-1))](), checkArgs(part), func(rows pgx.Rows) error { //nolint:gosec // n is positive
+				var row checkRow
+				if err := scanRow(rows, fields, &row); err != nil {
+					return err
+				}
+				if row.Place < len(part) {
+					*known[part[row.Place]] = row.looked(way == byHash)
+				}
+				return nil
+			})
+		}
+	}
+	conn, err := c.store.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return p.run(ctx, conn.Conn())
+}
+
+// checkArgs are the arguments for so many questions, filled up with the last one.
+func checkArgs(targets []lookedFor) []any {
+	n := 1 << bits.Len(uint(len(targets)-1)) //nolint:gosec // there is at least one
+	args := make([]any, 0, 2*n)
+	for i := range n {
+		t := targets[min(i, len(targets)-1)]
+		switch value := t.value.(type) {
+		case access.Hash:
+			args = append(args, value[:], t.provider)
+		case uuid.UUID:
+			args = append(args, [16]byte(value), t.provider)
+		default:
+			args = append(args, value, t.provider)
+		}
+	}
+	return args
+}
+
+// NoteUses writes when keys were used, at most once in an hour of the clock for each. What another session
+// holds is left for the next time: the time is approximate.
+func (s *Store) NoteUses(ctx context.Context, uses map[uuid.UUID]time.Time) error {
+	ids, times := make([][16]byte, 0, len(uses)), make([]time.Time, 0, len(uses))
+	for id, at := range uses {
+		ids, times = append(ids, id), append(times, at)
+	}
+	_, err := s.pool.Exec(ctx, s.statements.checking.used, prepared(ids, times)...)
+	return translate(err)
+}

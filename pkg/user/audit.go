@@ -1,0 +1,281 @@
+package user
+
+import (
+	"encoding/base64"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+)
+
+// AuditAction says what an audit entry is about.
+type AuditAction string
+
+// The actions that are audited.
+const (
+	CredentialRevealed AuditAction = "credential.revealed"
+	KeyCreated         AuditAction = "key.created"
+	KeyRotated         AuditAction = "key.rotated"
+	KeyRevoked         AuditAction = "key.revoked"
+	KeyWasDisabled     AuditAction = "key.disabled"
+	UsersExported      AuditAction = "users.exported"
+	UsersImported      AuditAction = "users.imported"
+	TokenRefused       AuditAction = "token.refused"
+	ScopeDenied        AuditAction = "scope.denied"
+	VaultRotated       AuditAction = "vault.rotated"
+	EventsResent       AuditAction = "events.resent"
+	ConsoleSignedIn    AuditAction = "console.signedin"
+	SCIMGrant          AuditAction = "scim.grant" // of the role admin; a provider was refused, as below
+	SCIMRevoke         AuditAction = "scim.revoke"
+	SCIMSuspend        AuditAction = "scim.suspend"
+	SCIMDelete         AuditAction = "scim.delete"
+)
+
+// AuditOutcome says how an audited action ended.
+type AuditOutcome string
+
+// The outcomes of audited actions.
+const (
+	Succeeded AuditOutcome = "success"
+	Denied    AuditOutcome = "denied"
+	Failed    AuditOutcome = "failure"
+)
+
+// AuditEntry is what the audit log says of one action. It holds no secret, and no personal value but
+// the user's id.
+type AuditEntry struct {
+	ID        uuid.UUID // version 7; given when the entry is written
+	At        time.Time // as the ID
+	Actor     string    // empty: unknown, as behind a refused token
+	Action    AuditAction
+	UserID    uuid.UUID // [uuid.Nil]: about no user, or about many
+	Provider  string    // empty: none
+	KeyID     string    // of an API key; empty: none
+	RequestID string
+	SourceIP  string
+	Outcome   AuditOutcome
+	// Detail is a JSON object; nil is an empty one.
+	Detail jsontext.Value
+
+	// Bucket, when not empty, makes this one of many like it that are counted in one entry: the first
+	// of them, whose detail has the count.
+	Bucket string
+	// Count is how many actions a counted entry stands for; 0 is one.
+	Count int64
+}
+
+// AppendJSON appends the entry as clients read it.
+func (e *AuditEntry) AppendJSON(dst []byte) []byte {
+	dst = appendQuotedUUID(append(dst, `{"id":`...), e.ID)
+	dst = appendTime(append(dst, `,"at":`...), e.At)
+	dst = appendString(append(dst, `,"actor":`...), e.Actor)
+	dst = appendString(append(dst, `,"action":`...), string(e.Action))
+	dst = append(dst, `,"userId":`...)
+	if e.UserID == uuid.Nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = appendQuotedUUID(dst, e.UserID)
+	}
+	if e.Provider != "" {
+		dst = appendString(append(dst, `,"provider":`...), e.Provider)
+	}
+	if e.KeyID != "" {
+		dst = appendString(append(dst, `,"keyId":`...), e.KeyID)
+	}
+	dst = appendString(append(dst, `,"requestId":`...), e.RequestID)
+	dst = appendString(append(dst, `,"sourceIP":`...), e.SourceIP)
+	dst = appendString(append(dst, `,"outcome":`...), string(e.Outcome))
+	return append(e.appendDetail(append(dst, `,"detail":`...)), '}')
+}
+
+// appendDetail appends the detail, with the count of a counted entry in it.
+func (e *AuditEntry) appendDetail(dst []byte) []byte {
+	if e.Bucket == "" {
+		return appendObject(dst, e.Detail)
+	}
+	dst = strconv.AppendInt(append(dst, `{"count":`...), max(1, e.Count), 10)
+	if rest := strings.TrimPrefix(string(e.Detail), "{"); len(rest) > len("}") {
+		return append(append(dst, ','), rest...)
+	}
+	return append(dst, '}')
+}
+
+// AuditsItself is a change that the audit log records beside the history.
+type AuditsItself interface {
+	// Audit returns an entry for each key that the change made, changed or revoked: action, key and detail.
+	Audit(before, after *User) []AuditEntry
+}
+
+// Audit implements [AuditsItself].
+func (c IssueKey) Audit(_, after *User) []AuditEntry {
+	return []AuditEntry{{Action: KeyCreated, KeyID: c.KeyID.String(), Detail: keyDetail(after.Key(c.KeyID))}}
+}
+
+// Audit implements [AuditsItself].
+func (c RotateKey) Audit(_, after *User) []AuditEntry {
+	return []AuditEntry{{Action: KeyRotated, KeyID: c.KeyID.String(), Detail: keyDetail(after.Key(c.KeyID))}}
+}
+
+// Audit implements [AuditsItself].
+func (c UpdateKey) Audit(before, after *User) []AuditEntry {
+	now, old := after.Key(c.KeyID), before.Key(c.KeyID)
+	if now == nil || old == nil || now.Status != KeyDisabled || old.Status == KeyDisabled {
+		return nil
+	}
+	return []AuditEntry{{Action: KeyWasDisabled, KeyID: c.KeyID.String(), Detail: keyDetail(nil)}}
+}
+
+// Audit implements [AuditsItself].
+func (c RevokeKeys) Audit(before, after *User) (entries []AuditEntry) {
+	for i := range before.Keys {
+		if id := before.Keys[i].ID; after.Key(id) == nil {
+			entries = append(entries, AuditEntry{Action: KeyRevoked, KeyID: id.String(), Detail: keyDetail(nil)})
+		}
+	}
+	return entries
+}
+
+// keyDetail tells until when a key, and its secret from before a rotation, can be used.
+func keyDetail(k *Key) jsontext.Value {
+	detail := jsontext.Value("{")
+	if k != nil {
+		detail = appendOptionalTime(append(detail, `"expiresAt":`...), k.ExpiresAt)
+		detail = appendOptionalTime(append(detail, `,"previousValidUntil":`...), k.PreviousValidUntil)
+	}
+	return append(detail, '}')
+}
+
+// AuditQuery selects audit entries, newest first. Empty members do not restrict it.
+type AuditQuery struct {
+	Actor    string
+	Action   AuditAction
+	UserID   uuid.UUID
+	From, To time.Time // inclusive, exclusive
+	Limit    int
+	Before   uuid.UUID // entries before the one with this id; [uuid.Nil] is the newest
+}
+
+// AuditPage is a page of the audit log.
+type AuditPage struct {
+	Entries []AuditEntry
+	Next    string // the cursor of the next page, empty on the last
+}
+
+// LogQuery selects history entries of all users, newest first. Empty members do not restrict it.
+type LogQuery struct {
+	Actor    string
+	Field    string
+	From, To time.Time // inclusive, exclusive
+	Limit    int
+	Before   uuid.UUID // entries before the one with this id; [uuid.Nil] is the newest
+}
+
+// ParseAuditQuery reads the parameters of the audit log; everything wrong with them is one [Invalid] error.
+func ParseAuditQuery(values url.Values) (AuditQuery, error) {
+	q := AuditQuery{Limit: DefaultLimit}
+	problems := parseLog(values, logParameters{"audit log", &q.Limit, &q.From, &q.To, &q.Before}, map[string]func(*Problems, string){
+		"actor":  func(_ *Problems, v string) { q.Actor = v },
+		"action": func(_ *Problems, v string) { q.Action = AuditAction(v) },
+		"userId": func(problems *Problems, v string) {
+			var ok bool
+			if q.UserID, ok = ParseID(v); !ok {
+				problems.Add("userId", codeFormat, "must be a UUID")
+			}
+		},
+	})
+	return q, problems.Err()
+}
+
+// ParseLogQuery reads the parameters of the history of all users.
+func ParseLogQuery(values url.Values) (LogQuery, error) {
+	q := LogQuery{Limit: DefaultLimit}
+	problems := parseLog(values, logParameters{"history of all users", &q.Limit, &q.From, &q.To, &q.Before}, map[string]func(*Problems, string){
+		"actor": func(_ *Problems, v string) { q.Actor = v },
+		"field": func(problems *Problems, v string) {
+			if q.Field = v; !slices.Contains(RecordedFields(), v) {
+				problems.Add("field", codeFormat, "must be one of %s", strings.Join(RecordedFields(), ", "))
+			}
+		},
+	})
+	return q, problems.Err()
+}
+
+// LogCursor writes the place before an entry of the audit log, or of the history of all users, as clients
+// carry it.
+func LogCursor(before uuid.UUID) string {
+	return base64.RawURLEncoding.EncodeToString(append([]byte{'l'}, before[:]...))
+}
+
+func parseLogCursor(cursor string) (uuid.UUID, bool) {
+	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || len(decoded) != 17 || decoded[0] != 'l' || [16]byte(decoded[1:]) == uuid.Nil {
+		return uuid.Nil, false
+	}
+	before := uuid.UUID(decoded[1:])
+	return before, LogCursor(before) == cursor
+}
+
+// logParameters are those that logs have in common.
+type logParameters struct {
+	log      string // for messages
+	limit    *int
+	from, to *time.Time
+	before   *uuid.UUID
+}
+
+// parseLog reads the common parameters and those of one log. Each can be given once.
+func parseLog(values url.Values, common logParameters, own map[string]func(*Problems, string)) Problems {
+	p := queryParser{}
+	for _, name := range slices.Sorted(maps.Keys(values)) { // problems come in a stable order
+		v := values[name][0]
+		switch parse := own[name]; {
+		case !validText(&p.problems, name, v):
+		case len(values[name]) > 1:
+			p.problems.Add(name, codeRepeated, "can be given once")
+		case parse != nil && v == "":
+			p.problems.Add(name, codeFormat, "must not be empty: leave it out instead")
+		case parse != nil:
+			parse(&p.problems, v)
+		default:
+			common.parse(&p, name, v)
+		}
+	}
+	return p.problems
+}
+
+func (c *logParameters) parse(p *queryParser, name, v string) {
+	switch name {
+	case "limit":
+		*c.limit = p.integer(name, v, MaxLimit)
+	case "from":
+		*c.from = p.time(name, v)
+	case "to":
+		*c.to = p.time(name, v)
+	case "cursor":
+		var ok bool
+		if *c.before, ok = parseLogCursor(v); !ok {
+			p.problems.Add(name, codeCursor, "is not a cursor of the %s: take it from page.next as it is", c.log)
+		}
+	default:
+		p.problems.Add(name, codeParam, "is not a parameter of the %s", c.log)
+	}
+}
+
+// validText refuses a parameter that the database cannot hold.
+func validText(problems *Problems, name, value string) bool {
+	clean := strings.ToValidUTF8(name, "\uFFFD")
+	if clean != name || strings.ToValidUTF8(value, "\uFFFD") != value {
+		problems.Add(clean, codeFormat, "must be valid UTF-8")
+		return false
+	}
+	if strings.ContainsRune(name+value, 0) {
+		checkNUL(problems, name, name+value)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,150 @@
+package user
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	validation "github.com/go-ozzo/ozzo-validation/v4"
+	"github.com/google/uuid"
+)
+
+// ImportMode says what a line of an import does.
+type ImportMode string
+
+// The modes of an import.
+const (
+	ImportCreate ImportMode = "create"
+	ImportUpdate ImportMode = "update"
+	ImportUpsert ImportMode = "upsert"
+	ImportDelete ImportMode = "delete"
+)
+
+// Import is how an import is to be done.
+type Import struct {
+	Mode   ImportMode
+	Match  string // the field that names the user
+	DryRun bool
+	// FailedOnly leaves results of lines that succeeded out of the answer.
+	FailedOnly bool
+}
+
+var (
+	importModes   = []string{string(ImportCreate), string(ImportUpdate), string(ImportUpsert), string(ImportDelete)}
+	importMatches = []string{"tag", "id", "externalId", "email", "userName"}
+)
+
+// ParseImport reads the parameters of an import; everything wrong with them is one [Invalid] error.
+func ParseImport(values url.Values) (Import, error) {
+	parsed := Import{Mode: ImportCreate, Match: "tag"}
+	var problems Problems
+	oneOf := func(name, v string, allowed ...string) string {
+		if !slices.Contains(allowed, v) {
+			problems.Add(name, codeFormat, "must be one of %s", strings.Join(allowed, ", "))
+		}
+		return v
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		v := values[name][0]
+		switch {
+		case !validText(&problems, name, v):
+		case len(values[name]) > 1:
+			problems.Add(name, codeRepeated, "can be given once")
+		case name == "mode":
+			parsed.Mode = ImportMode(oneOf(name, v, importModes...))
+		case name == "match":
+			parsed.Match = oneOf(name, v, importMatches...)
+		case name == "dryRun":
+			parsed.DryRun = oneOf(name, v, "true", "false") == "true"
+		case name == "results":
+			parsed.FailedOnly = oneOf(name, v, "all", "failed") == "failed"
+		default:
+			problems.Add(name, codeParam, "is not a parameter of an import")
+		}
+	}
+	return parsed, problems.Err()
+}
+
+// Upsert updates the user that its command names or, if there is none, creates it.
+type Upsert struct {
+	Create Create
+	Update Update
+}
+
+// Validate implements [Change]. What a creation requires is checked only if it is one.
+func (u Upsert) Validate() error { return u.Update.Validate() }
+
+// IsEnd reports whether a line is the last one of an export, which tells that it is whole.
+func IsEnd(line jsontext.Value) bool {
+	n, end := 0, false
+	for name := range members(line) {
+		n, end = n+1, name == "end"
+	}
+	return n == 1 && end
+}
+
+// Command returns the change that a line asks for, and whom it is about. The line is an object that
+// [ParseBody] let through. What the service makes is ignored, so that an export can be imported: keys,
+// groups, version, times, and credentials as a read shows them. An id is kept by a creation, and
+// otherwise ignored unless it is what users are matched by.
+func (i *Import) Command(line jsontext.Value) (Change, Ref, error) {
+	patch, problems := parseImported(line)
+	if i.Mode == ImportCreate {
+		return Create{patch, problems}, Ref{}, nil
+	}
+	ref, ok := patch.ref(i.Match)
+	if !ok && !problems.has(i.Match) {
+		problems.Add(i.Match, validation.ErrRequired.Code(), "is required: users are matched by it")
+	}
+	if i.Mode == ImportDelete {
+		return Delete{slices.DeleteFunc(problems, func(p Problem) bool { return p.Field != i.Match && p.Code != codeUnknown })}, ref, nil
+	}
+	update := patch
+	if i.Match != "id" {
+		update.ID = Optional[uuid.UUID]{}
+	}
+	if i.Mode == ImportUpdate {
+		return Update{update, problems}, ref, nil
+	}
+	return Upsert{Create{patch, nil}, Update{update, problems}}, ref, nil
+}
+
+func parseImported(line jsontext.Value) (patch Patch, problems Problems) {
+	for name, value := range members(line) {
+		switch f := fieldByName[name]; {
+		case f == nil:
+			problems.Add(name, codeUnknown, "is not a field of a user")
+			checkNUL(&problems, name, name)
+		case f.decode == nil, name == "credentials" && value.Kind() == '[':
+		default:
+			f.decode(&patch, &problems, name, value)
+		}
+	}
+	return patch, problems
+}
+
+// ref returns the user whom a patch names by one field.
+func (p *Patch) ref(field string) (Ref, bool) {
+	value := func(member Optional[*string]) string {
+		if member.Value == nil {
+			return ""
+		}
+		return *member.Value
+	}
+	var ref Ref
+	switch field {
+	case "id":
+		ref.ID = p.ID.Value
+	case "tag":
+		ref.Tag = p.Tag.Value
+	case "email":
+		ref.Email = FoldAddress(value(p.Email))
+	case "userName":
+		ref.UserName = FoldAddress(value(p.UserName))
+	case "externalId":
+		ref.ExternalID = value(p.ExternalID)
+	}
+	return ref, ref != Ref{}
+}

@@ -1,0 +1,167 @@
+package user
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+)
+
+// ListedKey is a key as its own routes show it: with its user and its use.
+type ListedKey struct {
+	Key
+	UserID uuid.UUID
+	// LastUsedAt is approximate: it is written at most once an hour. Nil is never.
+	LastUsedAt *time.Time
+}
+
+// AppendJSON appends the key as clients read it.
+func (k *ListedKey) AppendJSON(dst []byte) []byte {
+	dst = appendQuotedUUID(append(dst, `{"id":`...), k.ID)
+	dst = appendQuotedUUID(append(dst, `,"userId":`...), k.UserID)
+	dst = appendString(append(dst, `,"name":`...), k.Name)
+	dst = appendString(append(dst, `,"hint":`...), k.Hint)
+	dst = appendModels(append(dst, `,"models":`...), k.Models)
+	dst = appendText(append(dst, `,"status":`...), k.Status)
+	dst = appendTime(append(dst, `,"createdAt":`...), k.CreatedAt)
+	dst = appendString(append(dst, `,"createdBy":`...), k.CreatedBy)
+	dst = appendOptionalTime(append(dst, `,"expiresAt":`...), k.ExpiresAt)
+	dst = appendOptionalTime(append(dst, `,"lastUsedAt":`...), k.LastUsedAt)
+	dst = appendOptionalTime(append(dst, `,"previousValidUntil":`...), k.PreviousValidUntil)
+	return append(dst, '}')
+}
+
+// KeyQuery says which keys a listing is about, newest first. Empty members do not restrict it.
+type KeyQuery struct {
+	UserID         uuid.UUID
+	Hint           string // as a key shows it
+	Status         KeyStatus
+	ExpiresBefore  time.Time
+	LastUsedBefore time.Time // keys that were never used are among them
+	After          *KeyPlace // behind the last key of a page
+	Limit          int
+}
+
+// KeyPlace is the place of a key in a listing.
+type KeyPlace struct {
+	CreatedAt time.Time `json:"t"`
+	ID        uuid.UUID `json:"i"`
+	Listing   []byte    `json:"l"` // fingerprint of the filters
+}
+
+// KeyPage is a page of keys. Total is nil past [MaxExact].
+type KeyPage struct {
+	Keys  []ListedKey
+	More  bool
+	Total *int64
+}
+
+// keyHintPrefix is what the hint of each key begins with.
+const keyHintPrefix = "aik_…"
+
+// ParseKeyQuery reads the parameters of a listing of keys. Its error is [Invalid] with every problem.
+func ParseKeyQuery(values url.Values) (KeyQuery, error) {
+	q := KeyQuery{Limit: DefaultLimit}
+	var problems Problems
+	names := make([]string, 0, len(values))
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		value := values[name][0]
+		switch {
+		case !utf8.ValidString(name + value):
+			problems.Add(strings.ToValidUTF8(name, "\uFFFD"), codeFormat, "must be valid UTF-8")
+		case len(values[name]) > 1:
+			problems.Add(name, codeRepeated, "can be given once")
+		default:
+			q.parameter(&problems, name, value)
+		}
+	}
+	if text := values.Get("cursor"); values.Has("cursor") {
+		after, err := decodeKeyPlace(text)
+		if err == nil && string(after.Listing) != string(q.fingerprint()) {
+			err = errForeignCursor
+		}
+		if err != nil {
+			problems.Add("cursor", codeCursor, "%s", err.Error())
+		}
+		q.After = after
+	}
+	return q, problems.Err()
+}
+
+func (q *KeyQuery) parameter(problems *Problems, name, value string) {
+	switch name {
+	case "cursor":
+	case "userId":
+		id, ok := ParseID(value)
+		if !ok {
+			problems.Add(name, "validation_is_uuid", "must be a valid UUID")
+		}
+		q.UserID = id
+	case "hint":
+		if q.Hint = value; !strings.HasPrefix(value, keyHintPrefix) {
+			q.Hint = keyHintPrefix + value
+		}
+		if utf8.RuneCountInString(q.Hint) != utf8.RuneCountInString(keyHintPrefix)+4 || strings.ContainsRune(value, 0) {
+			problems.Add(name, codeFormat, "must be the last 4 characters of a secret, or aik_… and those")
+		}
+	case "status":
+		q.Status = KeyStatus(value)
+		problems.check(name, q.Status, keyStatusRules...)
+	case "expiresBefore":
+		q.ExpiresBefore = keyTime(problems, name, value)
+	case "lastUsedBefore":
+		q.LastUsedBefore = keyTime(problems, name, value)
+	case "limit":
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 || n > MaxLimit {
+			problems.Add(name, codeRange, "must be an integer from 1 to %d", MaxLimit)
+		}
+		q.Limit = n
+	default:
+		problems.Add(name, codeParam, "is not a parameter of this listing")
+	}
+}
+
+func keyTime(problems *Problems, name, value string) time.Time {
+	t, err := ParseTime(value)
+	if err != nil {
+		problems.Add(name, codeFormat, "must be a time such as 2026-11-27T12:00:00Z; write + as %%2B")
+	}
+	return t
+}
+
+// CursorAfter makes the cursor behind a page's last key, as clients carry it.
+func (q *KeyQuery) CursorAfter(last *ListedKey) string {
+	encoded, err := json.Marshal(KeyPlace{last.CreatedAt, last.ID, q.fingerprint()})
+	if err != nil {
+		panic(err) // a time of the database and an id always encode
+	}
+	return base64.RawURLEncoding.EncodeToString(encoded)
+}
+
+func decodeKeyPlace(text string) (*KeyPlace, error) {
+	encoded, err := base64.RawURLEncoding.DecodeString(text)
+	var place KeyPlace
+	if err != nil || len(text) > maxCursor || json.Unmarshal(encoded, &place, json.RejectUnknownMembers(true)) != nil || place.CreatedAt.Year() < 1 {
+		return nil, errCursor
+	}
+	return &place, nil
+}
+
+// fingerprint identifies the listing that a query is a page of: its filters, not its limit.
+func (q *KeyQuery) fingerprint() []byte {
+	text := strings.Join([]string{q.UserID.String(), q.Hint, string(q.Status), FormatTime(q.ExpiresBefore), FormatTime(q.LastUsedBefore)}, "\n")
+	sum := sha256.Sum256([]byte(text))
+	return sum[:12]
+}
