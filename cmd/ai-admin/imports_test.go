@@ -13,28 +13,32 @@ var mayImport = map[string][]string{
 	"user": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "server": {}, "apt": {}, "gather": {},
 	"config":     {"auth"},
 	"postgres":   {"apt"},
-	"store":      {"user", "access", "gather"},
-	"admin":      {"user", "store", "access", "vault", "gather"},
+	"store":      {"user", "scim", "access", "gather"},
+	"admin":      {"user", "scim", "store", "access", "vault", "gather"},
 	"access":     {"user"},
 	"accessapi":  {"access", "user", "auth", "body"},
 	"cloudevent": {"user"},
 	"body":       {"user"},
+	"scim":       {"user"},
+	"scimapi":    {"user", "scim", "auth"},
 	"httpapi":    {"user", "access", "auth", "body", "gather"},
 	"eventapi":   {"user", "cloudevent", "body"},
 	"relay":      {"user", "store", "cloudevent"},
 	"janitor":    {"user", "store"},
 	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
-		"httpapi", "access", "accessapi", "eventapi", "cloudevent"},
+		"httpapi", "access", "accessapi", "eventapi", "scimapi", "cloudevent", "body"},
 }
 
 // forbidden are packages of others that must not sneak in, through whatever path.
 var forbidden = map[string][]string{
 	"user":     {"net/http", "database/sql", "github.com/uptrace/bun"},
+	"scim":     {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"store":    {"net/http"},
 	"vault":    {"net/http", "database/sql"},
 	"access":   {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 	"eventapi": {"github.com/uptrace/bun", "github.com/jackc/pgx/v5"},
+	"scimapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 }
 
 func list(t *testing.T, arguments ...string) []string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/scim"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
@@ -276,7 +277,17 @@ func (b *batch) decide(command user.Command) (*change, error) {
 	if err != nil || after == before {
 		return &change{before: before}, err
 	}
-	return b.write(before, after, command)
+	return b.write(before, reconciled(before, after, command), command)
+}
+
+// reconciled makes the attributes that are kept for an identity provider follow a change that another API
+// made. The SCIM API has done so by itself, and says that by setting them.
+func reconciled(before, after *user.User, command user.Command) *user.User {
+	update, ok := command.Change.(user.Update)
+	if ok && !update.SCIM.Set && len(before.SCIM) > len("{}") {
+		after.SCIM = scim.Profile{User: before}.Reconcile(after)
+	}
+	return after
 }
 
 // create makes a user. Before it, the user's version is 0: that is all that a precondition can ask.

@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/scim"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/user"
+	"aiadmin/pkg/vault"
 )
 
 // Get returns one user.
@@ -140,4 +142,42 @@ func decodePlace(parameter, cursor, format string, parts ...any) (int, error) {
 		return 0, problem.Err()
 	}
 	return n, nil
+}
+
+// SearchUsers returns a page of the users that a SCIM filter finds.
+func (s *Service) SearchUsers(ctx context.Context, q scim.Query) (scim.Page[*user.User], error) {
+	return s.store.SearchUsers(ctx, q)
+}
+
+// SearchGroups returns a page of the groups that a SCIM filter finds.
+func (s *Service) SearchGroups(ctx context.Context, q scim.Query) (scim.Page[*user.Group], error) {
+	return s.store.SearchGroups(ctx, q)
+}
+
+// MembersOf returns the members of groups, by group and in the order of their ids. Groups that would make
+// them more than most in all are left out, but for the first.
+func (s *Service) MembersOf(ctx context.Context, groups []uuid.UUID, most int64) (map[uuid.UUID][]user.GroupMember, error) {
+	return s.store.MembersOf(ctx, groups, most)
+}
+
+// The place of cursors in the vault's sealed values.
+const (
+	cursorRow      = "scim"
+	cursorProvider = "cursor"
+)
+
+// SealCursor makes a cursor that shows nothing of its text and that no client can forge.
+func (s *Service) SealCursor(text string) (string, error) {
+	sealed, err := s.keys.Load().Seal(cursorRow, cursorProvider, secret.New(text))
+	return base64.RawURLEncoding.EncodeToString([]byte(sealed)), err
+}
+
+// OpenCursor returns the text of a cursor that this service has made, also at another replica.
+func (s *Service) OpenCursor(cursor string) (text string, ok bool) {
+	sealed, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || vault.KeyID(string(sealed)) == "" {
+		return "", false
+	}
+	opened, err := s.keys.Load().Open(cursorRow, cursorProvider, string(sealed))
+	return opened.Reveal(), err == nil
 }

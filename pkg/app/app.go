@@ -12,6 +12,7 @@ import (
 
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/body"
 	"aiadmin/pkg/cloudevent"
 	"aiadmin/pkg/config"
 	"aiadmin/pkg/eventapi"
@@ -19,6 +20,7 @@ import (
 	"aiadmin/pkg/janitor"
 	"aiadmin/pkg/mount"
 	"aiadmin/pkg/relay"
+	"aiadmin/pkg/scimapi"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
@@ -119,7 +121,7 @@ func New(options Options) (_ *App, err error) {
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	gate := httpapi.NewGate(0)
-	return httpapi.Options{Admin: a.admin, Gate: gate, Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
+	return httpapi.Options{Admin: a.admin, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
@@ -132,6 +134,18 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
 	}
+}
+
+// largeBodies are the limits of requests that change groups.
+var largeBodies = body.Limits{Most: 8 << 20, Total: 16 << 20, Reserved: 2}
+
+func (a *App) scim(gate *httpapi.Gate) *scimapi.API {
+	return scimapi.New(scimapi.Options{Admin: a.admin, Authorize: func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
+		return a.api.Authorize(r, scopes...)
+	},
+		Enter: gate.Enter, Users: body.NewBudget(body.OneChange), Groups: body.NewBudget(largeBodies), Describe: httpapi.Describe, Fail: httpapi.Fail, Audit: a.admin.Audit,
+		RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, GrantAdmin: func() bool { return a.mounts.Config.Value().SCIM.GrantAdmin },
+		Observe: a.metrics.provisioned, Log: a.log})
 }
 
 func (a *App) relayOptions(options Options, settings config.Config) relay.Options {

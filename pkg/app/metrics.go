@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"aiadmin/pkg/httpapi"
+	"aiadmin/pkg/scimapi"
 	"aiadmin/pkg/user"
 )
 
@@ -22,6 +23,7 @@ type metrics struct {
 	registry  *prometheus.Registry
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
+	scim      *prometheus.HistogramVec
 	refused   prometheus.Counter
 	reloads   *prometheus.CounterVec
 	audit     *prometheus.CounterVec
@@ -38,6 +40,9 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 			Help: "Time from a request's first byte to its answer's last, by route pattern.",
 			// Half a millisecond is a read at rest; 300 s is the longest a request may take.
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 300}}, []string{"route"}),
+		scim: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ai_admin_scim_request_duration_seconds",
+			Help:    "Time of a SCIM request, by operation, identity provider (from the user agent) and status.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30}}, []string{"operation", "provider", "status"}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "ai_admin_vault_refused_total",
 			Help: "Sealed values that could not be opened: tampered with, copied, or of an unknown key."}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_mount_reloads_total",
@@ -52,7 +57,7 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ai_admin_build_info", Help: "What the binary was built from; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.checks, m.audit, m.unwritten, m.requests, m.duration, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
+	m.registry.MustRegister(m.checks, m.audit, m.unwritten, m.requests, m.duration, m.scim, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -69,6 +74,10 @@ func (m *metrics) served(s httpapi.Served) {
 }
 
 func (m *metrics) checked(face, outcome string) { m.checks.WithLabelValues(face, outcome).Inc() }
+
+func (m *metrics) provisioned(s scimapi.Served) {
+	m.scim.WithLabelValues(s.Operation, s.Provider, strconv.Itoa(s.Status)).Observe(s.Duration.Seconds())
+}
 
 // methodLabel keeps made-up methods from making a label value each.
 func methodLabel(method string) string {

@@ -15,7 +15,7 @@ import (
 	"aiadmin/pkg/auth"
 )
 
-// Config is config.yaml. CORS, Retention, Access and LogLevel change while the service runs; the
+// Config is config.yaml. CORS, Retention, Access, SCIM and LogLevel change while the service runs; the
 // others take effect at the next start (see [Config.RestartNeeded]).
 type Config struct {
 	Auth          AuthMode
@@ -29,6 +29,12 @@ type Config struct {
 	MetricsPort   int // 0: any free port
 	LogLevel      slog.Level
 	FissionCompat bool // serve paths without a user id by the old router's headers
+	SCIM          SCIM
+}
+
+// SCIM is what identity providers may do.
+type SCIM struct {
+	GrantAdmin bool // make, suspend and delete admins
 }
 
 // AuthMode says whether callers must show who they are.
@@ -146,6 +152,7 @@ func (c *Config) schema() fields {
 		"metricsPort":   integer(&c.MetricsPort, 0, 65535),
 		"logLevel":      oneOf(&c.LogLevel, logLevels),
 		"fissionCompat": boolean(&c.FissionCompat),
+		"scim":          object(fields{"grantAdmin": boolean(&c.SCIM.GrantAdmin)}),
 	}
 }
 

@@ -27,6 +27,9 @@ type Admin interface {
 	List(context.Context, user.Query) (user.Page, error)
 	Reveal(ctx context.Context, id uuid.UUID, provider string, entry user.AuditEntry) (secret.Text, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
+	Group(ctx context.Context, id uuid.UUID) (*user.Group, error)
+	Groups(ctx context.Context, cursor string, limit int) (groups []*user.Group, next string, err error)
+	Members(ctx context.Context, group uuid.UUID, cursor string, limit int) (members []user.GroupMember, next string, err error)
 	Changes(ctx context.Context, cursor string, limit int) (user.ChangesPage, error)
 	// Export yields all users that a query finds, of one state, and returns its cursor in the change feed.
 	Export(ctx context.Context, q user.Query, yield func(*user.User) error) (cursor string, err error)
@@ -76,8 +79,19 @@ type Options struct {
 	Gate *Gate
 	// Version is what the service was built from, for the OpenAPI document.
 	Version string
+	// SCIM serves the paths that are its own, with its own errors; nil serves none of them.
+	SCIM Mounted
 	// FissionCompat serves requests by the headers of the router of the function replaced.
 	FissionCompat bool
+}
+
+// Mounted is an API beside this one, which gives it the request's id, log line and deadline and keeps
+// panics and other origins' pages from it. It authorizes requests by [API.Authorize], and tells what the log
+// line says by [Describe] and [Fail].
+type Mounted interface {
+	http.Handler
+	Serves(path string) bool
+	Problem(w http.ResponseWriter, r *http.Request, err error)
 }
 
 // Served is an answered request, as metrics see it: no id or tag of a user in it.

@@ -51,6 +51,9 @@ func Describe(ctx context.Context, route, caller string, quiet bool) {
 	request.route, request.actor, request.quiet = route, caller, quiet
 }
 
+// Fail notes why a request that is served apart from the routes here has failed.
+func Fail(ctx context.Context, err error) { infoOf(ctx).failure = err }
+
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -156,15 +159,26 @@ func (a *API) authorize(r *http.Request, scope auth.Scope) error {
 	if scope == "" {
 		return nil
 	}
+	_, err := a.Authorize(r, scope)
+	return err
+}
+
+// Authorize checks who is calling, and that they have one of the scopes.
+func (a *API) Authorize(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
 	caller, err := a.caller(r)
 	if err == nil {
 		infoOf(r.Context()).actor = caller.Name
-		err = permit(caller, scope)
+		err = permit(caller, scopes[0])
+		for _, other := range scopes[1:] {
+			if caller.Can(other) {
+				err = nil
+			}
+		}
 	}
 	if err != nil {
-		a.auditRefusal(r, scope, err)
+		a.auditRefusal(r, scopes[0], err)
 	}
-	return err
+	return caller, err
 }
 
 func permit(caller auth.Caller, scope auth.Scope) error {
@@ -174,7 +188,7 @@ func permit(caller auth.Caller, scope auth.Scope) error {
 	return nil
 }
 
-// caller says who is calling.
+// caller authenticates a request. Errors are [user.Error]s and the context's.
 func (a *API) caller(r *http.Request) (auth.Caller, error) {
 	// Joined, so that of two headers neither is taken for the caller's: the whole is no token.
 	return Identify(r.Context(), a.options.Authenticate, strings.Join(r.Header.Values("Authorization"), ", "))

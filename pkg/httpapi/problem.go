@@ -27,6 +27,7 @@ var statuses = map[user.Kind]int{
 	user.DuplicateExternalID: http.StatusConflict,
 	user.DuplicateID:         http.StatusConflict,
 	user.DuplicateUserName:   http.StatusConflict,
+	user.DuplicateGroupName:  http.StatusConflict,
 	user.DuplicateKeyName:    http.StatusConflict,
 	user.InProgress:          http.StatusConflict,
 	user.CursorExpired:       http.StatusGone,
@@ -53,6 +54,10 @@ type problem struct {
 
 // Problem answers an error with the status of its kind.
 func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
+	if a.mounted(r) {
+		a.options.SCIM.Problem(w, r, err)
+		return
+	}
 	WriteProblem(w, r, Status(err), err)
 }
 

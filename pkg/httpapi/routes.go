@@ -53,12 +53,15 @@ func (a *API) routes() map[string]map[string]endpoint {
 			"PATCH":  {auth.KeysWrite, a.patchKey, false},
 			"DELETE": {auth.KeysWrite, a.revokeKey, true},
 		},
-		one + "/keys/{KeyID}/rotate": {"POST": {auth.KeysWrite, a.rotateKey, false}},
-		"/ai/admin/keys":             {"GET": {auth.UsersRead, a.findKeys, true}},
-		"/ai/admin/changes":          {"GET": {auth.UsersRead, a.changes, false}},
-		"/openapi.json":              {"GET": {"", a.serveOpenAPI, false}},
-		"/ai/admin/audit":            {"GET": {auth.AuditRead, a.auditLog, true}},
-		"/ai/admin/history":          {"GET": {auth.AuditRead, a.log, true}},
+		one + "/keys/{KeyID}/rotate":      {"POST": {auth.KeysWrite, a.rotateKey, false}},
+		"/ai/admin/keys":                  {"GET": {auth.UsersRead, a.findKeys, true}},
+		"/ai/admin/changes":               {"GET": {auth.UsersRead, a.changes, false}},
+		"/openapi.json":                   {"GET": {"", a.serveOpenAPI, false}},
+		"/ai/admin/audit":                 {"GET": {auth.AuditRead, a.auditLog, true}},
+		"/ai/admin/history":               {"GET": {auth.AuditRead, a.log, true}},
+		groupsPath:                        {"GET": {auth.UsersRead, a.listGroups, true}},
+		groupsPath + "/{GroupID}":         {"GET": {auth.UsersRead, a.getGroup, true}},
+		groupsPath + "/{GroupID}/members": {"GET": {auth.UsersRead, a.listMembers, true}},
 	}
 	maps.Copy(routes, probes)
 	if a.options.Events != nil {
@@ -85,12 +88,21 @@ func (a *API) mux() http.Handler {
 	}
 	mux.HandleFunc("/", a.noRoute)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.mounted(r) {
+			a.options.SCIM.ServeHTTP(w, r)
+			return
+		}
 		if unclean(r.URL.Path) {
 			a.noRoute(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// mounted reports whether the request, and its errors, are another API's.
+func (a *API) mounted(r *http.Request) bool {
+	return a.options.SCIM != nil && a.options.SCIM.Serves(r.URL.Path)
 }
 
 // unclean says whether ServeMux would redirect a path: one with // or .. in it is no route

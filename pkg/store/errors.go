@@ -21,6 +21,10 @@ var duplicates = map[string]*user.Error{
 	"users_email":       {Kind: user.DuplicateEmail, Message: "a user with this e-mail address exists"},
 	"users_external_id": {Kind: user.DuplicateExternalID, Message: "a user with this externalId exists"},
 	"users_user_name":   {Kind: user.DuplicateUserName, Message: "a user with this userName exists, or one that it would stand for"},
+
+	"groups_pkey":        {Kind: user.DuplicateID, Message: "a group with this id exists"},
+	"groups_name":        {Kind: user.DuplicateGroupName, Message: "a group with this displayName exists"},
+	"groups_external_id": {Kind: user.DuplicateExternalID, Message: "a group with this externalId exists"},
 }
 
 // taken are the refusals by index of [UniqueKeys].

@@ -28,7 +28,7 @@ func (s *Store) Export(ctx context.Context, q user.Query, yield func(*user.User)
 			return err
 		}
 		l := s.listing(q)
-		statement := orderBy(l.users(l.read.columns, l.index, l.filter, l.recheck()), l.keys)
+		statement := orderBy(where(l.read.shown(l.users(nil)), l.index, l.filter, l.recheck()), l.keys)
 		rows, err := tx.Query(ctx, statement.String(), l.arguments()...)
 		if err != nil {
 			return err

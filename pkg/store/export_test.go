@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
+	"aiadmin/pkg/scim"
 	"aiadmin/pkg/user"
 )
 
@@ -106,6 +107,21 @@ var Translate = translate
 // ListingText is the text of the page's statement of a listing without a filter, which is to
 // be prepared.
 func (s *Store) ListingText(q user.Query) string { return s.listing(q).inOrder(q).String() }
+
+// SearchPlan is how PostgreSQL would run the statement that serves a SCIM search of users.
+func (s *Store) SearchPlan(ctx context.Context, q scim.Query) (string, error) {
+	find := s.userSearcher()
+	c := find.compile(q)
+	text := c.text(find, max(0, q.Start-1))
+	if !c.where.exact {
+		text = c.candidates(find)
+	}
+	lines, err := queryValues[string](ctx, s.pool, "EXPLAIN "+text, append([]any{pgx.QueryExecModeCacheDescribe}, c.args...))
+	return strings.Join(lines, "\n"), err
+}
+
+// ForgetSearches makes the next search count again, and find its place by counting.
+func (s *Store) ForgetSearches() { s.searches = newSearches() }
 
 // SetLogBudget changes how many entries of the history one page looks at.
 func SetLogBudget(s *Store, n int64) { s.logBudget = n }

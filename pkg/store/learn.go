@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -123,12 +124,12 @@ const (
 func composeLearning(db *bun.DB) learning {
 	var l learning
 	columns := columnsOf[userRow](db, derivedColumns...)
-	l.users = decoderOf(columns)
+	l.users = decoderOf(append(slices.Clip(columns), "groups"))
 	seals := columnsOf[credentialRow](db, "user_created_at")
 	l.sealFields = fieldsOf[credentialRow](db, seals)
 	for i, condition := range []string{byID, byAny} {
 		locking := func(how string) string {
-			return db.NewSelect().Model((*userRow)(nil)).Column(columns...).Where(condition).OrderExpr("u.id").For(how).String()
+			return db.NewSelect().Model((*userRow)(nil)).Column(columns...).ColumnExpr(groupsOf).Where(condition).OrderExpr("u.id").For(how).String()
 		}
 		l.lock[i], l.lockSkip[i] = locking("UPDATE"), locking("UPDATE SKIP LOCKED")
 		l.present[i] = db.NewSelect().Model((*userRow)(nil)).Column(uniqueColumns[:]...).Where(condition).String()

@@ -178,7 +178,7 @@ func (l *listing) inOrder(q user.Query) *bun.SelectQuery {
 	if l.keys[0].nullable {
 		return l.byEmail(q)
 	}
-	return l.page(q, l.users(l.read.columns, l.index, l.keyset(l.keys)))
+	return l.page(q, where(l.read.shown(l.users(nil)), l.index, l.keyset(l.keys)))
 }
 
 // byEmail reads a page in the order of e-mail addresses. Users without one come last, which no one index
@@ -233,7 +233,7 @@ func (l *listing) scan(q user.Query, budget int64) *bun.SelectQuery {
 		part.conditions = l.keyset(l.keys)
 	}
 	scanned := orderBy(l.users(l.read.all, l.index, part.conditions), part.keys).Limit(budget)
-	return l.page(q, where(l.db.NewSelect().Model((*userRow)(nil)).ModelTableExpr("(?) AS u", scanned).Column(l.read.columns...), l.filter, l.recheck()))
+	return l.page(q, where(l.read.shown(l.db.NewSelect().Model((*userRow)(nil)).ModelTableExpr("(?) AS u", scanned)), l.filter, l.recheck()))
 }
 
 // sort selects users by the filter, counts and sorts them, and reads a page. The count is the last column.
@@ -245,7 +245,7 @@ func (l *listing) sort(q user.Query) *bun.SelectQuery {
 
 // withUsers reads the users of a page of ids.
 func (l *listing) withUsers(page *bun.SelectQuery) *bun.SelectQuery {
-	return orderBy(l.db.NewSelect().Model((*userRow)(nil)).Column(l.read.columns...).Join("JOIN (?) AS page ON page.id = u.id", page), l.keys)
+	return orderBy(l.read.shown(l.db.NewSelect().Model((*userRow)(nil))).Join("JOIN (?) AS page ON page.id = u.id", page), l.keys)
 }
 
 // keyColumns are the columns that sorting needs, and the id that finds the user again.

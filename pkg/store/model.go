@@ -47,6 +47,10 @@ type userRow struct {
 	Facets             []string       `bun:"facets,array,type:text[]"`
 }
 
+// groupsOf is one more column of a read, after the table's: the user's groups by name, NULL for none.
+const groupsOf = `(SELECT json_agg(json_build_object('id', g.id, 'name', g.display_name) ORDER BY g.name_key)
+	FROM group_members AS m JOIN groups AS g ON g.id = m.group_id WHERE m.user_id = u.id) AS groups`
+
 // derivedColumns of users serve statements alone: no read needs them.
 var derivedColumns = []string{"name_key", "search", "facets"}
 
@@ -96,6 +100,7 @@ var decodeUserColumn = map[string]func(u *decodedUser, v []byte) error{
 	"keys":        func(u *decodedUser, v []byte) error { return unlessEmpty(v, &u.Keys) },
 	"metadata":    func(u *decodedUser, v []byte) error { u.Metadata = slices.Clone(v); return nil },
 	"external_id": func(u *decodedUser, v []byte) error { u.ExternalID = optionalText(v, &u.externalID); return nil },
+	"groups":      func(u *decodedUser, v []byte) error { return unlessEmpty(v, &u.Groups) },
 	"scim":        func(u *decodedUser, v []byte) error { u.SCIM = objectOf(v); return nil },
 	"version":     func(u *decodedUser, v []byte) error { u.Version = integer(v); return nil },
 	"created_at":  func(u *decodedUser, v []byte) error { u.CreatedAt = timestamp(v); return nil },

@@ -18,7 +18,7 @@ func TestDecoderHasEveryColumn(t *testing.T) {
 	t.Parallel()
 	db := bun.NewDB(sql.OpenDB(stdlib.GetConnector(pgx.ConnConfig{})), pgdialect.New()) // for its schema alone
 	read := columnsOf[userRow](db, derivedColumns...)
-	if diff := cmp.Diff(slices.Sorted(slices.Values(read)), slices.Sorted(maps.Keys(decodeUserColumn))); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(slices.Values(append(read, "groups"))), slices.Sorted(maps.Keys(decodeUserColumn))); diff != "" {
 		t.Errorf("(-model +decoder):\n%s", diff)
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"math/bits"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ const lookupPowers = 7 // up to 64 users by one statement
 
 func composeReading(db *bun.DB) reading {
 	r := reading{columns: columnsOf[userRow](db, derivedColumns...), all: columnsOf[userRow](db)}
-	r.decoder = decoderOf(r.columns)
+	r.decoder = decoderOf(append(slices.Clip(r.columns), "groups"))
 	// PostgreSQL plans each of these once per connection, since it sees how many keys there are;
 	// "= ANY ($1)", of which it does not know that, it would plan anew at each call.
 	for index := range r.byKey {
@@ -35,11 +36,21 @@ func composeReading(db *bun.DB) reading {
 			for i := range places {
 				places[i] = placeholder(i + 1)
 			}
-			r.byKey[index][power] = db.NewSelect().Model((*userRow)(nil)).Column(r.columns...).
+			r.byKey[index][power] = r.shown(db.NewSelect().Model((*userRow)(nil))).
 				Where("u.? IN (?)", bun.Ident(uniqueColumns[index]), bun.Safe(strings.Join(places, ", "))).String()
 		}
 	}
 	return r
+}
+
+// shown selects what a read of users shows, the groups that they are in last.
+func (r *reading) shown(q *bun.SelectQuery) *bun.SelectQuery {
+	return q.Column(r.columns...).ColumnExpr(groupsOf)
+}
+
+// shownColumns is the same in the text of a statement.
+func (r *reading) shownColumns() string {
+	return "u." + strings.Join(r.columns, ", u.") + ", " + groupsOf
 }
 
 var errNotFound = user.Errorf(user.NotFound, "no such user")

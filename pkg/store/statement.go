@@ -212,10 +212,11 @@ type statements struct {
 	log      logReading
 	auditing auditing
 	checking checking
+	grouping grouping
 }
 
 func compose(db *bun.DB) *statements {
-	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db), composeAuditing(db), composeChecking(db)}
+	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db), composeAuditing(db), composeChecking(db), composeGrouping(db)}
 }
 
 // pipeline is statements that go to the database together: one round trip. One that fails keeps those
@@ -243,6 +244,11 @@ func (p *pipeline) run(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
+	return p.send(ctx, conn)
+}
+
+// send sends statements whose texts are many: none is kept by the connection.
+func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) error {
 	batch := p.batch
 	p.batch = pgx.Batch{}
 	return conn.SendBatch(ctx, &batch).Close()

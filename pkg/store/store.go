@@ -27,6 +27,7 @@ type Store struct {
 	checks     checks
 	changes    changes
 	totals     *totals
+	searches   searches
 	patience   time.Duration // see [Options]
 	logBudget  int64         // see usualLogBudget
 }
@@ -48,7 +49,7 @@ const (
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), logBudget: usualLogBudget, patience: cmp.Or(options.Patience, defaultPatience)}
+	s := &Store{totals: newTotals(), searches: newSearches(), logBudget: usualLogBudget, patience: cmp.Or(options.Patience, defaultPatience)}
 	config, err := s.connConfig(options.ConnString)
 	if err != nil {
 		return nil, err

@@ -79,15 +79,10 @@ func (c *changes) leave() {
 // Begin starts a transaction and learns what is wanted. The caller ends it by Rollback, whatever
 // becomes of it.
 func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Known, error) {
-	if err := s.changes.enter(ctx); err != nil {
-		return nil, nil, translate(err)
-	}
-	conn, err := s.pool.Acquire(ctx)
+	tx, err := s.begin(ctx)
 	if err != nil {
-		s.changes.leave()
-		return nil, nil, translate(err)
+		return nil, nil, err
 	}
-	tx := &Tx{store: s, conn: conn}
 	tx.next.exec("BEGIN")
 	known, err := tx.learn(ctx, mode, wanted)
 	if err != nil {
@@ -95,6 +90,19 @@ func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Kno
 		return nil, nil, translate(err)
 	}
 	return tx, known, nil
+}
+
+// begin waits for a connection. The transaction starts with its first statements.
+func (s *Store) begin(ctx context.Context) (*Tx, error) {
+	if err := s.changes.enter(ctx); err != nil {
+		return nil, translate(err)
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		s.changes.leave()
+		return nil, translate(err)
+	}
+	return &Tx{store: s, conn: conn}, nil
 }
 
 // Learn learns what else is wanted, after what the transaction has written.
@@ -125,6 +133,11 @@ const rollbackTime = 5 * time.Second
 // do that is closed.
 func (tx *Tx) Rollback() {
 	defer tx.store.changes.leave()
+	tx.end()
+}
+
+// end gives the connection back, without what is not committed.
+func (tx *Tx) end() {
 	defer tx.conn.Release()
 	conn := tx.conn.Conn()
 	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {

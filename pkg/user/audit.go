@@ -30,6 +30,10 @@ const (
 	VaultRotated       AuditAction = "vault.rotated"
 	EventsResent       AuditAction = "events.resent"
 	ConsoleSignedIn    AuditAction = "console.signedin"
+	SCIMGrant          AuditAction = "scim.grant" // of the role admin; a provider was refused, as below
+	SCIMRevoke         AuditAction = "scim.revoke"
+	SCIMSuspend        AuditAction = "scim.suspend"
+	SCIMDelete         AuditAction = "scim.delete"
 )
 
 // AuditOutcome says how an audited action ended.

@@ -21,6 +21,7 @@ const (
 	DuplicateEmail      Kind = "DUPLICATE_EMAIL"
 	DuplicateExternalID Kind = "DUPLICATE_EXTERNAL_ID"
 	DuplicateUserName   Kind = "DUPLICATE_USER_NAME"
+	DuplicateGroupName  Kind = "DUPLICATE_GROUP_NAME"
 	DuplicateKeyName    Kind = "DUPLICATE_KEY_NAME"
 	DuplicateID         Kind = "DUPLICATE_ID"
 	InProgress          Kind = "IDEMPOTENCY_IN_PROGRESS"

@@ -27,6 +27,7 @@ import (
 //	meta/level=#7e0    a number by its value; meta/on=#true a boolean
 //	q~ -(              a part of tag, name or e-mail address: see [SearchFacets]
 //	q^jo               the beginning of an e-mail address that is searched otherwise than compared
+//	scim/name.givenName=ada  a part of the name or another e-mail address, as an identity provider sent it
 func Facets(u *User) []string {
 	facets := []string{}
 	for _, c := range u.Credentials {
@@ -43,6 +44,7 @@ func Facets(u *User) []string {
 		}
 	}
 	facets = appendMetadataFacets(facets, nil, u.Metadata)
+	facets = appendSCIMFacets(facets, u.SCIM)
 	for line := range strings.SplitSeq(SearchText(u), "\n") {
 		parts, _ := SearchFacets(line)
 		facets = append(append(facets, parts...), pairFacets(line)...)
@@ -213,4 +215,48 @@ func SearchText(u *User) string {
 		compared = written + "\n" + compared
 	}
 	return text + compared
+}
+
+// SCIMFacet is the facet of a value that an identity provider sent; empty for an attribute that has none.
+func SCIMFacet(attribute, value string) string {
+	switch attribute {
+	case "emails.value", "name.formatted", "name.givenName", "name.familyName":
+	default:
+		return ""
+	}
+	value = Fold(value)
+	if len(value) > 100 {
+		sum := sha256.Sum256([]byte(value))
+		value = hex.EncodeToString(sum[:])
+	}
+	return "scim/" + attribute + "=" + value
+}
+
+func appendSCIMFacets(facets []string, kept jsontext.Value) []string {
+	if len(kept) <= len("{}") {
+		return facets
+	}
+	add := func(attribute string, value jsontext.Value) {
+		if facet := SCIMFacet(attribute, ""); facet != "" && value.Kind() == '"' {
+			facets = append(facets, SCIMFacet(attribute, text(value)))
+		}
+	}
+	for name, value := range members(kept) {
+		switch {
+		case name == "name" && value.Kind() == '{':
+			for part, value := range members(value) {
+				add("name."+part, value)
+			}
+		case name == "emails" && value.Kind() == '[':
+			for _, element := range elements(value) {
+				if element.Kind() != '{' {
+					continue
+				}
+				for part, value := range members(element) {
+					add("emails."+part, value)
+				}
+			}
+		}
+	}
+	return facets
 }

@@ -1,0 +1,305 @@
+package scimapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/scim"
+	"aiadmin/pkg/user"
+)
+
+// Base is the path that everything is below.
+const Base = "/scim/v2"
+
+// Serves reports whether a path is SCIM's, and so are its errors.
+func (a *API) Serves(path string) bool { return path == "/scim" || strings.HasPrefix(path, "/scim/") }
+
+// Admin is what the endpoints need of the service.
+type Admin interface {
+	Apply(context.Context, user.Command) (user.Outcome, error)
+	ApplyGroup(context.Context, user.GroupCommand) (user.GroupOutcome, error)
+	Get(context.Context, user.Ref) (*user.User, error)
+	Group(context.Context, uuid.UUID) (*user.Group, error)
+	SearchUsers(context.Context, scim.Query) (scim.Page[*user.User], error)
+	SearchGroups(context.Context, scim.Query) (scim.Page[*user.Group], error)
+	MembersOf(ctx context.Context, groups []uuid.UUID, most int64) (map[uuid.UUID][]user.GroupMember, error)
+	SealCursor(text string) (string, error)
+	OpenCursor(cursor string) (text string, ok bool)
+}
+
+// Bodies reads the bodies of requests into bounded memory, which leave gives back.
+type Bodies interface {
+	Read(w http.ResponseWriter, r *http.Request) (body []byte, leave func(), err error)
+}
+
+// Options of an API.
+type Options struct {
+	Admin Admin
+	// Authorize checks who is calling, and that they have one of the scopes. Its errors are [user.Error]s.
+	Authorize func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error)
+	// Enter waits for a place among the requests worked on, which leave gives back.
+	Enter func(context.Context) (leave func(), err error)
+	// Users and Groups read bodies of at most 1 MiB and 8 MiB.
+	Users, Groups Bodies
+	// Describe and Fail complete the request's log line.
+	Describe func(ctx context.Context, route, caller string, quiet bool)
+	Fail     func(context.Context, error)
+	// RequestID is the id of the request, which events name as their cause.
+	RequestID func(context.Context) string
+	// SourceIP is the client's address, for the audit log.
+	SourceIP func(*http.Request) string
+	// GrantAdmin reports whether a provider may make, suspend and delete admins.
+	GrantAdmin func() bool
+	// Audit records a change that was refused for want of that right.
+	Audit func(context.Context, user.AuditEntry) error
+	// Observe is called for every answered request, for metrics; it may be nil.
+	Observe func(Served)
+	Log     *slog.Logger
+}
+
+// Served is an answered request, as metrics see it.
+type Served struct {
+	Operation string // such as users.patch
+	Provider  string // by the user agent: entra, okta, google, onelogin, jumpcloud or other
+	Status    int
+	Duration  time.Duration
+}
+
+// API serves SCIM.
+type API struct {
+	options Options
+	large   chan struct{} // see largeAnswers
+}
+
+// largeAnswers bounds the answers with members that are composed at once: one may take 30 MiB.
+const largeAnswers = 4
+
+// New makes an API.
+func New(options Options) *API {
+	return &API{options: options, large: make(chan struct{}, largeAnswers)}
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	*API
+	w       http.ResponseWriter
+	r       *http.Request
+	caller  auth.Caller
+	base    string // the URL of [Base]
+	segment string // of the path, after the endpoint: an id or a name
+}
+
+// operation is what a method of a path does.
+type operation struct {
+	name  string
+	reads bool // the scope users:read suffices
+	serve func(*exchange) error
+}
+
+// ServeHTTP implements [http.Handler].
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begun := time.Now()
+	answer := &recorder{ResponseWriter: w, status: http.StatusOK}
+	route, segment, methods := a.route(r.URL.Path)
+	x := &exchange{API: a, w: answer, r: r, base: baseOf(r), segment: segment}
+	a.options.Describe(r.Context(), route, "", false)
+	name, err := x.dispatch(methods)
+	if err != nil {
+		a.Problem(answer, r, err)
+	}
+	if a.options.Observe != nil {
+		a.options.Observe(Served{Operation: name, Provider: provider(r.UserAgent()), Status: answer.status, Duration: time.Since(begun)})
+	}
+}
+
+// dispatch authorizes the request and carries out its operation.
+func (x *exchange) dispatch(methods map[string]operation) (name string, err error) {
+	method := x.r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	op, ok := methods[method]
+	if !ok {
+		op, ok = methods["*"]
+	}
+	scopes := []auth.Scope{auth.SCIM}
+	if op.reads || !ok {
+		scopes = append(scopes, auth.UsersRead)
+	}
+	name = cmp.Or(op.name, "unknown")
+	if x.caller, err = x.options.Authorize(x.r, scopes...); err != nil {
+		return name, err
+	}
+	switch {
+	case methods == nil:
+		return name, scim.StatusError(http.StatusNotFound, "there is no such endpoint: see %s/ResourceTypes", x.base)
+	case !ok:
+		allow := allowed(methods)
+		x.w.Header().Set("Allow", allow)
+		return name, scim.StatusError(http.StatusMethodNotAllowed, "this endpoint takes %s", allow)
+	}
+	return name, op.serve(x)
+}
+
+// route returns the pattern of a path, what follows its endpoint, and the operations by method; "*" stands for
+// any. Without operations there is no such path.
+func (a *API) route(path string) (pattern, segment string, methods map[string]operation) {
+	rest, ok := strings.CutPrefix(strings.TrimSuffix(path, "/"), Base)
+	if !ok || rest != "" && rest[0] != '/' {
+		return "unknown", "", nil
+	}
+	endpoint, segment, nested := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+	if strings.Contains(segment, "/") {
+		return "unknown", "", nil
+	}
+	if methods = a.operations(endpoint, segment, nested); methods == nil {
+		return "unknown", "", nil
+	}
+	pattern = strings.TrimSuffix(Base+"/"+endpoint, "/")
+	switch {
+	case segment == ".search":
+		pattern += "/.search"
+	case nested:
+		pattern += "/{id}"
+	}
+	return pattern, segment, methods
+}
+
+func (a *API) operations(endpoint, segment string, nested bool) map[string]operation {
+	switch endpoint {
+	case "", ".search":
+		if endpoint == "" {
+			return map[string]operation{"GET": {"root.list", true, (*exchange).listRoot}}
+		}
+		return map[string]operation{"POST": {"root.search", true, (*exchange).searchRoot}}
+	case "ServiceProviderConfig":
+		if !nested {
+			return map[string]operation{"GET": {"discovery", true, (*exchange).serviceProviderConfig}}
+		}
+	case "ResourceTypes":
+		return map[string]operation{"GET": {"discovery", true, (*exchange).resourceTypes}}
+	case "Schemas":
+		return map[string]operation{"GET": {"discovery", true, (*exchange).schemas}}
+	case "Users":
+		return operationsOf("users", segment, users)
+	case "Groups":
+		return operationsOf("groups", segment, groups)
+	case "Bulk", "Me":
+		return map[string]operation{"*": {strings.ToLower(endpoint), true, notImplemented}}
+	}
+	return nil
+}
+
+// endpoints are the operations of a resource type.
+type endpoints struct{ list, search, create, get, replace, patch, remove func(*exchange) error }
+
+var (
+	users = endpoints{list: func(x *exchange) error { return list(x, userType) }, search: func(x *exchange) error { return search(x, userType) },
+		create: (*exchange).createUser, get: (*exchange).getUser, replace: (*exchange).replaceUser, patch: (*exchange).patchUser, remove: (*exchange).deleteUser}
+	groups = endpoints{list: func(x *exchange) error { return list(x, groupType) }, search: func(x *exchange) error { return search(x, groupType) },
+		create: (*exchange).createGroup, get: (*exchange).getGroup, replace: (*exchange).replaceGroup, patch: (*exchange).patchGroup, remove: (*exchange).deleteGroup}
+)
+
+func operationsOf(name, segment string, e endpoints) map[string]operation {
+	switch segment {
+	case "":
+		return map[string]operation{"GET": {name + ".list", true, e.list}, "POST": {name + ".create", false, e.create}}
+	case ".search":
+		return map[string]operation{"POST": {name + ".search", true, e.search}}
+	}
+	return map[string]operation{"GET": {name + ".get", true, e.get}, "PUT": {name + ".replace", false, e.replace},
+		"PATCH": {name + ".patch", false, e.patch}, "DELETE": {name + ".delete", false, e.remove}}
+}
+
+func allowed(methods map[string]operation) string {
+	var names []string
+	for _, method := range []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"} {
+		if _, ok := methods[method]; ok || method == "HEAD" && methods["GET"].serve != nil {
+			names = append(names, method)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func notImplemented(*exchange) error {
+	return scim.StatusError(http.StatusNotImplemented, "this service has no bulk operations, and no user is behind a token: see ServiceProviderConfig")
+}
+
+// baseOf is the URL that the client used: a proxy that ended TLS names the scheme.
+func baseOf(r *http.Request) string {
+	scheme := "http"
+	if forwarded, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ","); r.TLS != nil || strings.TrimSpace(forwarded) == "https" {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host + Base
+}
+
+// provider names the identity provider by its user agent. The names are few, since they label metrics.
+func provider(userAgent string) string {
+	agent := strings.ToLower(userAgent)
+	for _, known := range []struct{ part, name string }{{"okta", "okta"}, {"google", "google"}, {"onelogin", "onelogin"}, {"jumpcloud", "jumpcloud"},
+		{"azure", "entra"}, {"microsoft", "entra"}, {"entra", "entra"}, {"aad", "entra"}} {
+		if strings.Contains(agent, known.part) {
+			return known.name
+		}
+	}
+	return "other"
+}
+
+// Problem answers an error (RFC 7644, section 3.12).
+func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
+	a.options.Fail(r.Context(), err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = user.Errorf(user.Timeout, "the request took longer than it may: try again").Because(err)
+	}
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		w.WriteHeader(http.StatusServiceUnavailable) // nobody reads it
+		return
+	}
+	e := scim.ErrorOf(err)
+	header := w.Header()
+	switch e.Status {
+	case http.StatusUnauthorized:
+		challenge := `Bearer realm="ai-admin"`
+		if r.Header.Get("Authorization") != "" {
+			challenge += `, error="invalid_token"`
+		}
+		header.Set("WWW-Authenticate", challenge)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusGatewayTimeout:
+		header.Set("Retry-After", "3")
+	}
+	header.Del("ETag")
+	header.Del("Location")
+	write(w, e.Status, e.Object().Append(nil))
+}
+
+func write(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/scim+json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that has left reads no error either
+}
+
+// recorder notes the status of the answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap makes [http.ResponseController] find the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,322 @@
+package scimapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"aiadmin/pkg/scim"
+	"aiadmin/pkg/user"
+)
+
+// The sizes of pages, and how long a cursor is good.
+const (
+	defaultPage    = 100
+	maxPage        = 1000
+	cursorLifetime = time.Hour
+)
+
+// parameters are a query string's values by name in lower case.
+type parameters map[string][]string
+
+// query decodes the query string. A plus is a space; a semicolon is a character like any other.
+func (x *exchange) query() (parameters, error) {
+	values, err := url.ParseQuery(strings.ReplaceAll(x.r.URL.RawQuery, ";", "%3B"))
+	if err != nil {
+		return nil, scim.Errorf(scim.InvalidValue, "the query string is not well encoded")
+	}
+	query := parameters{}
+	for name, each := range values {
+		name = strings.ToLower(name)
+		query[name] = append(query[name], each...)
+	}
+	return query, nil
+}
+
+func (p parameters) all(name string) []string { return p[name] }
+
+func (p parameters) first(name string) string {
+	if len(p[name]) == 0 {
+		return ""
+	}
+	return p[name][0]
+}
+
+// readSearch reads what a GET asks for.
+func (p parameters) readSearch() (s scim.Search, err error) {
+	s = scim.Search{Attributes: p.all("attributes"), ExcludedAttributes: p.all("excludedattributes"), Filter: p.first("filter"),
+		SortBy: p.first("sortby"), SortOrder: p.first("sortorder")}
+	if len(p["cursor"]) > 0 {
+		cursor := p.first("cursor")
+		s.Cursor = &cursor
+	}
+	for name, into := range map[string]**int64{"startindex": &s.StartIndex, "count": &s.Count} {
+		text := strings.TrimSpace(p.first(name))
+		if text == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			if name == "count" && s.Cursor != nil {
+				return s, errCount
+			}
+			return s, scim.Errorf(scim.InvalidValue, "%s must be an integer", name)
+		}
+		*into = &n
+	}
+	return s, nil
+}
+
+var (
+	errCount         = scim.Errorf(scim.InvalidCount, "count must be an integer from 0 on")
+	errCursor        = scim.Errorf(scim.InvalidCursor, "the cursor is not one of this list: begin again with an empty one, and the same parameters each time")
+	errExpiredCursor = scim.Errorf(scim.ExpiredCursor, "the cursor has expired: begin again with an empty one")
+)
+
+// paging is which page of a list a request asks for.
+type paging struct {
+	start  int64
+	after  *scim.Place // nil for an index
+	count  int
+	cursor bool
+	of     string // identifies the list that a cursor is of
+}
+
+// paging reads the place and size of the page.
+func (x *exchange) paging(s scim.Search) (p paging, err error) {
+	p = paging{start: 1, count: defaultPage, cursor: s.Cursor != nil, of: fingerprint(x.r.URL.Path, s)}
+	if s.Count != nil {
+		if p.cursor && *s.Count < 0 {
+			return p, errCount
+		}
+		p.count = int(min(max(*s.Count, 0), maxPage))
+	}
+	switch {
+	case !p.cursor:
+		if s.StartIndex != nil {
+			p.start = max(1, *s.StartIndex)
+		}
+	case *s.Cursor == "":
+		p.after = &scim.Place{}
+	default:
+		p.after, err = x.openCursor(*s.Cursor, p.of)
+	}
+	return p, err
+}
+
+func fingerprint(path string, s scim.Search) string {
+	path = strings.TrimSuffix(strings.TrimSuffix(path, "/"), "/.search")
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", path, s.Filter, s.SortBy, s.SortOrder))
+	return hex.EncodeToString(sum[:12])
+}
+
+// cursor is what a client carries from page to page, sealed: it shows and grants nothing.
+type cursor struct {
+	Place scim.Place `json:"p"`
+	Of    string     `json:"o"`
+	Until int64      `json:"u"` // seconds since 1970
+}
+
+func (x *exchange) sealCursor(place *scim.Place, of string) (string, error) {
+	text, err := json.Marshal(cursor{*place, of, time.Now().Add(cursorLifetime).Unix()})
+	if err != nil {
+		return "", err
+	}
+	return x.options.Admin.SealCursor(string(text))
+}
+
+func (x *exchange) openCursor(sealed, of string) (*scim.Place, error) {
+	text, ok := x.options.Admin.OpenCursor(sealed)
+	var c cursor
+	if !ok || json.Unmarshal([]byte(text), &c) != nil || c.Of != of {
+		return nil, errCursor
+	}
+	if time.Now().Unix() > c.Until {
+		return nil, errExpiredCursor
+	}
+	return &c.Place, nil
+}
+
+// resources is how a type is searched and shown.
+type resources struct {
+	of *scim.ResourceType
+	// find returns a page of resources as they are shown. Done must be called once they are written.
+	find func(x *exchange, ctx context.Context, q scim.Query, p scim.Projection) (page scim.Page[scim.Object], done func(), err error)
+}
+
+var (
+	userType  = resources{scim.Users, findUsers}
+	groupType = resources{scim.Groups, findGroups}
+)
+
+func findUsers(x *exchange, ctx context.Context, q scim.Query, p scim.Projection) (scim.Page[scim.Object], func(), error) {
+	found, err := x.options.Admin.SearchUsers(ctx, q)
+	page := scim.Page[scim.Object]{First: found.First, Total: found.Total, Next: found.Next}
+	for _, u := range found.Found {
+		page.Found = append(page.Found, p.Apply(scim.Profile{User: u}.Resource(x.base)))
+	}
+	return page, func() {}, err
+}
+
+func findGroups(x *exchange, ctx context.Context, q scim.Query, p scim.Projection) (page scim.Page[scim.Object], done func(), err error) {
+	found, err := x.options.Admin.SearchGroups(ctx, q)
+	if err != nil {
+		return page, nil, err
+	}
+	shown, done, err := x.withMembers(ctx, found.Found, p)
+	if err != nil {
+		return page, nil, err
+	}
+	if len(shown) < len(found.Found) { // too many members for one page: a shorter one
+		done()
+		q.Limit = len(shown)
+		return findGroups(x, ctx, q, p)
+	}
+	page = scim.Page[scim.Object]{First: found.First, Total: found.Total, Next: found.Next}
+	for _, g := range shown {
+		page.Found = append(page.Found, p.Apply(g.Resource(x.base)))
+	}
+	return page, done, nil
+}
+
+// list answers a GET of a type's endpoint, and search a POST to its /.search.
+func list(x *exchange, types ...resources) error {
+	query, err := x.query()
+	if err != nil {
+		return err
+	}
+	s, err := query.readSearch()
+	if err != nil {
+		return err
+	}
+	leave, err := x.options.Enter(x.r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return x.find(s, types)
+}
+
+func search(x *exchange, types ...resources) error {
+	body, done, err := x.body(scim.Users)
+	if err != nil {
+		return err
+	}
+	defer done()
+	s, err := scim.ReadSearch(body)
+	if err != nil {
+		return err
+	}
+	return x.find(s, types)
+}
+
+func (x *exchange) listRoot() error   { return list(x, userType, groupType) }
+func (x *exchange) searchRoot() error { return search(x, userType, groupType) }
+
+// find answers a search over types, one after another (RFC 7644, sections 3.4.2 and 3.4.3).
+func (x *exchange) find(s scim.Search, types []resources) error {
+	paging, err := x.paging(s)
+	if err != nil {
+		return err
+	}
+	queries, err := queriesOf(s, types)
+	if err != nil {
+		return err
+	}
+	whole := scim.Page[scim.Object]{First: paging.start}
+	if paging.after != nil {
+		whole.First = paging.after.Seen + 1
+	}
+	for _, q := range queries {
+		q.Limit = paging.count - len(whole.Found)
+		q.Start = max(1, whole.First-whole.Total)
+		if len(types) == 1 {
+			q.After = paging.after
+		}
+		page, done, err := q.find(x, x.r.Context(), q.Query, q.projection)
+		if err != nil {
+			return err
+		}
+		defer done()
+		whole.Found, whole.Next = append(whole.Found, page.Found...), page.Next
+		whole.Total += page.Total
+	}
+	return x.answerList(whole, paging, len(types) > 1)
+}
+
+// typeQuery is a search of one type.
+type typeQuery struct {
+	resources
+	scim.Query
+	projection scim.Projection
+}
+
+// queriesOf reads the filter, order and projection for each type. A filter on what only some types have
+// leaves the others out.
+func queriesOf(s scim.Search, types []resources) (queries []typeQuery, err error) {
+	var wrong error
+	for _, t := range types {
+		q := typeQuery{resources: t}
+		if q.projection, err = t.of.ParseProjection(s.Attributes, s.ExcludedAttributes); err != nil {
+			return nil, err
+		}
+		if s.Filter != "" {
+			if q.Filter, err = t.of.ParseFilter(s.Filter); err != nil {
+				wrong = err
+				continue
+			}
+		}
+		if path, ok := t.of.ParseAttribute(s.SortBy); ok && s.SortBy != "" {
+			q.SortBy = path.String()
+		}
+		q.Descending = strings.EqualFold(s.SortOrder, "descending")
+		queries = append(queries, q)
+	}
+	if len(queries) == 0 {
+		return nil, wrong
+	}
+	return queries, nil
+}
+
+// answerList writes a ListResponse, with a place for the next page in the manner that the client asked for.
+func (x *exchange) answerList(page scim.Page[scim.Object], paging paging, mixed bool) error {
+	answer := scim.Object{"schemas": scim.List{scim.ListResponseURN}, "totalResults": page.Total, "itemsPerPage": int64(len(page.Found))}
+	last := page.First - 1 + int64(len(page.Found))
+	next := page.Next
+	if mixed { // of several types, the place is an index
+		next = nil
+		if len(page.Found) > 0 && last < page.Total {
+			next = &scim.Place{Seen: last}
+		}
+	}
+	switch {
+	case !paging.cursor:
+		answer["startIndex"] = page.First
+	case next != nil:
+		sealed, err := x.sealCursor(next, paging.of)
+		if err != nil {
+			return err
+		}
+		answer["nextCursor"] = sealed
+	}
+	found := make(scim.List, len(page.Found))
+	for i, each := range page.Found {
+		found[i] = each
+	}
+	answer["Resources"] = found
+	write(x.w, http.StatusOK, answer.Append(nil))
+	return nil
+}
+
+// notFound is the answer for a name that discovery does not know.
+func (x *exchange) notFound(kind string) error {
+	return user.Errorf(user.NotFound, "no such %s: the list is at %s/%ss", kind, x.base, kind)
+}
