@@ -40,7 +40,7 @@ const (
 func (b *batcher) begin(s *Service) {
 	b.service = s
 	b.queue = gather.Queue[*job]{Workers: batchWorkers, Most: batchMost, Batch: b.carryOut}
-	b.held = heldUsers{users: map[uuid.UUID][]*job{}, carryOut: b.carryOutHeld}
+	b.held = heldUsers{users: map[uuid.UUID][]*job{}, places: make(chan struct{}, max(1, s.store.ChangeConnections()/2)), carryOut: b.carryOutHeld}
 }
 
 // Apply carries a command out, at most once if it brings a claim. While others are being
@@ -92,9 +92,21 @@ func (b *batcher) carryOutHeld(jobs []*job) {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTime)
 	defer cancel()
 	results := make([]user.Result, len(jobs))
-	b.service.carryOut(ctx, store.Wait, commands, results)
+	select {
+	case b.held.places <- struct{}{}:
+		b.service.carryOut(ctx, store.Wait, commands, results)
+		<-b.held.places
+	case <-time.After(b.service.patience):
+		fail(results, errContended)
+	}
 	for i, j := range jobs {
 		j.answer(results[i])
+	}
+}
+
+func fail(results []user.Result, err error) {
+	for i := range results {
+		results[i] = user.Result{Err: err}
 	}
 }
 
@@ -117,8 +129,10 @@ func (j *job) answer(result user.Result) {
 }
 
 // heldUsers are users whom another session holds, each with the jobs that wait for it. One goroutine for each
-// user carries its jobs out, all that wait at a time, so that a held user takes one connection.
+// user carries its jobs out, all that wait at a time, so that a held user takes one connection. All of them
+// together take half of the connections of changes, so that however many users are held, others can be changed.
 type heldUsers struct {
+	places   chan struct{}
 	mu       sync.Mutex
 	users    map[uuid.UUID][]*job
 	some     atomic.Bool // there are any: most of the time there are none
@@ -212,9 +226,7 @@ func (s *Service) carryOut(ctx context.Context, mode store.Mode, commands []user
 		}
 		return held
 	}
-	for i := range results {
-		results[i] = user.Result{Err: err}
-	}
+	fail(results, err)
 	return map[int]uuid.UUID{}
 }
 
@@ -240,7 +252,10 @@ func (s *Service) try(ctx context.Context, mode store.Mode, commands []user.Comm
 			return nil, errContended.Because(store.Loggable(err))
 		}
 		if n > 1 {
-			time.Sleep(rand.N(10 * time.Millisecond)) //nolint:gosec // no secret
+			select {
+			case <-time.After(rand.N(10 * time.Millisecond)): //nolint:gosec // no secret
+			case <-ctx.Done():
+			}
 		}
 		how = mode
 	}

@@ -1,6 +1,6 @@
 // Package postgres runs a private PostgreSQL cluster for `ai-admin dev`, the tests and
-// the benchmarks, on machines where nobody has set one up. Production never imports it:
-// there the database is mounted.
+// the benchmarks, on machines where nobody has set one up. `ai-admin serve` never uses it: there the
+// settings of a database are mounted.
 //
 // # States
 //

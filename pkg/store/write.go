@@ -52,6 +52,9 @@ func (c *changes) begin(connections int) {
 	c.places = make(chan struct{}, max(1, connections-leftToReads))
 }
 
+// ChangeConnections returns how many connections changes may hold at once.
+func (s *Store) ChangeConnections() int { return cap(s.changes.places) }
+
 func (c *changes) enter(ctx context.Context) error {
 	select {
 	case c.places <- struct{}{}:
