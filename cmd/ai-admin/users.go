@@ -122,7 +122,9 @@ type suspendCmd struct{ usersGetCmd }
 func (suspendCmd) Help() string { return "Example:\n\n    ai-admin users suspend ada" }
 
 // Run suspends a user.
-func (c *suspendCmd) Run(ctx context.Context, s streams) error { return c.setStatus(ctx, s, "suspended") }
+func (c *suspendCmd) Run(ctx context.Context, s streams) error {
+	return c.setStatus(ctx, s, "suspended")
+}
 
 type activateCmd struct{ usersGetCmd }
 
