@@ -16,6 +16,10 @@
 // to one command. No batch waits for a user whom another session holds: commands on such a user wait apart,
 // in one goroutine for each user, and end with 503 after ten seconds.
 //
+// [Service.ApplyGroup] changes a group in the same three steps, alone: it locks the group's row and looks at the
+// members that the command names, so that its cost does not depend on the group's size. Memberships are no part
+// of a user: its row is only read.
+//
 // A Service has no state of its own besides the key ring in use, which may be replaced while it works,
 // and the commands that wait. All methods may be called concurrently. Failures are [user.Error]s, or
 // internal.

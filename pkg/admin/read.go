@@ -11,6 +11,7 @@ import (
 
 	"aiadmin/pkg/scim"
 	"aiadmin/pkg/secret"
+	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
 )
@@ -65,6 +66,9 @@ func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limi
 	}
 	if len(entries) == 0 {
 		return user.HistoryPage{}, s.checkKnown(ctx, id)
+	}
+	if entries[0].Type.OfGroup() { // whose events are in the same log
+		return user.HistoryPage{}, store.ErrNotFound
 	}
 	page := user.HistoryPage{Entries: entries}
 	if more {

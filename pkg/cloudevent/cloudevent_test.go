@@ -56,7 +56,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestWireFormats(t *testing.T) {
 	t.Parallel()
-	for kind, name := range map[user.EventType]string{user.Created: "created", user.Updated: "updated", user.Deleted: "deleted"} {
+	for kind, name := range map[user.EventType]string{user.Created: "created", user.Updated: "updated", user.Deleted: "deleted", user.GroupUpdated: "groupupdated"} {
 		e := sample(kind)
 		golden(t, name+".json", AppendJSON(nil, e, "/ai/admin/users"))
 		h := http.Header{}
@@ -155,7 +155,7 @@ func TestNoCauseNoAttribute(t *testing.T) {
 func TestEverySchemaIsServed(t *testing.T) {
 	t.Parallel()
 	names := SchemaNames()
-	for _, kind := range []user.EventType{user.Created, user.Updated, user.Deleted} {
+	for _, kind := range []user.EventType{user.Created, user.Updated, user.Deleted, user.GroupCreated, user.GroupUpdated, user.GroupDeleted} {
 		name := strings.TrimPrefix(schemaURI("", kind), "ai-admin:"+SchemaPath)
 		if _, ok := Schema(name); !ok || !slices.Contains(names, name) {
 			t.Errorf("the schema %q of %s is not there: %v", name, kind, names)

@@ -50,11 +50,11 @@ func TestRacingGroupChangesLoseNothing(t *testing.T) {
 	t.Parallel()
 	one := start(t)
 	services := []*service{one, startOn(t, one.database)}
-	var stay, go_, come []string
+	var stay, leave, come []string
 	for i := range 8 {
-		stay, go_, come = append(stay, one.user(t, fmt.Sprint("stay", i))), append(go_, one.user(t, fmt.Sprint("go", i))), append(come, one.user(t, fmt.Sprint("come", i)))
+		stay, leave, come = append(stay, one.user(t, fmt.Sprint("stay", i))), append(leave, one.user(t, fmt.Sprint("go", i))), append(come, one.user(t, fmt.Sprint("come", i)))
 	}
-	g := one.group(t, "G", append(append([]string{}, stay...), go_...)...)
+	g := one.group(t, "G", append(append([]string{}, stay...), leave...)...)
 	var all sync.WaitGroup
 	for i := range come {
 		s := services[i%2]
@@ -62,7 +62,7 @@ func TestRacingGroupChangesLoseNothing(t *testing.T) {
 			s.ask(t, "PATCH", "/Groups/"+g, patchBody(`{"op":"add","path":"members","value":[{"value":"`+come[i]+`"}]}`)).is(t, 204)
 		})
 		all.Go(func() {
-			s.ask(t, "PATCH", "/Groups/"+g, patchBody(`{"op":"remove","path":"members[value eq \"`+go_[i]+`\"]"}`)).is(t, 204)
+			s.ask(t, "PATCH", "/Groups/"+g, patchBody(`{"op":"remove","path":"members[value eq \"`+leave[i]+`\"]"}`)).is(t, 204)
 		})
 		all.Go(func() { s.ask(t, "DELETE", "/Users/"+stay[i], "").is(t, 204) })
 	}
@@ -240,4 +240,5 @@ func TestGroupsNatively(t *testing.T) {
 		read(path).is(t, 400)
 	}
 	s.askAt(t, "GET", "/ai/admin/groups", "").is(t, 403)
+	read("/ai/admin/users/"+b+"/history").is(t, 404) // a group is no user
 }
