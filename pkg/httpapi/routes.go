@@ -64,7 +64,7 @@ func (a *API) mux() http.Handler {
 	}
 	mux.HandleFunc("/", a.noRoute)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if unclean(r.URL.Path) {
+		if unclean(r.URL.Path) && unclean(r.URL.EscapedPath()) { // an encoded slash is part of a name
 			a.noRoute(w, r)
 			return
 		}
