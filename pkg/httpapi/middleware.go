@@ -301,13 +301,13 @@ func originalURL(r *http.Request) *url.URL {
 	}
 	restored := &url.URL{Path: usersPath, RawQuery: r.URL.RawQuery}
 	if original, err := url.Parse(full); err == nil && strings.HasPrefix(original.Path, "/ai/admin/") {
-		restored.Path = strings.TrimSuffix(original.Path, "/")
+		restored.Path, restored.RawPath = strings.TrimSuffix(original.Path, "/"), strings.TrimSuffix(original.RawPath, "/")
 		if restored.RawQuery == "" {
 			restored.RawQuery = original.RawQuery
 		}
 	}
 	if id != "" && restored.Path == usersPath {
-		restored.Path += "/" + id
+		restored.Path, restored.RawPath = restored.Path+"/"+id, restored.Path+"/"+url.PathEscape(id)
 	}
 	return restored
 }
