@@ -32,12 +32,13 @@ const (
 // stricter value of an administrator stays. default_transaction_read_only is not set either: providers
 // turn it on when a disk is full, and changes are then refused as unavailable.
 var baseSettings = [][2]string{
+	{"statement_timeout", "0"}, // first, since it would end the others
 	{"client_encoding", "'UTF8'"}, {"standard_conforming_strings", "on"}, {"bytea_output", "hex"}, {"array_nulls", "on"},
 	{"DateStyle", "'ISO, MDY'"}, {"IntervalStyle", "postgres"}, {"TimeZone", "'UTC'"}, {"timezone_abbreviations", "'Default'"},
 	{"extra_float_digits", "1"}, {"transform_null_equals", "off"}, {"quote_all_identifiers", "off"},
 	{"search_path", `"$user", public`}, {"row_security", "on"}, {"gin_fuzzy_search_limit", "0"},
 	{"default_transaction_isolation", "'read committed'"}, {"default_transaction_deferrable", "off"},
-	{"statement_timeout", "0"}, {"lock_timeout", "0"}, {"idle_in_transaction_session_timeout", "0"}, {"client_min_messages", "warning"},
+	{"lock_timeout", "0"}, {"idle_in_transaction_session_timeout", "0"}, {"client_min_messages", "warning"},
 	{"plan_cache_mode", "auto"}, {"enable_indexscan", "on"}, {"enable_indexonlyscan", "on"}, {"enable_bitmapscan", "on"},
 	{"enable_nestloop", "on"}, {"enable_hashjoin", "on"}, {"enable_mergejoin", "on"}, {"enable_sort", "on"}, {"enable_hashagg", "on"},
 	{"enable_material", "on"},
