@@ -145,7 +145,7 @@ func TestRefusedSettingsLeaveWhatWorks(t *testing.T) {
 	for want, change := range map[string]func(*url.URL){
 		"password authentication failed": func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") },
 		"does not exist":                 func(u *url.URL) { u.Path = "/nowhere" },
-		"does not answer":                func(u *url.URL) { u.Host = "127.0.0.1:1" },
+		"the database does not answer":   func(u *url.URL) { u.Host = "127.0.0.1:1" },
 	} {
 		wrong := mustURL(t, db)
 		change(wrong)

@@ -46,6 +46,8 @@ func translate(err error) error {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	pgErr := postgresError(err)
 	switch {
+	case connecting && pgErr != nil && refusals[pgErr.Code]:
+		return user.Errorf(user.Unavailable, "the database refuses the connection").Because(databaseError{pgErr})
 	case connecting && !errors.Is(err, context.Canceled): // for whatever reason, a limit of time or the server's own
 		return unavailable(Loggable(err))
 	case pgErr != nil:
