@@ -39,18 +39,27 @@ type mounts struct{ root, token string }
 // layMounts writes the volumes of a service.
 func layMounts(t testing.TB, database, outbox string) mounts {
 	t.Helper()
+	return layVolume(t, map[string]string{"PG_URL": database}, outbox)
+}
+
+// layVolume writes the volumes of a service, of which postgres holds these files.
+func layVolume(t testing.TB, postgres map[string]string, outbox string) mounts {
+	t.Helper()
 	token, entry, err := auth.NewToken("faults", auth.Admin)
 	must(t, err)
 	tokens, err := json.Marshal([]auth.Token{entry})
 	must(t, err)
 	root := t.TempDir()
-	for name, content := range map[string]string{
-		"postgres/PG_URL":    database,
+	files := map[string]string{
 		"vault/k1":           hex.EncodeToString(bytes.Repeat([]byte{7}, 32)),
 		"vault/PRIMARY":      "k1",
 		"auth/tokens.json":   string(tokens),
 		"config/config.yaml": "metricsPort: 0\noutbox: " + outbox + "\n",
-	} {
+	}
+	for name, content := range postgres {
+		files["postgres/"+name] = content
+	}
+	for name, content := range files {
 		file := filepath.Join(root, name)
 		must(t, os.MkdirAll(filepath.Dir(file), 0o700))
 		must(t, os.WriteFile(file, []byte(content), 0o600))
