@@ -24,6 +24,7 @@ import (
 // service is one copy of ai-admin: it keeps its port and mounts over restarts.
 type service struct {
 	t       testing.TB
+	binary  string
 	url     string
 	port    int
 	mounts  string
@@ -69,7 +70,7 @@ func layVolume(t testing.TB, postgres map[string]string, outbox string) mounts {
 
 func newService(t testing.TB, m mounts, sink string) *service {
 	t.Helper()
-	s := &service{t: t, port: freePort(t), mounts: m.root, sink: sink, logs: &tail{}}
+	s := &service{t: t, binary: binary, port: freePort(t), mounts: m.root, sink: sink, logs: &tail{}}
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", s.port)
 	t.Cleanup(func() {
 		if s.running() {
@@ -100,7 +101,7 @@ func freePort(t testing.TB) int {
 // start starts the process, with its environment as Knative sets it.
 func (s *service) start() {
 	s.t.Helper()
-	s.command = exec.Command(binary, "serve", "--mounts", s.mounts, "--drain-delay", "50ms")
+	s.command = exec.Command(s.binary, "serve", "--mounts", s.mounts, "--drain-delay", "50ms")
 	s.command.Env = []string{"PORT=" + strconv.Itoa(s.port), "K_SINK=" + s.sink, "K_SERVICE=ai-admin", "K_REVISION=ai-admin-00001"}
 	s.command.Stdout, s.command.Stderr = s.logs, s.logs
 	must(s.t, s.command.Start())
