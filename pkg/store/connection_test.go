@@ -76,7 +76,7 @@ func written(t *testing.T, db string, u *user.User) []string {
 		must(t, err)
 		out = append(out, listing, text(t, page.Users), text(t, page.Total))
 	}
-	entries, err := s.History(t.Context(), u.ID, 1<<62, 10)
+	entries, _, err := s.History(t.Context(), u.ID, 1<<62, 10)
 	must(t, err)
 	for _, e := range entries {
 		e.Event.ID = u.ID
