@@ -63,6 +63,7 @@ type App struct {
 	looked   chan struct{} // closed once the database has been looked at
 	migrated atomic.Bool
 	draining atomic.Pointer[func() bool]
+	database chan struct{} // there are new database settings
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -77,7 +78,8 @@ func New(options Options) (_ *App, err error) {
 		return nil, err
 	}
 	settings := mounts.Config.Value()
-	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
+	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings,
+		looked: make(chan struct{}), database: make(chan struct{}, 1)}
 	a.level.Set(settings.LogLevel)
 	a.log = slog.New(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level}))
 	if options.Environment.Revision != "" {
@@ -181,9 +183,10 @@ func corsRules(c config.Config) httpapi.CORS { return httpapi.CORS(c.CORS) }
 func (a *App) follow() {
 	a.mounts.Auth.OnChange(a.auth.SetTokens)
 	a.mounts.Vault.OnChange(func(keys *vault.KeyRing) { a.admin.UseKeys(keys) })
-	a.mounts.Postgres.OnChange(func(p config.Postgres) {
-		if err := a.store.Reconnect(p.ConnString().Reveal()); err != nil {
-			a.log.Error("new database settings refused, the last good ones stay in use", "error", err)
+	a.mounts.Postgres.OnChange(func(config.Postgres) {
+		select {
+		case a.database <- struct{}{}:
+		default: // the next trial is of the newest value
 		}
 	})
 	a.mounts.Config.OnChange(func(c config.Config) {
@@ -195,6 +198,32 @@ func (a *App) follow() {
 		}
 	})
 }
+
+// followDatabase takes up new database settings once a connection can be made by them. Until then
+// the last good ones stay in use: a wrong password must not end connections that work.
+func (a *App) followDatabase(ctx context.Context) {
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.database:
+		case <-again:
+		}
+		again = nil
+		err := a.store.Reconnect(ctx, a.mounts.Postgres.Value().ConnString().Reveal())
+		if err == nil {
+			a.log.Info("new database settings are in use")
+			continue
+		}
+		if ctx.Err() == nil {
+			a.log.Error("new database settings do not work yet, the last good ones stay in use", "error", err)
+		}
+		again = time.After(reconnectRetry)
+	}
+}
+
+const reconnectRetry = 5 * time.Second
 
 // Handler serves every route but the metrics.
 func (a *App) Handler() http.Handler { return a.api }
@@ -209,6 +238,7 @@ func (a *App) MetricsPort() int { return a.started.MetricsPort }
 func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
 	a.log.Info("starting", "version", a.version, "go", runtime.Version())
+	a.running.Go(func() { a.followDatabase(ctx) })
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() { a.admin.KeepAudit(ctx) })
 	a.running.Go(func() { a.admin.KeepUses(ctx) })
