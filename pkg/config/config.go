@@ -28,6 +28,7 @@ type Config struct {
 	Access        Access
 	MetricsPort   int // 0: any free port
 	LogLevel      slog.Level
+	Console       Console
 	FissionCompat bool // serve paths without a user id by the old router's headers
 }
 
@@ -44,6 +45,11 @@ const (
 type CORS struct {
 	AllowedOrigins   []string // as browsers send them: lower case, no default port; or "*" alone
 	AllowCredentials bool
+}
+
+// Console is the web pages for administrators.
+type Console struct {
+	Enabled bool
 }
 
 // Retention is how long things are kept; 0 is for good.
@@ -145,6 +151,7 @@ func (c *Config) schema() fields {
 		}),
 		"metricsPort":   integer(&c.MetricsPort, 0, 65535),
 		"logLevel":      oneOf(&c.LogLevel, logLevels),
+		"console":       object(fields{"enabled": boolean(&c.Console.Enabled)}),
 		"fissionCompat": boolean(&c.FissionCompat),
 	}
 }
@@ -155,6 +162,7 @@ func oidcEntry(o *auth.Issuer) field {
 	return object(fields{
 		"issuer":   text(&o.Issuer, issuerRule),
 		"audience": text(&o.Audience, nameRule),
+		"clientID": text(&o.ClientID, nameRule),
 		"scopes":   list(&o.Grants, 1, 100, grantEntry),
 	}, "issuer", "audience", "scopes")
 }
@@ -209,6 +217,7 @@ func (c Config) RestartNeeded(next Config) []string {
 		{"database", c.Database, next.Database},
 		{"outbox", c.Outbox, next.Outbox},
 		{"metricsPort", c.MetricsPort, next.MetricsPort},
+		{"console", c.Console, next.Console},
 		{"fissionCompat", c.FissionCompat, next.FissionCompat},
 	} {
 		if !reflect.DeepEqual(setting.old, setting.new) {

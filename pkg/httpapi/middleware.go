@@ -51,6 +51,13 @@ func Describe(ctx context.Context, route, caller string, quiet bool) {
 	request.route, request.actor, request.quiet = route, caller, quiet
 }
 
+// Note says for the log who makes the request being served and why it fails, if it does. It is for what
+// is served apart from the routes here.
+func Note(ctx context.Context, actor string, failure error) {
+	request := infoOf(ctx)
+	request.actor, request.failure = actor, failure
+}
+
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
