@@ -20,11 +20,12 @@ var mayImport = map[string][]string{
 	"cloudevent": {"user"},
 	"body":       {"user"},
 	"httpapi":    {"user", "access", "auth", "body", "gather"},
+	"console":    {"user", "access", "auth", "vault"},
 	"eventapi":   {"user", "cloudevent", "body"},
 	"relay":      {"user", "store", "cloudevent"},
 	"janitor":    {"user", "store"},
 	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
-		"httpapi", "access", "accessapi", "eventapi", "cloudevent"},
+		"httpapi", "access", "accessapi", "eventapi", "cloudevent", "console"},
 }
 
 // forbidden are packages of others that must not sneak in, through whatever path.
@@ -34,6 +35,7 @@ var forbidden = map[string][]string{
 	"vault":    {"net/http", "database/sql"},
 	"access":   {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
+	"console":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 	"eventapi": {"github.com/uptrace/bun", "github.com/jackc/pgx/v5"},
 }
 

@@ -14,6 +14,7 @@ import (
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/cloudevent"
 	"aiadmin/pkg/config"
+	"aiadmin/pkg/console"
 	"aiadmin/pkg/eventapi"
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/janitor"
@@ -36,6 +37,8 @@ type Options struct {
 	AccessOnly bool
 	// RequestTimeout ends a request; 0 is 300 s.
 	RequestTimeout time.Duration
+	// SignInOnce signs the first person in who opens the console with its code; nil for nobody.
+	SignInOnce *console.Once
 }
 
 // Environment holds the variables that Knative sets; the rest of the program reads none.
@@ -57,6 +60,7 @@ type App struct {
 	version  string
 	log      *slog.Logger
 	level    *slog.LevelVar
+	began    time.Time
 	started  config.Config // the settings that only a restart changes
 	looked   chan struct{} // closed once the database has been looked at
 	migrated atomic.Bool
@@ -75,7 +79,7 @@ func New(options Options) (_ *App, err error) {
 		return nil, err
 	}
 	settings := mounts.Config.Value()
-	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
+	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings, began: time.Now(), looked: make(chan struct{})}
 	a.level.Set(settings.LogLevel)
 	a.log = slog.New(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level}))
 	if options.Environment.Revision != "" {
@@ -119,7 +123,7 @@ func New(options Options) (_ *App, err error) {
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	gate := httpapi.NewGate(0)
-	return httpapi.Options{Admin: a.admin, Gate: gate, Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
+	made := httpapi.Options{Admin: a.admin, Gate: gate, Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
@@ -132,6 +136,10 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
 	}
+	if settings.Console.Enabled {
+		made.Console = func(routes http.Handler) http.Handler { return a.console(routes, gate, options) }
+	}
+	return made
 }
 
 func (a *App) relayOptions(options Options, settings config.Config) relay.Options {
