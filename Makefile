@@ -78,7 +78,7 @@ labels = --image-label org.opencontainers.image.title=ai-admin \
          --image-label org.opencontainers.image.version=$(VERSION) \
          --image-label org.opencontainers.image.licenses=Apache-2.0
 
-.PHONY: image manifests packaging e2e
+.PHONY: image release manifests packaging e2e
 
 ## image: push to KO_DOCKER_REPO, or without one write the OCI layout dist/image
 image:
@@ -87,6 +87,12 @@ ifneq ($(KO_DOCKER_REPO),)
 else
 	KO_DOCKER_REPO=ai-admin.local $(ko) build --base-import-paths $(labels) --push=false --oci-layout-path $(DIST)/image --sbom-dir $(DIST)/sbom ./cmd/ai-admin
 endif
+
+## release: archives for linux and darwin, an SBOM, the image and checksums in dist/release (VERSION=v1.2.0)
+release:
+	@cd tools/release && CGO_ENABLED=0 go build -buildvcs=false -o ../../bin/release .
+	@bin/release -version "$(VERSION)" -out $(DIST)/release $(ARGS)
+	@cat $(DIST)/release/SHA256SUMS
 
 ## manifests: judge config/ by Knative's own code (first run: downloads and builds it)
 test: manifests

@@ -88,6 +88,9 @@ func (b *batch) wanted() *store.Wanted {
 		case user.Update:
 			wantKeys(w, change.Patch)
 			w.Seals = w.Seals || len(change.Credentials.Set) > 0
+			if change.UserName.Set && change.UserName.Value == nil || change.Email.Set && change.Email.Value == nil {
+				w.Fallbacks = append(w.Fallbacks, command.User)
+			}
 		}
 		w.Users = append(w.Users, command.User)
 	}
@@ -95,7 +98,8 @@ func (b *batch) wanted() *store.Wanted {
 }
 
 // wantKeys asks for the holders of the unique keys that a patch may bring. Which userName takes effect
-// depends on the user, so all that could are asked for.
+// depends on the user, so all that could are asked for. Those that the user has are the database's to
+// find, see [store.Wanted].
 func wantKeys(w *store.Wanted, p user.Patch) {
 	add := func(index int, value string) { w.Keys[index] = append(w.Keys[index], value) }
 	if p.Tag.Set {

@@ -110,12 +110,12 @@ func fail(results []user.Result, err error) {
 	}
 }
 
-// wantedOf returns the jobs that nobody has given up, and their commands. Whoever gave up before a batch
-// began has changed nothing.
+// wantedOf returns the jobs that nobody has given up, and their commands. If one was given up before its
+// batch began, nothing is changed.
 func wantedOf(jobs []*job) (wanted []*job, commands []user.Command) {
 	for _, j := range jobs {
-		if j.ctx.Err() != nil {
-			close(j.done)
+		if err := j.ctx.Err(); err != nil {
+			j.answer(user.Result{Err: err})
 			continue
 		}
 		wanted, commands = append(wanted, j), append(commands, j.command)

@@ -1,6 +1,8 @@
 package admin_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -173,4 +175,19 @@ func hold(t *testing.T, db *store.Store, ref user.Ref, f func() error) error {
 		t.Errorf("%v names %d users", ref, len(known.Users))
 	}
 	return f()
+}
+
+// TestApplyOfWhatWasGivenUp holds that a request whose time is up before its command begins gets an error,
+// never an outcome without a user.
+func TestApplyOfWhatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	s, _ := atNoon(t, pgtest.Database(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 2000 { // which of the two is seen first is a matter of luck
+		outcome, err := s.Apply(ctx, once(create(t, "", fmt.Sprintf(`{"tag":"gone%d","name":"N"}`, i))))
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("attempt %d: %+v, %v", i, outcome, err)
+		}
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"aiadmin/pkg/body"
 	"aiadmin/pkg/cloudevent"
 	"aiadmin/pkg/config"
+	"aiadmin/pkg/console"
 	"aiadmin/pkg/eventapi"
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/janitor"
@@ -38,6 +39,8 @@ type Options struct {
 	AccessOnly bool
 	// RequestTimeout ends a request; 0 is 300 s.
 	RequestTimeout time.Duration
+	// SignInOnce signs the first person in who opens the console with its code; nil for nobody.
+	SignInOnce *console.Once
 }
 
 // Environment holds the variables that Knative sets; the rest of the program reads none.
@@ -59,10 +62,12 @@ type App struct {
 	version  string
 	log      *slog.Logger
 	level    *slog.LevelVar
+	began    time.Time
 	started  config.Config // the settings that only a restart changes
 	looked   chan struct{} // closed once the database has been looked at
 	migrated atomic.Bool
 	draining atomic.Pointer[func() bool]
+	database chan struct{} // there are new database settings
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -77,7 +82,8 @@ func New(options Options) (_ *App, err error) {
 		return nil, err
 	}
 	settings := mounts.Config.Value()
-	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
+	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings,
+		began: time.Now(), looked: make(chan struct{}), database: make(chan struct{}, 1)}
 	a.level.Set(settings.LogLevel)
 	a.log = slog.New(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level}))
 	if options.Environment.Revision != "" {
@@ -121,7 +127,7 @@ func New(options Options) (_ *App, err error) {
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	gate := httpapi.NewGate(0)
-	return httpapi.Options{Admin: a.admin, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
+	made := httpapi.Options{Admin: a.admin, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
@@ -134,6 +140,10 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
 	}
+	if settings.Console.Enabled {
+		made.Console = func(routes http.Handler) http.Handler { return a.console(routes, gate, options) }
+	}
+	return made
 }
 
 // largeBodies are the limits of requests that change groups.
@@ -181,9 +191,10 @@ func corsRules(c config.Config) httpapi.CORS { return httpapi.CORS(c.CORS) }
 func (a *App) follow() {
 	a.mounts.Auth.OnChange(a.auth.SetTokens)
 	a.mounts.Vault.OnChange(func(keys *vault.KeyRing) { a.admin.UseKeys(keys) })
-	a.mounts.Postgres.OnChange(func(p config.Postgres) {
-		if err := a.store.Reconnect(p.ConnString().Reveal()); err != nil {
-			a.log.Error("new database settings refused, the last good ones stay in use", "error", err)
+	a.mounts.Postgres.OnChange(func(config.Postgres) {
+		select {
+		case a.database <- struct{}{}:
+		default: // the next trial is of the newest value
 		}
 	})
 	a.mounts.Config.OnChange(func(c config.Config) {
@@ -195,6 +206,32 @@ func (a *App) follow() {
 		}
 	})
 }
+
+// followDatabase takes up new database settings once a connection can be made by them. Until then
+// the last good ones stay in use: a wrong password must not end connections that work.
+func (a *App) followDatabase(ctx context.Context) {
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.database:
+		case <-again:
+		}
+		again = nil
+		err := a.store.Reconnect(ctx, a.mounts.Postgres.Value().ConnString().Reveal())
+		if err == nil {
+			a.log.Info("new database settings are in use")
+			continue
+		}
+		if ctx.Err() == nil {
+			a.log.Error("new database settings do not work yet, the last good ones stay in use", "error", err)
+		}
+		again = time.After(reconnectRetry)
+	}
+}
+
+const reconnectRetry = 5 * time.Second
 
 // Handler serves every route but the metrics.
 func (a *App) Handler() http.Handler { return a.api }
@@ -209,6 +246,7 @@ func (a *App) MetricsPort() int { return a.started.MetricsPort }
 func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
 	a.log.Info("starting", "version", a.version, "go", runtime.Version())
+	a.running.Go(func() { a.followDatabase(ctx) })
 	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() { a.admin.KeepAudit(ctx) })
 	a.running.Go(func() { a.admin.KeepUses(ctx) })

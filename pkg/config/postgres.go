@@ -21,8 +21,8 @@ import (
 // Postgres is where the database is, as the postgres volume says: the PG_* files or
 // PG_URL. It is comparable: equal values connect alike.
 type Postgres struct {
-	Host     string // name, address, or the folder of a Unix socket; the first of several
-	Port     uint16
+	Host     string // name, address, or the folder of a Unix socket; several have commas between them
+	Port     string // one for all hosts, or as many as there are hosts, with commas
 	Database string
 	User     string
 	Password secret.Text
@@ -41,7 +41,7 @@ func (p Postgres) ConnString() secret.Text {
 	}
 	pairs := []struct{ key, value string }{
 		{"host", p.Host},
-		{"port", portText(p.Port)},
+		{"port", p.Port},
 		{"dbname", p.Database},
 		{"user", p.User},
 		{"password", p.Password.Reveal()},
@@ -50,7 +50,7 @@ func (p Postgres) ConnString() secret.Text {
 		{"sslcert", ""},
 		{"sslkey", ""},
 		{"passfile", ""},
-		{"target_session_attrs", "any"},
+		{"target_session_attrs", p.sessionAttributes()},
 		{"application_name", "ai-admin"},
 		{"connect_timeout", "10"}, // seconds; libpq's default is to wait for ever
 	}
@@ -61,11 +61,20 @@ func (p Postgres) ConnString() secret.Text {
 	return secret.New(strings.TrimSpace(out.String()))
 }
 
+// sessionAttributes picks the one of several hosts that takes writes. A single host that only reads
+// serves reads meanwhile.
+func (p Postgres) sessionAttributes() string {
+	if strings.Contains(p.Host, ",") {
+		return "read-write"
+	}
+	return "any"
+}
+
 // quoter escapes a quoted value of a keyword/value string, as libpq reads it (PostgreSQL
 // manual, section 34.1.1.1).
 var quoter = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
-const defaultPort = 5432
+const defaultPort = "5432"
 
 // pgFiles is what the postgres volume may hold; other names that start with PG_ are
 // taken for misspelt ones.
@@ -109,9 +118,10 @@ func (f *pgReader) checkNames() {
 }
 
 func (f *pgReader) settings(dir string) Postgres {
+	hosts := f.hosts()
 	p := Postgres{
-		Host:     f.word("PG_HOST", "the database's host name or address"),
-		Port:     f.port(),
+		Host:     hosts,
+		Port:     f.ports(hosts),
 		Database: f.word("PG_DB", "the database's name"),
 		User:     f.word("PG_USER", "the database user's name"),
 		Password: f.password(),
@@ -144,19 +154,48 @@ func (f *pgReader) password() secret.Text {
 	return secret.New(value)
 }
 
-func (f *pgReader) port() uint16 {
+// maxHosts bounds how long all of them can keep a connection waiting.
+const maxHosts = 8
+
+// hosts reads a list as libpq does (PostgreSQL manual, section 34.1.1.3).
+func (f *pgReader) hosts() string {
+	text := f.word("PG_HOST", "the database's host name or address, or several with commas between them")
+	if text == "" || len(f.problems) > 0 && strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	hosts := strings.Split(text, ",")
+	for i := range hosts {
+		hosts[i] = strings.TrimSpace(hosts[i])
+	}
+	switch {
+	case slices.Contains(hosts, ""):
+		f.fail("PG_HOST", "has a comma without a host on both sides: write one host, or several as a,b,c")
+	case len(hosts) > maxHosts:
+		f.fail("PG_HOST", fmt.Sprintf("has %d hosts, and at most %d are allowed", len(hosts), maxHosts))
+	}
+	return strings.Join(hosts, ",")
+}
+
+// ports reads one port for all hosts, or one for each.
+func (f *pgReader) ports(hosts string) string {
 	text := f.files["PG_PORT"]
 	if text == "" {
 		return defaultPort
 	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || port == 0 {
-		f.fail("PG_PORT", "must be a port number from 1 to 65535")
+	ports := strings.Split(text, ",")
+	for i, port := range ports {
+		number, err := strconv.ParseUint(strings.TrimSpace(port), 10, 16)
+		if err != nil || number == 0 {
+			f.fail("PG_PORT", "must be a port number from 1 to 65535, or one for each host with commas between them")
+			return text
+		}
+		ports[i] = strconv.FormatUint(number, 10)
 	}
-	return uint16(port)
+	if count := strings.Count(hosts, ",") + 1; len(ports) != 1 && len(ports) != count {
+		f.fail("PG_PORT", fmt.Sprintf("has %d ports for %d hosts: write one port for all, or one for each host", len(ports), count))
+	}
+	return strings.Join(ports, ",")
 }
-
-func portText(port uint16) string { return strconv.Itoa(int(port)) }
 
 // byURL passes over an empty PG_URL that a template left beside the PG_* files.
 func (f *pgReader) byURL() bool {
@@ -178,7 +217,7 @@ func (f *pgReader) url() Postgres {
 		f.fail("PG_URL", "must be postgres://user:password@host:port/database?sslmode=verify-full, with special characters percent-encoded, and what it names in sslrootcert must be a readable certificate")
 		return Postgres{}
 	}
-	return Postgres{Host: config.Host, Port: config.Port, Database: config.Database, User: config.User,
+	return Postgres{Host: config.Host, Port: strconv.Itoa(int(config.Port)), Database: config.Database, User: config.User,
 		Password: secret.New(config.Password), URL: secret.New(url)}
 }
 

@@ -51,8 +51,9 @@ func checkDriverReads(t testing.TB, p config.Postgres) *pgconn.Config {
 		t.Fatal("the driver does not take the connection string:", err)
 	}
 	host, _, _ := strings.Cut(p.Host, ",")
-	if c.Host != host && host != "" || c.Port != p.Port || c.Database != p.Database || c.User != p.User || c.Password != p.Password.Reveal() {
-		t.Errorf("the driver reads %q:%d %q %q %q, want %q:%d %q %q %q", c.Host, c.Port, c.Database, c.User, c.Password,
+	port, _, _ := strings.Cut(p.Port, ",")
+	if c.Host != host && host != "" || fmt.Sprint(c.Port) != port || c.Database != p.Database || c.User != p.User || c.Password != p.Password.Reveal() {
+		t.Errorf("the driver reads %q:%d %q %q %q, want %q:%s %q %q %q", c.Host, c.Port, c.Database, c.User, c.Password,
 			p.Host, p.Port, p.Database, p.User, p.Password.Reveal())
 	}
 	return c
@@ -69,6 +70,25 @@ func TestPostgresReachesTheDriver(t *testing.T) {
 	socket := checkDriverReads(t, mustPostgres(t, "/m", pgFiles("PG_HOST", "/var/run/postgresql", "PG_PORT", "-")))
 	if socket.Port != 5432 || socket.RuntimeParams["application_name"] != "ai-admin" {
 		t.Errorf("port %d as %q", socket.Port, socket.RuntimeParams["application_name"])
+	}
+}
+
+// TestSeveralHosts has the driver try each host with its port, and take the one that takes writes.
+func TestSeveralHosts(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ hosts, ports, want string }{
+		{"a,b,c", "1,2,3", "a:1 b:2 c:3"}, {"a, b", "5433", "a:5433 b:5433"}, {"a,b", "", "a:5432 b:5432"},
+		{"10.0.0.1,::1", "1, 2", "10.0.0.1:1 ::1:2"}, {"a", "7", "a:7"},
+	}
+	for _, tt := range tests {
+		c := checkDriverReads(t, mustPostgres(t, "/m", pgFiles("PG_HOST", tt.hosts, "PG_PORT", tt.ports, "PG_SSLMODE", "disable")))
+		got := fmt.Sprintf("%s:%d", c.Host, c.Port)
+		for _, next := range c.Fallbacks {
+			got += fmt.Sprintf(" %s:%d", next.Host, next.Port)
+		}
+		if several := strings.Contains(tt.hosts, ","); got != tt.want || (c.ValidateConnect != nil) != several {
+			t.Errorf("%s with %s: %s, looks for the primary: %v", tt.hosts, tt.ports, got, c.ValidateConnect != nil)
+		}
 	}
 }
 
@@ -131,7 +151,7 @@ func TestPostgresURL(t *testing.T) {
 		if p.ConnString().Reveal() != url {
 			t.Errorf("%s was changed", url)
 		}
-		if checkDriverReads(t, p); p.Password.Reveal() != "pl@nted" || p.User != "app" || p.Port != 6432 {
+		if checkDriverReads(t, p); p.Password.Reveal() != "pl@nted" || p.User != "app" || p.Port != "6432" {
 			t.Errorf("%s: %v", url, p)
 		}
 	}
@@ -140,10 +160,11 @@ func TestPostgresURL(t *testing.T) {
 func TestPostgresReportsEveryProblem(t *testing.T) {
 	t.Parallel()
 	const (
-		alone   = " (or mount PG_URL alone)"
-		wantURL = "PG_URL: must be postgres://user:password@host:port/database?sslmode=verify-full, with special characters percent-encoded, and what it names in sslrootcert must be a readable certificate"
-		wantCA  = "PG_SSLROOTCERT: must be a CA certificate in PEM, the absolute path of a file with one, or the word system"
-		wantAll = "PG_HOST: is missing: write the database's host name or address" + alone + "|PG_DB: is missing: write the database's name" + alone +
+		alone    = " (or mount PG_URL alone)"
+		wantURL  = "PG_URL: must be postgres://user:password@host:port/database?sslmode=verify-full, with special characters percent-encoded, and what it names in sslrootcert must be a readable certificate"
+		wantCA   = "PG_SSLROOTCERT: must be a CA certificate in PEM, the absolute path of a file with one, or the word system"
+		wantPort = "PG_PORT: must be a port number from 1 to 65535, or one for each host with commas between them"
+		wantAll  = "PG_HOST: is missing: write the database's host name or address, or several with commas between them" + alone + "|PG_DB: is missing: write the database's name" + alone +
 			"|PG_USER: is missing: write the database user's name" + alone + "|PG_PASS: is missing: write the database user's password" + alone
 		unknown = ": unknown key; the keys here are PG_HOST, PG_PORT, PG_DB, PG_USER, PG_PASS, PG_SSLMODE, PG_SSLROOTCERT, PG_URL"
 	)
@@ -153,9 +174,12 @@ func TestPostgresReportsEveryProblem(t *testing.T) {
 	}{
 		"nothing mounted": {nil, wantAll},
 		"all empty or wrong": {pgFiles("PG_HOST", "", "PG_PORT", "planted", "PG_DB", "", "PG_USER", "a\nb", "PG_PASS", "planted\x00", "PG_SSLMODE", "planted", "PG_SSLROOTCERT", "planted"),
-			"PG_HOST: must be the database's host name or address|PG_PORT: must be a port number from 1 to 65535"},
-		"ports":                {pgFiles("PG_PORT", "0"), "PG_PORT: must be a port number from 1 to 65535"},
-		"large port":           {pgFiles("PG_PORT", "65536"), "PG_PORT: must be a port number from 1 to 65535"},
+			"PG_HOST: must be the database's host name or address, or several with commas between them|" + wantPort},
+		"ports":                {pgFiles("PG_PORT", "0"), wantPort},
+		"large port":           {pgFiles("PG_PORT", "65536"), wantPort},
+		"a port too few":       {pgFiles("PG_HOST", "a,b,c", "PG_PORT", "1,2"), "PG_PORT: has 2 ports for 3 hosts: write one port for all, or one for each host"},
+		"a host is missing":    {pgFiles("PG_HOST", "a,,c"), "PG_HOST: has a comma without a host on both sides: write one host, or several as a,b,c"},
+		"nine hosts":           {pgFiles("PG_HOST", "a,b,c,d,e,f,g,h,i"), "PG_HOST: has 9 hosts, and at most 8 are allowed"},
 		"mode":                 {pgFiles("PG_SSLMODE", "on"), "PG_SSLMODE: must be one of disable, allow, prefer, require, verify-ca, verify-full"},
 		"misspelt":             {pgFiles("PG_SSLMOD", "verify-full", "PG_PASSWORD", "planted"), "PG_PASSWORD" + unknown + "|PG_SSLMOD" + unknown},
 		"CA, but unchecked":    {pgFiles("PG_SSLROOTCERT", "system", "PG_SSLMODE", "prefer"), "PG_SSLMODE: must be verify-full, verify-ca or require beside PG_SSLROOTCERT: the other modes check no certificate"},

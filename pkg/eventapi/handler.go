@@ -232,6 +232,9 @@ func (h *handler) appendResult(dst []byte, r *http.Request, one *result, details
 		dst = append(dst, `,"problem":`...)
 		dst = append(dst, h.problem(r, status, one.err, details)...)
 	}
+	if one.outcome.Replayed {
+		dst = append(dst, `,"replayed":true`...)
+	}
 	return append(dst, '}')
 }
 

@@ -372,7 +372,7 @@ func split(body []byte) ([]jsontext.Value, error) {
 	for dec.PeekKind() != ']' {
 		element, err := dec.ReadValue()
 		if err != nil {
-			return nil, user.Errorf(user.Malformed, "the batch is not valid JSON at byte %d", dec.InputOffset()).Because(err)
+			return nil, errBatch(err, len(body))
 		}
 		if len(elements) == maxElements {
 			return nil, user.Errorf(user.TooLarge, "a batch may have %d events", maxElements)
@@ -385,6 +385,16 @@ func split(body []byte) ([]jsontext.Value, error) {
 		return nil, user.Errorf(user.Malformed, "data follows the batch at byte %d", dec.InputOffset())
 	}
 	return elements, nil
+}
+
+// errBatch names the place of what is wrong with a batch, and never the content: the decoder's own text has
+// names of members, which a mistaken client may have filled with secrets.
+func errBatch(err error, size int) error {
+	offset := int64(size)
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		offset = syntax.ByteOffset
+	}
+	return user.Errorf(user.Malformed, "the batch is not valid JSON at byte %d", offset)
 }
 
 // readElement reads one event of a batch.

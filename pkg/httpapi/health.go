@@ -2,11 +2,14 @@ package httpapi
 
 import (
 	_ "embed"
+	"errors"
 	"log/slog"
 	"net/http"
 
 	"github.com/go-json-experiment/json"
 	"go.yaml.in/yaml/v3"
+
+	"aiadmin/pkg/user"
 )
 
 func (a *API) livez(w http.ResponseWriter, r *http.Request) error {
@@ -22,6 +25,9 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 		known := infoOf(r.Context())
 		known.failure, known.severity = err, severity
 		status, report = http.StatusServiceUnavailable, map[string]any{"status": "failing", "check": check}
+		if public, ok := errors.AsType[*user.Error](err); ok {
+			report["reason"] = public.Message
+		}
 		w.Header().Set("Retry-After", "1")
 	}
 	if r.URL.Query().Has("verbose") && a.options.Verbose != nil {

@@ -92,7 +92,7 @@ func (a *API) mux() http.Handler {
 			a.options.SCIM.ServeHTTP(w, r)
 			return
 		}
-		if unclean(r.URL.Path) {
+		if unclean(r.URL.Path) && unclean(r.URL.EscapedPath()) { // an encoded slash is part of a name
 			a.noRoute(w, r)
 			return
 		}

@@ -157,6 +157,10 @@ func TestFissionCompat(t *testing.T) {
 		{usersPath + "/", other, "", usersPath + "/" + other},
 		{onePath, other, usersPath + "/" + other, onePath}, // one user's request stays that user's
 		{onePath + "/history", other, "", onePath + "/history"},
+		{"/", "externalId:a/b//c", "", usersPath + "/externalId:a%2Fb%2F%2Fc"},
+		{"/", "externalId:a/b", usersPath + "/externalId:a%2Fb/history", usersPath + "/externalId:a%2Fb/history"},
+		{"/", "..", "", usersPath + "/.."}, // which is no route
+		{"/", "../../livez", "", usersPath + "/..%2F..%2Flivez"},
 		{"/livez", other, usersPath, "/livez"},
 		{"/", "", "http://router/ai/admin/changes?limit=2", "/ai/admin/changes?limit=2"},
 		{"/", "", "/ai/admin/events", "/ai/admin/events"},

@@ -50,6 +50,8 @@ func translate(err error) error {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	pgErr := postgresError(err)
 	switch {
+	case connecting && pgErr != nil && refusals[pgErr.Code]:
+		return user.Errorf(user.Unavailable, "the database refuses the connection").Because(databaseError{pgErr})
 	case connecting && !errors.Is(err, context.Canceled): // for whatever reason, a limit of time or the server's own
 		return unavailable(Loggable(err))
 	case pgErr != nil:
@@ -97,6 +99,9 @@ type databaseError struct{ of *pgconn.PgError }
 
 // Error implements error.
 func (e databaseError) Error() string {
+	if refusals[e.of.Code] {
+		return e.of.Message + ", SQLSTATE " + e.of.Code
+	}
 	text := "database error, SQLSTATE " + e.of.Code
 	for _, place := range []struct{ name, value string }{
 		{"table", e.of.TableName}, {"constraint", e.of.ConstraintName}, {"routine", e.of.Routine},
@@ -115,6 +120,10 @@ var retryable = map[string]bool{
 	"53300": true, "57P01": true, "57P02": true, "57P03": true, "28000": true, "28P01": true,
 	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true,
 }
+
+// refusals are the SQLSTATEs of a server that lets nobody in by these settings. Their text names the
+// role, the database and the client's address, and nothing of a row.
+var refusals = map[string]bool{"28000": true, "28P01": true, "3D000": true}
 
 // errNotMigrated is for requests that come before the migrations are done.
 var errNotMigrated = user.Errorf(user.Unavailable, "the database is being prepared: try again shortly")

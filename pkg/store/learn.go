@@ -20,6 +20,9 @@ type Wanted struct {
 	Keys   UniqueKeys  // whose holders are asked for
 	Seals  bool        // those of the users
 	Former []uuid.UUID // ids that creations bring: of a former user with one, the last version
+	// Fallbacks are users that may lose their userName or e-mail address: the holders of what then takes
+	// effect as their userName are asked for.
+	Fallbacks []user.Ref
 }
 
 // Claim is a claim to look up, and to lock unless its command is refused anyway.
@@ -107,6 +110,7 @@ type learning struct {
 	seals                 [2]string
 	sealFields            []*schema.Field
 	holders               string
+	fallbacks             [2]string
 	former                string
 	takeLocks, reserve    string
 	claims                string
@@ -135,6 +139,8 @@ func composeLearning(db *bun.DB) learning {
 		l.present[i] = db.NewSelect().Model((*userRow)(nil)).Column(uniqueColumns[:]...).Where(condition).String()
 		l.seals[i] = db.NewSelect().Model((*credentialRow)(nil)).Column(seals...).
 			Where("c.user_id IN (?)", db.NewSelect().Model((*userRow)(nil)).Column("id").Where(condition)).String()
+		l.fallbacks[i] = db.NewSelect().Model((*userRow)(nil)).ColumnExpr("?::int, h.user_name_key, h.id", KeyUserName).
+			Join("JOIN users AS h ON h.user_name_key IN (u.email_key, u.tag) AND h.user_name_key IS NOT NULL").Where(condition).String()
 	}
 	l.holders = composeHolders(db)
 	l.former = db.NewSelect().Model((*eventRow)(nil)).Column("user_id", "version").DistinctOn("user_id").
@@ -195,6 +201,10 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	tx.askClaims(claims, known)
 	tx.askUsers(mode, wanted, known)
 	tx.askHolders(wanted.Keys, known)
+	if len(wanted.Fallbacks) > 0 {
+		kind, args := references(wanted.Fallbacks)
+		tx.queryHolders(tx.store.statements.learning.fallbacks[kind], args, known)
+	}
 	if len(wanted.Former) > 0 {
 		tx.next.query(tx.store.statements.learning.former, []any{wanted.Former}, func(rows pgx.Rows) error {
 			var id uuid.UUID
@@ -293,10 +303,14 @@ func (tx *Tx) askHolders(keys UniqueKeys, known *Known) {
 		asked += len(values)
 		args[i] = append([]string{}, values...) // nil would be NULL
 	}
-	if asked == 0 {
-		return
+	if asked > 0 {
+		tx.queryHolders(tx.store.statements.learning.holders, args, known)
 	}
-	tx.next.query(tx.store.statements.learning.holders, args, func(rows pgx.Rows) error {
+}
+
+// queryHolders reads holders: the index of a key, the key and the user's id.
+func (tx *Tx) queryHolders(statement string, args []any, known *Known) {
+	tx.next.query(statement, args, func(rows pgx.Rows) error {
 		var index int
 		var key string
 		var id uuid.UUID

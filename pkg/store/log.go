@@ -63,13 +63,28 @@ func (s *Store) Floor(ctx context.Context) (user.Place, error) {
 }
 
 // CheckFloor is a [user.CursorExpired] error if retention has removed events behind a
-// place. Asked after [Store.Feed], it knows of all that were gone when that read.
+// place, or if the database has never come to it: a failover has lost events that were shown. Events
+// to come would sort before such a place. Asked after [Store.Feed], it knows of all that were gone when
+// that read.
 func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
-	floor, err := s.Floor(ctx)
-	if err == nil && (after.XID < floor.XID || after.XID == floor.XID && after.Seq < floor.Seq) {
-		err = user.Errorf(user.CursorExpired, "events after this cursor have been removed by retention: read the users anew, then the feed without a cursor")
+	var place struct {
+		Before bool // the first event that is kept
+		Beyond bool // every event that there is or has been
 	}
-	return err
+	const read = `SELECT (?::text::xid8, ?::bigint) < (f.xid, f.seq) AS before,
+		?::text::xid8 > greatest((SELECT xid FROM events ORDER BY xid DESC, seq DESC LIMIT 1), f.xid,
+			(pg_snapshot_xmax(pg_current_snapshot())::text::bigint + f.shift)::text::xid8) AS beyond FROM feed_floor AS f`
+	xid := fmt.Sprint(after.XID)
+	err := s.db.NewRaw(read, xid, after.Seq, xid).Scan(ctx, &place)
+	switch {
+	case err != nil:
+		return translate(err)
+	case place.Before:
+		return user.Errorf(user.CursorExpired, "events after this cursor have been removed by retention: read the users anew, then the feed without a cursor")
+	case place.Beyond:
+		return user.Errorf(user.CursorExpired, "the database has lost the events up to this cursor in a failover: read the users anew, then the feed without a cursor")
+	}
+	return nil
 }
 
 func (s *Store) entries(ctx context.Context, limit int, text string, fields []*schema.Field, args ...any) (entries []user.LogEntry, more bool, err error) {

@@ -2,16 +2,13 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/pgdialect"
 	"github.com/uptrace/bun/migrate"
 )
 
@@ -71,10 +68,8 @@ func (s *Store) migrate(ctx context.Context, last string) ([]string, error) {
 	if applied, err := s.applied(ctx); err == nil && applied >= last {
 		return nil, nil
 	}
-	// One connection, without the settings that requests want: it may wait, and read whole tables.
-	db := bun.NewDB(sql.OpenDB(stdlib.GetConnector(*s.config.Load())), pgdialect.New())
+	db := s.unhurried()
 	defer func() { _ = db.Close() }() // which gives the lock back
-	db.SetMaxOpenConns(1)
 	if err := takeMigrationLock(ctx, db); err != nil {
 		return nil, translate(err)
 	}

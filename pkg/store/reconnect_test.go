@@ -56,7 +56,7 @@ func TestReconnectRetiresOldConnections(t *testing.T) {
 		current = accounts[round%len(accounts)]
 		change := *base
 		change.User = url.UserPassword(current, "p")
-		must(t, s.Reconnect(change.String()))
+		must(t, s.Reconnect(t.Context(), change.String()))
 		for seen := queries.Load(); queries.Load() < seen+20 && !t.Failed(); {
 			time.Sleep(time.Millisecond)
 		}
@@ -71,7 +71,7 @@ func TestReconnectRetiresOldConnections(t *testing.T) {
 			t.Errorf("a statement runs as %s", who)
 		}
 	}
-	if err := s.Reconnect("postgres://\x00"); err == nil {
+	if err := s.Reconnect(t.Context(), "postgres://\x00"); err == nil {
 		t.Error("rubbish is taken for settings")
 	}
 }

@@ -29,8 +29,10 @@ func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
 	if restored, err := isForeign(ctx, s.db); err != nil || restored == nil {
 		return false, translate(err)
 	}
-	err = s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if _, err := tx.ExecContext(ctx, waitForLocks+"; LOCK TABLE events IN ACCESS EXCLUSIVE MODE"); err != nil {
+	db := s.unhurried()
+	defer func() { _ = db.Close() }()
+	err = db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.ExecContext(ctx, "LOCK TABLE events IN ACCESS EXCLUSIVE MODE"); err != nil {
 			return err
 		}
 		restored, err := isForeign(ctx, tx)
@@ -47,9 +49,6 @@ func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
 	})
 	return mended && err == nil, translate(err)
 }
-
-// waitForLocks lifts the limit for the rest of a transaction.
-const waitForLocks = "SET LOCAL lock_timeout = 0"
 
 // restoredLog holds transaction ids as the log has them.
 type restoredLog struct{ Top, Next, Shift int64 }

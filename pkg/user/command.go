@@ -59,14 +59,15 @@ type Ref struct {
 }
 
 // ParseRef reads the text that names a user in a path: an id, or tag:, email:, userName: or externalId:
-// and the value. It reports whether the text can name anybody.
+// and the value. It reports whether the text can name anybody: a value that is longer than any user's is
+// refused before its form is computed, which takes time that grows with the square of the length.
 func ParseRef(text string) (Ref, bool) {
 	kind, value, named := strings.Cut(text, ":")
 	if !named {
 		id, ok := ParseID(text)
 		return Ref{ID: id}, ok
 	}
-	if value == "" || strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
+	if value == "" || utf8.RuneCountInString(value) > maxValue || strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
 		return Ref{}, false
 	}
 	switch kind {

@@ -1,7 +1,9 @@
 package blackbox
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -88,4 +90,75 @@ func TestIfNoneMatch(t *testing.T) {
 	s.do(t, "GET", u.path(), "", "If-None-Match", `"1"`).is(t, http.StatusOK)
 	s.do(t, "GET", u.path(), "", "If-None-Match", `"2"`).is(t, http.StatusNotModified)
 	s.do(t, "GET", usersPath+"/01936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f", "", "If-None-Match", `*`).fails(t, http.StatusNotFound, "NOT_FOUND")
+}
+
+// TestIfNoneMatchOfChanges holds RFC 9110, 13.1.2, for changes: 412 where it matches, by the weak comparison.
+func TestIfNoneMatchOfChanges(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	for _, tt := range []struct {
+		ifNoneMatch string
+		matches     bool
+	}{
+		{`"2"`, true}, {`W/"2"`, true}, {`*`, true}, {`"0", W/"2"`, true}, {`"1","2","3"`, true}, {`, "2",`, true},
+		{`"1"`, false}, {`W/"1", "3"`, false}, {`"x"`, false}, {`""`, false}, {`"02"`, false},
+	} {
+		for _, change := range []struct {
+			method, body string
+			success      int
+		}{{"PUT", `{"name":"New"}`, 200}, {"PATCH", `{"name":"New"}`, 200}, {"PUT", `{}`, 200}, {"DELETE", "", 204}} {
+			t.Run(tt.ifNoneMatch+" "+change.method+change.body, func(t *testing.T) {
+				t.Parallel()
+				u := s.create(t)
+				s.do(t, "PUT", u.path(), `{"name":"Second"}`).is(t, http.StatusOK)
+				for _, path := range []string{u.path(), usersPath + "/tag:" + u.Tag} {
+					a := s.do(t, change.method, path, change.body, "If-None-Match", tt.ifNoneMatch, "If-Match", `"2"`)
+					if !tt.matches {
+						a.is(t, change.success)
+						return
+					}
+					a.fails(t, http.StatusPreconditionFailed, "PRECONDITION_FAILED")
+				}
+				if after := s.get(t, u.ID); after.Version != 2 || after.Name != "Second" {
+					t.Errorf("the change was made: %+v", after)
+				}
+			})
+		}
+	}
+}
+
+// TestVersionsGoOn makes a user again and again under its id, alone and within one batch of events: no ETag
+// and no sequence of it comes back.
+func TestVersionsGoOn(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	u := s.create(t)
+	s.do(t, "PUT", u.path(), `{"name":"Second"}`).is(t, http.StatusOK)
+	s.do(t, "DELETE", u.path(), "").is(t, http.StatusNoContent)
+	again := fmt.Sprintf(`{"id":%q,"tag":%q,"name":"Again"}`, u.ID, u.Tag)
+	if got := s.do(t, "POST", usersPath, again).is(t, http.StatusCreated).user(t); got.Version != 4 {
+		t.Errorf("version %d, want 4", got.Version)
+	}
+	s.do(t, "PUT", u.path(), `{"name":"Old"}`, "If-Match", `"1"`).fails(t, 412, "PRECONDITION_FAILED")
+	id := fmt.Sprintf(`{"id":%q}`, u.ID)
+	batch := []string{structured(newTag(), "delete", id), structured(newTag(), "create", again), structured(newTag(), "update", fmt.Sprintf(`{"id":%q,"name":"B"}`, u.ID)),
+		structured(newTag(), "delete", id), structured(newTag(), "create", again, "subject", quote(u.ID)), structured(newTag(), "create", again)}
+	a := s.do(t, "POST", "/ai/admin/events", "["+strings.Join(batch, ",")+"]", "Content-Type", batchType).is(t, http.StatusOK)
+	var answer struct{ Results []struct{ Status int } }
+	a.decode(t, &answer)
+	if got := fmt.Sprint(answer.Results); got != "[{200} {200} {200} {200} {200} {422}]" {
+		t.Errorf("%s", got)
+	}
+	if got := fmt.Sprint(versions(s.history(t, u.ID))); got != "[9 8 7 6 5 4 3 2 1]" {
+		t.Errorf("versions %s", got)
+	}
+	var feed struct {
+		Changes []struct{ Subject, Sequence string }
+	}
+	s.do(t, "GET", "/ai/admin/changes?limit=500", "").is(t, http.StatusOK).decode(t, &feed)
+	for i, e := range feed.Changes {
+		if want := fmt.Sprintf("%020d", i+1); e.Subject != u.ID || e.Sequence != want {
+			t.Errorf("sequence %s, want %s", e.Sequence, want)
+		}
+	}
 }

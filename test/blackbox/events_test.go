@@ -163,6 +163,7 @@ func TestEventBatch(t *testing.T) {
 		Status     int
 		User       *user
 		Problem    *problem
+		Replayed   bool
 	}
 	results := func(t *testing.T, a answer) []result {
 		t.Helper()
@@ -289,4 +290,70 @@ func TestEventSchemas(t *testing.T) {
 	}
 	s.do(t, "GET", "/ai/admin/schemas/nope.json", "").fails(t, http.StatusNotFound, "NOT_FOUND")
 	s.do(t, "GET", "/ai/admin/schemas/..%2fdoc.go", "").fails(t, http.StatusNotFound, "NOT_FOUND")
+}
+
+// TestRepeatedEvents holds that a repetition gets the first answer with a mark, also when its data differ,
+// which the log tells once.
+func TestRepeatedEvents(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	id := newTag()
+	send := func(data string) answer {
+		return s.do(t, "POST", "/ai/admin/events", data, binaryMode(id, "create")...).is(t, http.StatusOK)
+	}
+	first := send(fmt.Sprintf(`{"tag":%q,"name":"First"}`, id))
+	if got := first.header.Get("Ce-Replayed"); got != "" {
+		t.Errorf("the first delivery is marked: %q", got)
+	}
+	for _, data := range []string{fmt.Sprintf(`{"tag":%q,"name":"First"}`, id), fmt.Sprintf(`{"tag":%q,"name":"Other"}`, id), fmt.Sprintf(`{"tag":"%s-other","name":"First"}`, id)} {
+		again := send(data)
+		if again.header.Get("Ce-Replayed") != "true" || again.header.Get("Ce-Id") != first.header.Get("Ce-Id") || string(again.body) != string(first.body) {
+			t.Errorf("%s: %v %s", data, again.header, again.body)
+		}
+	}
+	told := 0
+	for _, entry := range s.logs.lines(t) {
+		if entry["id"] == id && entry["source"] == "/tests" {
+			told++
+		}
+	}
+	if told != 2 {
+		t.Errorf("%d lines of the log tell that data differ, want 2", told)
+	}
+	event := structured(id, "create", fmt.Sprintf(`{"tag":%q,"name":"First"}`, id))
+	fresh := structured(id+"-fresh", "create", fmt.Sprintf(`{"tag":"%s-fresh","name":"Fresh"}`, id))
+	a := s.do(t, "POST", "/ai/admin/events", "["+strings.Join([]string{event, fresh, fresh}, ",")+"]", "Content-Type", batchType).is(t, http.StatusOK)
+	var answer struct{ Results []struct{ Replayed bool } }
+	a.decode(t, &answer)
+	if got := fmt.Sprint(answer.Results); got != "[{true} {false} {true}]" {
+		t.Errorf("replayed in a batch: %s", got)
+	}
+}
+
+// TestHeadersOfSenders holds that an event is taken as senders write it: a percent sign that starts no escape
+// stands for itself, and an extension that is not read is not looked at.
+func TestHeadersOfSenders(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	for _, extension := range []string{"50%", "%zz", "%", "%ff", `"open`, "%00"} {
+		body := fmt.Sprintf(`{"tag":%q,"name":"N"}`, newTag())
+		s.do(t, "POST", "/ai/admin/events", body, binaryMode(newTag(), "create", "ce-progress", extension)...).is(t, http.StatusOK)
+	}
+	for id, cause := range map[string]string{"50%": "50%25", "%": "%25", "a%2": "a%252", "a%2Fb": "a/b", "100%25": "100%25"} {
+		body := fmt.Sprintf(`{"tag":%q,"name":"N"}`, newTag())
+		a := s.do(t, "POST", "/ai/admin/events", body, binaryMode(id, "create")...).is(t, http.StatusOK)
+		if got := a.header.Get("Ce-Causationid"); got != cause {
+			t.Errorf("id %s: causationid %s, want %s", id, got, cause)
+		}
+	}
+}
+
+// TestBatchThatIsNoJSON names the place of what is wrong with a batch, and nothing of its content.
+func TestBatchThatIsNoJSON(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t)) // whose log is judged
+	for _, credentials := range []string{`{"Sk-Live_planted":nope}`, `{"Sk-Live_planted"`, `{"openai":planted}`, `{"Sk-Live_planted":"\x"}`} {
+		body := `[{"specversion":"1.0","id":"1","source":"/t","type":"ai.admin.user.update","data":{"credentials":` + credentials + `}}]`
+		s.do(t, "POST", "/ai/admin/events", body, "Content-Type", batchType).fails(t, 400, "MALFORMED_BODY")
+	}
 }

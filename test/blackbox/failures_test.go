@@ -28,6 +28,14 @@ func (r route) takesQuery() bool {
 	return r.method == "GET" && (!r.namesUser() || strings.HasSuffix(r.path, "/history"))
 }
 
+// changesUser reports whether a route changes a user that it names.
+func (r route) changesUser() bool { return r.namesUser() && r.method != "GET" }
+
+// refer makes a request one about whoever a reference names.
+func refer(to string) func(*route) {
+	return func(r *route) { r.path = usersPath + "/" + to + r.path[len(nobody):] }
+}
+
 func status(n int) func(route) int { return func(route) int { return n } }
 
 var failures = []failure{
@@ -50,6 +58,28 @@ var failures = []failure{
 	{"malformed id", route.namesUser, func(r *route) {
 		r.path = usersPath + "/x" + r.path[len(nobody):]
 	}, nil, status(404), "NOT_FOUND"},
+	{"reference to nobody's tag", route.namesUser, refer("tag:nobody-has-this"), nil, status(404), "NOT_FOUND"},
+	{"reference to nobody's address", route.namesUser, refer("email:nobody@example.com"), nil, status(404), "NOT_FOUND"},
+	{"reference to nobody's name", route.namesUser, refer("userName:nobody%20has%20this"), nil, status(404), "NOT_FOUND"},
+	{"reference to nobody's external id", route.namesUser, refer("externalId:https%3A%2F%2Fidp.example%2F%2Fx%2F.."), nil, status(404), "NOT_FOUND"},
+	{"reference of an unknown kind", route.namesUser, refer("name:Ada"), nil, status(404), "NOT_FOUND"},
+	{"reference of a kind in other case", route.namesUser, refer("TAG:ada"), nil, status(404), "NOT_FOUND"},
+	{"empty reference", route.namesUser, refer("tag:"), nil, status(404), "NOT_FOUND"},
+	{"reference with a NUL", route.namesUser, refer("tag:a%00"), nil, status(404), "NOT_FOUND"},
+	{"reference that is no text", route.namesUser, refer("email:%ff@example.com"), nil, status(404), "NOT_FOUND"},
+	{"reference longer than any value", route.namesUser, refer("externalId:" + strings.Repeat("x", 20_000)), nil, status(404), "NOT_FOUND"},
+	{"If-None-Match that matches", route.changesUser, nil, []string{"If-None-Match", `"1", W/"2", W/"3"`}, status(412), "PRECONDITION_FAILED"},
+	{"If-None-Match of any version", route.changesUser, nil, []string{"If-None-Match", "*"}, status(412), "PRECONDITION_FAILED"},
+	{"If-None-Match that is none", route.changesUser, nil, []string{"If-None-Match", "1"}, status(400), "VALIDATION_ERROR"},
+	{"If-Match that fails", route.changesUser, nil, []string{"If-Match", `"99"`}, status(412), "PRECONDITION_FAILED"},
+	{"If-Match that is none", route.changesUser, nil, []string{"If-Match", "1"}, status(400), "VALIDATION_ERROR"},
+	{"secret for a provider", route.hasBody, func(r *route) {
+		r.body = `{"tag":"x","name":"x","credentials":{"Sk-Live_planted":"openai"}}`
+	}, nil, invalidStatus, "VALIDATION_ERROR"},
+	{"secret for a provider, twice", route.hasBody, func(r *route) {
+		r.body = `{"credentials":{"Sk-Live_planted":"openai","Sk-Live_planted":"openai"}}`
+	}, nil, status(400), "MALFORMED_BODY"},
+	{"secret cut off", route.hasBody, func(r *route) { r.body = `{"credentials":{"Sk-Live_planted":"planted` }, nil, status(400), "MALFORMED_BODY"},
 	{"wrong method", always, func(r *route) { r.method = "TRACE"; r.body = "" }, nil, status(405), "METHOD_NOT_ALLOWED"},
 }
 

@@ -385,3 +385,33 @@ func TestUniqueness(t *testing.T) {
 	s.do(t, "PUT", other.path(), `{"email":null}`).is(t, http.StatusOK)
 	s.create(t, `"email":"free@example.com"`)
 }
+
+// TestUserNameFallsBack takes away what stood in for a user's name where another user has the value that
+// then takes effect: at once a conflict, whichever way it comes.
+func TestUserNameFallsBack(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	for i, tt := range []struct {
+		name, members, body string
+		taken               func(user) string // what another user is called
+	}{
+		{"a userName, to the tag", `"userName":"%s@idp"`, `{"userName":null}`, func(u user) string { return u.Tag }},
+		{"a userName, to the e-mail address", `"userName":"%s@idp","email":"%[1]s@example.com"`, `{"userName":null}`, func(u user) string { return strings.ToUpper(*u.Email) }},
+		{"an e-mail address, to the tag", `"email":"%s@example.com"`, `{"email":null}`, func(u user) string { return strings.ToUpper(u.Tag) }},
+		{"both, to the tag", `"userName":"%s@idp","email":"%[1]s@example.com"`, `{"userName":null,"email":null}`, func(u user) string { return u.Tag }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			u := s.create(t, fmt.Sprintf(tt.members, newTag()))
+			holder := s.create(t, `"userName":`+quote(tt.taken(u)))
+			for _, path := range []string{u.path(), usersPath + "/tag:" + u.Tag} {
+				s.do(t, "PUT", path, tt.body).fails(t, http.StatusConflict, "DUPLICATE_USER_NAME")
+				s.do(t, "PATCH", path, tt.body).fails(t, http.StatusConflict, "DUPLICATE_USER_NAME")
+			}
+			event := binaryMode(fmt.Sprint("fallback-", i), "update", "ce-subject", u.ID)
+			s.do(t, "POST", "/ai/admin/events", tt.body, event...).fails(t, http.StatusUnprocessableEntity, "DUPLICATE_USER_NAME")
+			s.do(t, "PUT", holder.path(), `{"userName":null}`).is(t, http.StatusOK)
+			s.do(t, "PUT", u.path(), tt.body).is(t, http.StatusOK)
+		})
+	}
+}

@@ -23,6 +23,7 @@ type load struct {
 	running sync.WaitGroup
 	changes atomic.Int64
 	shared  []string // users that all workers change
+	name    string   // of the workers, where one load follows another
 
 	mu    sync.Mutex
 	asked map[string]bool        // causes of all changes that may have happened
@@ -41,12 +42,12 @@ func newLoad(t testing.TB, m mounts, urls ...string) *load {
 
 // begin makes the shared users and starts workers, which end with ctx.
 func (l *load) begin(ctx context.Context, workers int) {
-	w := &worker{load: l, name: "s"}
+	w := &worker{load: l, name: l.name + "s"}
 	for range 4 {
 		l.shared = append(l.shared, w.create(ctx))
 	}
 	for n := range workers {
-		l.running.Go(func() { (&worker{load: l, name: "w" + strconv.Itoa(n)}).work(ctx) })
+		l.running.Go(func() { (&worker{load: l, name: l.name + "w" + strconv.Itoa(n)}).work(ctx) })
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"aiadmin/test/pgtest"
@@ -29,6 +30,13 @@ import (
 
 // binary is the service.
 var binary string
+
+// oldProgram is the service of the revision from before, see oldBinary.
+var (
+	oldOnce    sync.Once
+	oldProgram string
+	oldErr     error
+)
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 

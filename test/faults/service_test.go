@@ -24,6 +24,7 @@ import (
 // service is one copy of ai-admin: it keeps its port and mounts over restarts.
 type service struct {
 	t       testing.TB
+	binary  string
 	url     string
 	port    int
 	mounts  string
@@ -39,18 +40,27 @@ type mounts struct{ root, token string }
 // layMounts writes the volumes of a service.
 func layMounts(t testing.TB, database, outbox string) mounts {
 	t.Helper()
+	return layVolume(t, map[string]string{"PG_URL": database}, outbox)
+}
+
+// layVolume writes the volumes of a service, of which postgres holds these files.
+func layVolume(t testing.TB, postgres map[string]string, outbox string) mounts {
+	t.Helper()
 	token, entry, err := auth.NewToken("faults", auth.Admin)
 	must(t, err)
 	tokens, err := json.Marshal([]auth.Token{entry})
 	must(t, err)
 	root := t.TempDir()
-	for name, content := range map[string]string{
-		"postgres/PG_URL":    database,
+	files := map[string]string{
 		"vault/k1":           hex.EncodeToString(bytes.Repeat([]byte{7}, 32)),
 		"vault/PRIMARY":      "k1",
 		"auth/tokens.json":   string(tokens),
 		"config/config.yaml": "metricsPort: 0\noutbox: " + outbox + "\n",
-	} {
+	}
+	for name, content := range postgres {
+		files["postgres/"+name] = content
+	}
+	for name, content := range files {
 		file := filepath.Join(root, name)
 		must(t, os.MkdirAll(filepath.Dir(file), 0o700))
 		must(t, os.WriteFile(file, []byte(content), 0o600))
@@ -60,7 +70,7 @@ func layMounts(t testing.TB, database, outbox string) mounts {
 
 func newService(t testing.TB, m mounts, sink string) *service {
 	t.Helper()
-	s := &service{t: t, port: freePort(t), mounts: m.root, sink: sink, logs: &tail{}}
+	s := &service{t: t, binary: binary, port: freePort(t), mounts: m.root, sink: sink, logs: &tail{}}
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", s.port)
 	t.Cleanup(func() {
 		if s.running() {
@@ -91,7 +101,7 @@ func freePort(t testing.TB) int {
 // start starts the process, with its environment as Knative sets it.
 func (s *service) start() {
 	s.t.Helper()
-	s.command = exec.Command(binary, "serve", "--mounts", s.mounts, "--drain-delay", "50ms")
+	s.command = exec.Command(s.binary, "serve", "--mounts", s.mounts, "--drain-delay", "50ms")
 	s.command.Env = []string{"PORT=" + strconv.Itoa(s.port), "K_SINK=" + s.sink, "K_SERVICE=ai-admin", "K_REVISION=ai-admin-00001"}
 	s.command.Stdout, s.command.Stderr = s.logs, s.logs
 	must(s.t, s.command.Start())

@@ -8,6 +8,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	eventingconfig "knative.dev/eventing/pkg/apis/config"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
@@ -42,6 +43,8 @@ var kinds = map[string]func() any{
 	"apps/v1/Deployment":                 func() any { return new(appsv1.Deployment) },
 	"batch/v1/Job":                       func() any { return new(batchv1.Job) },
 	"networking.k8s.io/v1/NetworkPolicy": func() any { return new(networkingv1.NetworkPolicy) },
+	"policy/v1/PodDisruptionBudget":      func() any { return new(policyv1.PodDisruptionBudget) },
+	"postgresql.cnpg.io/v1/Cluster":      func() any { return new(cnpgCluster) },
 	"rbac.authorization.k8s.io/v1/Role":  func() any { return new(rbacv1.Role) },
 }
 

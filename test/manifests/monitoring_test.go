@@ -67,6 +67,9 @@ func TestAlerts(t *testing.T) {
 			if a.Annotations["summary"] == "" || !slices.Contains([]string{"critical", "warning"}, a.Labels["severity"]) {
 				t.Error("lacks a summary or a severity")
 			}
+			if _, anchor, _ := strings.Cut(a.Annotations["runbook_url"], "docs/runbook.md#"); anchor != strings.ToLower(a.Alert) {
+				t.Errorf("runbook_url is %q", a.Annotations["runbook_url"])
+			}
 			if !strings.Contains(string(runbook), "### "+a.Alert+"\n") {
 				t.Error("docs/runbook.md does not say what it means")
 			}

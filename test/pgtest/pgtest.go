@@ -80,6 +80,12 @@ func Empty(t testing.TB) string {
 	return create(t, "TEMPLATE template0")
 }
 
+// Made returns the URL of a new, empty database made with options of CREATE DATABASE, which ends with the test.
+func Made(t testing.TB, options string) string {
+	t.Helper()
+	return create(t, "TEMPLATE template0 "+options)
+}
+
 // Cluster starts a cluster of the test's own, for tests that stop it.
 func Cluster(t testing.TB) *postgres.Cluster {
 	t.Helper()

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
+
+	"aiadmin/pkg/user"
+)
+
+// connection says which service a command asks, as whom, and how it shows the answer.
+type connection struct {
+	URL       string `name:"url" env:"AI_ADMIN_URL" placeholder:"URL" help:"Where the service is, such as https://ai-admin.example.com."`
+	TokenFile string `env:"AI_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File with the bearer token."`
+	Profile   string `env:"AI_ADMIN_PROFILE" placeholder:"NAME" help:"Take both from this profile; see ai-admin users --help."`
+	Output    string `short:"o" enum:"table,json,ndjson,csv" default:"table" help:"How to show the answer: ${enum}."`
+}
+
+// profilesHelp tells how several services are kept apart.
+const profilesHelp = `Profiles are in ai-admin/profiles.yaml in the user's configuration folder ($XDG_CONFIG_HOME
+or ~/.config). The flags and AI_ADMIN_URL, AI_ADMIN_TOKEN_FILE go before them:
+
+    default: test
+    profiles:
+      test: {url: "https://ai-admin.test.example.com", tokenFile: /home/ada/.ai-admin/test}
+      prod: {url: "https://ai-admin.example.com", tokenFile: /home/ada/.ai-admin/prod}
+
+Exit codes: 0 all is done, 1 it was refused or a line failed, 2 a wrong call, 3 the answer was torn.`
+
+// profiles is profiles.yaml.
+type profiles struct {
+	Default  string `yaml:"default"`
+	Profiles map[string]struct {
+		URL       string `yaml:"url"`
+		TokenFile string `yaml:"tokenFile"`
+	} `yaml:"profiles"`
+}
+
+func usage(format string, args ...any) error {
+	return exitError{2, fmt.Errorf("ai-admin: "+format, args...)}
+}
+
+// torn is an answer that did not come to its end.
+func torn(format string, args ...any) error {
+	return exitError{3, fmt.Errorf("ai-admin: "+format, args...)}
+}
+
+// service is what a command asks.
+type service struct {
+	url, token string
+	output     string
+	streams    streams
+	client     *http.Client
+}
+
+// open finds the service and the token.
+func (c *connection) open(s streams) (*service, error) {
+	if c.Profile != "" || c.URL == "" || c.TokenFile == "" {
+		if err := c.fill(); err != nil {
+			return nil, err
+		}
+	}
+	base, err := url.Parse(c.URL)
+	switch {
+	case c.URL == "":
+		return nil, usage("say where the service is: --url, AI_ADMIN_URL or a profile")
+	case err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "":
+		return nil, usage("--url: must be an address such as https://ai-admin.example.com")
+	}
+	token := []byte{}
+	if c.TokenFile != "" { // a service with auth: disabled needs none
+		if token, err = os.ReadFile(c.TokenFile); err != nil {
+			return nil, usage("--token-file: %w", err)
+		}
+	}
+	return &service{url: strings.TrimSuffix(c.URL, "/"), token: strings.TrimSpace(string(token)), output: c.Output, streams: s,
+		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}}}, nil
+}
+
+// fill takes from a profile what is not given.
+func (c *connection) fill() error {
+	folder, err := os.UserConfigDir()
+	if err != nil && c.Profile == "" {
+		return nil // no home, no profiles
+	}
+	file := filepath.Join(folder, "ai-admin", "profiles.yaml")
+	content, err := os.ReadFile(file) //nolint:gosec // the user's own
+	if errors.Is(err, os.ErrNotExist) && c.Profile == "" {
+		return nil
+	}
+	if err != nil {
+		return usage("--profile: %w", err)
+	}
+	var known profiles
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&known); err != nil && !errors.Is(err, io.EOF) {
+		return usage("%s: %w", file, err)
+	}
+	name := cmp.Or(c.Profile, known.Default)
+	profile, ok := known.Profiles[name]
+	if !ok && name != "" {
+		return usage("--profile=%s: is not in %s", name, file)
+	}
+	if c.Profile != "" { // asked for: it goes before the environment
+		c.URL, c.TokenFile = profile.URL, profile.TokenFile
+		return nil
+	}
+	c.URL, c.TokenFile = cmp.Or(c.URL, profile.URL), cmp.Or(c.TokenFile, profile.TokenFile)
+	return nil
+}
+
+// send sends a request and returns the answer if it is no problem.
+func (s *service) send(ctx context.Context, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	r.Header.Set("User-Agent", "ai-admin")
+	if s.token != "" {
+		r.Header.Set("Authorization", "Bearer "+s.token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	answer, err := s.client.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("ai-admin: %w", err)
+	}
+	if answer.StatusCode >= http.StatusBadRequest {
+		defer func() { _ = answer.Body.Close() }()
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+		return nil, fmt.Errorf("ai-admin: %s", problemText(text, answer.Status))
+	}
+	return answer, nil
+}
+
+// problemText writes a problem for people: what is wrong, and each field's fault on a line of its own.
+func problemText(body []byte, otherwise string) string {
+	var p struct {
+		Detail    string
+		ErrorCode string
+		RequestID string
+		Details   user.Problems
+	}
+	if err := json.Unmarshal(body, &p, json.MatchCaseInsensitiveNames(true)); err != nil || p.ErrorCode == "" {
+		return otherwise + ": not an answer of ai-admin: check --url"
+	}
+	text := p.Detail + " (" + p.ErrorCode
+	if p.ErrorCode == string(user.Internal) {
+		text += ", request " + p.RequestID
+	}
+	text += ")"
+	for _, d := range p.Details {
+		text += "\n  " + d.Field + ": " + d.Message
+	}
+	return text
+}
+
+// call sends a request with a JSON body, or none, and returns the answer's.
+func (s *service) call(ctx context.Context, method, path, body string, headers ...string) (jsontext.Value, error) {
+	var content io.Reader
+	if body != "" {
+		content = strings.NewReader(body)
+		headers = append(headers, "Content-Type", "application/json")
+	}
+	answer, err := s.send(ctx, method, path, content, headers...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	read, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, torn("the answer broke off: %w", err)
+	}
+	return read, nil
+}
+
+// pathOf returns the path of a user who is named by an id, a tag, or tag:, email:, userName: or externalId: and
+// a value.
+func pathOf(name string) string {
+	if _, isID := user.ParseID(name); !isID && !strings.Contains(name, ":") {
+		name = "tag:" + name
+	}
+	return "/ai/admin/users/" + url.PathEscape(name)
+}
+
+// conditions reads arguments such as role=admin as the parameters of a listing.
+func conditions(args []string) (url.Values, error) {
+	values := url.Values{}
+	for _, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok || name == "" {
+			return nil, usage("%s: must be a condition such as role=admin", arg)
+		}
+		values.Add(name, value)
+	}
+	return values, nil
+}
+
+// pages asks for the pages of a list and returns its elements, at most limit; 0 is all.
+func (s *service) pages(ctx context.Context, path, list string, values url.Values, limit int) (elements []jsontext.Value, more bool, err error) {
+	for {
+		page := min(user.MaxLimit, cmp.Or(max(0, limit-len(elements)), user.MaxLimit))
+		values.Set("limit", fmt.Sprint(page))
+		body, err := s.call(ctx, http.MethodGet, path+"?"+values.Encode(), "")
+		if err != nil {
+			return nil, false, err
+		}
+		var answer map[string]jsontext.Value
+		var found []jsontext.Value
+		var place struct {
+			Next *string `json:"next"`
+		}
+		err = errors.Join(json.Unmarshal(body, &answer), json.Unmarshal(answer[list], &found), json.Unmarshal(answer["page"], &place))
+		if err != nil {
+			return nil, false, fmt.Errorf("ai-admin: not an answer of ai-admin: check --url: %w", err)
+		}
+		elements = append(elements, found...)
+		if place.Next == nil || limit > 0 && len(elements) >= limit {
+			return elements, place.Next != nil, nil
+		}
+		values.Set("cursor", *place.Next)
+	}
+}
+
+// show writes elements in the output asked for; columns are dotted paths of members.
+func (s *service) show(elements []jsontext.Value, columns ...string) error {
+	switch s.output {
+	case "json":
+		out := jsontext.Value("[" + string(bytes.Join(slicesOf(elements), []byte(","))) + "]")
+		if len(elements) == 1 && columns == nil {
+			out = elements[0]
+		}
+		_ = out.Indent()
+		_, err := fmt.Fprintln(s.streams.out, string(out))
+		return err
+	case "ndjson":
+		for _, e := range elements {
+			if _, err := fmt.Fprintln(s.streams.out, string(bytes.TrimSpace(e))); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "csv":
+		w := csv.NewWriter(s.streams.out)
+		_ = w.Write(columns)
+		for _, e := range elements {
+			_ = w.Write(cells(e, columns, func(s string) string { return s }))
+		}
+		w.Flush()
+		return w.Error()
+	}
+	w := tabwriter.NewWriter(s.streams.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, strings.ToUpper(strings.Join(columns, "\t")))
+	for _, e := range elements {
+		fmt.Fprintln(w, strings.Join(cells(e, columns, printable), "\t"))
+	}
+	return w.Flush()
+}
+
+func slicesOf(values []jsontext.Value) [][]byte {
+	out := make([][]byte, len(values))
+	for i, v := range values {
+		out[i] = v
+	}
+	return out
+}
+
+// cells returns the members of an object at dotted paths: strings as they are, nothing for null, else JSON.
+func cells(element jsontext.Value, columns []string, clean func(string) string) []string {
+	out := make([]string, len(columns))
+	for i, column := range columns {
+		value := element
+		for name := range strings.SplitSeq(column, ".") {
+			var members map[string]jsontext.Value
+			_ = json.Unmarshal(value, &members) // no object has no such member
+			value = members[name]
+		}
+		switch {
+		case len(value) == 0 || value.Kind() == 'n':
+		case value.Kind() == '"':
+			text, _ := jsontext.AppendUnquote(nil, value)
+			out[i] = clean(string(text))
+		default:
+			out[i] = clean(string(value))
+		}
+	}
+	return out
+}
+
+// printable keeps a value on its line of a table, and from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '·'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"aiadmin/pkg/user"
+)
+
+// mediaTypes are those of the formats of files.
+var mediaTypes = map[string]string{"ndjson": "application/x-ndjson", "csv": "text/csv"}
+
+// formatOf returns a file's format: as asked for, or by its name.
+func formatOf(format, name string) string {
+	if format == "" && strings.EqualFold(filepath.Ext(name), ".csv") {
+		return "csv"
+	}
+	return cmp.Or(format, "ndjson")
+}
+
+// bar shows how far a transfer is, on a terminal alone.
+func bar(s streams, total int64, what string) *progressbar.ProgressBar {
+	file, ok := s.err.(*os.File)
+	visible := ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
+	return progressbar.NewOptions64(total, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(s.err), progressbar.OptionSetVisibility(visible),
+		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish())
+}
+
+type exportCmd struct {
+	connection
+	Where    []string `arg:"" optional:"" help:"Conditions, as in the API: role=admin, q=ada, sort=tag."`
+	Out      string   `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is whole."`
+	Format   string   `enum:"ndjson,csv,," default:"" help:"Default: by the file's name, else -o, else ndjson."`
+	Metadata string   `placeholder:"NAMES" help:"In CSV, a column for each of these members of metadata: team,costCenter."`
+}
+
+// Help is the text that users export --help ends with.
+func (exportCmd) Help() string {
+	return "Example:\n\n    ai-admin users export --out users.csv\n    ai-admin users export status=active --format csv --metadata team > active.csv"
+}
+
+// Run exports users.
+func (c *exportCmd) Run(ctx context.Context, s streams) error {
+	service, err := c.open(s)
+	if err != nil {
+		return err
+	}
+	values, err := conditions(c.Where)
+	if err != nil {
+		return err
+	}
+	if c.Format == "" && (c.Output == "csv" || c.Output == "ndjson") {
+		c.Format = c.Output
+	}
+	if c.Metadata != "" {
+		values.Set("metadata", c.Metadata)
+	}
+	format := formatOf(c.Format, c.Out)
+	n, err := service.download(ctx, "/ai/admin/users?"+values.Encode(), format, c.Out)
+	if err == nil {
+		fmt.Fprintf(s.err, "%d users\n", n)
+	}
+	return err
+}
+
+// download writes a file that the service makes. It knows a whole one by its end.
+func (s *service) download(ctx context.Context, path, format, name string) (entries int64, err error) {
+	answer, err := s.send(ctx, http.MethodGet, path, nil, "Accept", mediaTypes[format])
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	out, finish, err := target(s.streams, name)
+	if err != nil {
+		return 0, err
+	}
+	progress := bar(s.streams, -1, "export")
+	tail := &lastLine{}
+	_, err = io.Copy(io.MultiWriter(out, progress, tail), answer.Body)
+	_ = progress.Finish()
+	if err != nil {
+		err = torn("the export broke off: %w", err)
+	} else if entries, err = endOf(answer, format, tail); err != nil {
+		err = torn("the export broke off: %w", err)
+	}
+	return entries, finish(err)
+}
+
+// target opens a file that replaces the one of its name once it is whole.
+func target(s streams, name string) (io.Writer, func(error) error, error) {
+	if name == "" || name == "-" {
+		return s.out, func(err error) error { return err }, nil
+	}
+	part, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".part-*")
+	if err != nil {
+		return nil, nil, fmt.Errorf("ai-admin: %w", err)
+	}
+	return part, func(err error) error {
+		if closed := part.Close(); err == nil && closed != nil {
+			err = fmt.Errorf("ai-admin: %w", closed)
+		}
+		if err == nil {
+			err = os.Rename(part.Name(), name)
+		}
+		if err != nil {
+			_ = os.Remove(part.Name())
+		}
+		return err
+	}, nil
+}
+
+// lastLine keeps the last line of what is written to it.
+type lastLine struct{ line []byte }
+
+// Write implements [io.Writer].
+func (l *lastLine) Write(p []byte) (int, error) {
+	if whole := bytes.TrimSuffix(p, []byte{'\n'}); bytes.IndexByte(whole, '\n') >= 0 {
+		l.line = append(l.line[:0], p[bytes.LastIndexByte(whole, '\n')+1:]...)
+		return len(p), nil
+	}
+	if bytes.HasSuffix(l.line, []byte{'\n'}) {
+		l.line = l.line[:0]
+	}
+	l.line = append(l.line, p...)
+	return len(p), nil
+}
+
+var errNoEnd = errors.New("its end is missing")
+
+// endOf returns how many entries a whole file has.
+func endOf(answer *http.Response, format string, tail *lastLine) (int64, error) {
+	if format == "csv" {
+		n, err := strconv.ParseInt(answer.Trailer.Get("X-Total-Users"), 10, 64)
+		if err != nil {
+			return 0, errNoEnd
+		}
+		return n, nil
+	}
+	var last struct {
+		End map[string]jsontext.Value `json:"end"`
+	}
+	if err := json.Unmarshal(tail.line, &last); err != nil || last.End == nil {
+		return 0, errNoEnd
+	}
+	return strconv.ParseInt(string(cmp.Or(string(last.End["users"]), string(last.End["count"]))), 10, 64)
+}
+
+type importCmd struct {
+	connection
+	File   string `arg:"" placeholder:"FILE|-" help:"The file, or - for standard input."`
+	Format string `enum:"ndjson,csv,," default:"" help:"Default: by the file's name, else ndjson."`
+	Mode   string `enum:"create,update,upsert,delete" default:"create" help:"What each line does: ${enum}."`
+	Match  string `enum:"tag,id,externalId,email,userName" default:"tag" help:"The field that names the user: ${enum}."`
+	DryRun bool   `help:"Judge every line, and change nothing."`
+	Key    string `placeholder:"KEY" help:"Idempotency-Key: sent again with it, a file goes on where it was torn. Default: a new one."`
+}
+
+// Help is the text that users import --help ends with.
+func (importCmd) Help() string {
+	return `Lines that failed are shown; with -o ndjson all results are, as the service answers them.
+
+Example:
+
+    ai-admin users import people.csv --mode upsert --match email --dry-run
+    ai-admin users import people.csv --mode upsert --match email
+    ai-admin users export | ai-admin users import - --profile test`
+}
+
+// Run imports a file.
+func (c *importCmd) Run(ctx context.Context, s streams) error {
+	service, err := c.open(s)
+	if err != nil {
+		return err
+	}
+	file, size := os.Stdin, int64(-1)
+	if c.File != "-" {
+		if file, err = os.Open(c.File); err != nil {
+			return usage("%w", err)
+		}
+		defer func() { _ = file.Close() }()
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+	}
+	key := cmp.Or(c.Key, user.NewID().String())
+	query := url.Values{"mode": {c.Mode}, "match": {c.Match}, "dryRun": {strconv.FormatBool(c.DryRun)}}
+	if c.Output == "table" {
+		query.Set("results", "failed")
+	}
+	answer, err := service.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), file,
+		"Content-Type", mediaTypes[formatOf(c.Format, c.File)], "Idempotency-Key", key)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	return service.follow(answer.Body, bar(s, size, "import"), key)
+}
+
+// follow shows what becomes of an import's lines.
+func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, key string) error {
+	var summary map[string]jsontext.Value
+	lines := bufio.NewReader(answer)
+	for {
+		text, err := lines.ReadBytes('\n')
+		if len(text) > 0 && err == nil {
+			var line struct {
+				Line     int            `json:"line"`
+				Problem  jsontext.Value `json:"problem"`
+				Progress struct {
+					Bytes int64 `json:"bytes"`
+				} `json:"progress"`
+				Summary map[string]jsontext.Value `json:"summary"`
+			}
+			if err := json.Unmarshal(text, &line); err != nil {
+				return torn("not an answer of ai-admin: %w", err)
+			}
+			switch {
+			case line.Progress.Bytes > 0:
+				_ = progress.Set64(line.Progress.Bytes)
+			case line.Summary != nil:
+				summary = line.Summary
+			case s.output == "table":
+				_ = progress.Clear()
+				fmt.Fprintf(s.streams.out, "line %d: %s\n", line.Line, problemText(line.Problem, "failed"))
+			}
+			if s.output != "table" && line.Progress.Bytes == 0 {
+				fmt.Fprint(s.streams.out, string(text))
+			}
+		}
+		if err != nil {
+			_ = progress.Finish()
+			return s.sum(summary, key)
+		}
+	}
+}
+
+// sum tells what an import came to.
+func (s *service) sum(summary map[string]jsontext.Value, key string) error {
+	if summary == nil {
+		return torn("the answer broke off: send the file again with --key %s to go on", key)
+	}
+	var counts []string
+	for _, name := range []string{"created", "updated", "unchanged", "deleted", "failed"} {
+		counts = append(counts, string(summary[name])+" "+name)
+	}
+	fmt.Fprintln(s.streams.err, strings.Join(counts, ", "))
+	if done := summary["doneThrough"]; done != nil {
+		return torn("done through line %s, then: %s\nSend the file again with --key %s to go on", done, problemText(summary["problem"], "stopped"), key)
+	}
+	if string(summary["failed"]) != "0" {
+		return exitError{1, fmt.Errorf("ai-admin: %s lines failed", summary["failed"])}
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package blackbox
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// cli runs the program as a client of a service.
+type cli struct {
+	dir string
+	env []string
+}
+
+func newCLI(t testing.TB, url string) *cli {
+	t.Helper()
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	must(t, os.WriteFile(token, []byte(adminToken+"\n"), 0o600))
+	return &cli{dir, []string{"HOME=" + dir, "AI_ADMIN_URL=" + url, "AI_ADMIN_TOKEN_FILE=" + token}}
+}
+
+// run runs a command with what comes on standard input.
+func (c *cli) run(t testing.TB, input string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), binary, args...)
+	var stdout, stderr bytes.Buffer
+	command.Dir, command.Env, command.Stdin, command.Stdout, command.Stderr = c.dir, c.env, strings.NewReader(input), &stdout, &stderr
+	err := command.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return command.ProcessState.ExitCode(), stdout.String(), stderr.String()
+}
+
+// TestCommandLineIsAClient: what an operator does with users, keys and the audit log, and how each call exits.
+func TestCommandLineIsAClient(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	c := newCLI(t, s.url)
+	file := filepath.Join(c.dir, "people.csv")
+	must(t, os.WriteFile(file, []byte("tag,name,metadata.team\r\nada,Ada,a\r\nbob,Bob,b\r\n"), 0o600))
+	var keyID string
+	for i, step := range []struct {
+		args       string
+		code       int
+		out, errs  string
+		then       func(out string)
+		inputLines string
+	}{
+		{args: "users import people.csv --dry-run", errs: "2 created, 0 updated"},
+		{args: "users import people.csv", errs: "2 created, 0 updated, 0 unchanged, 0 deleted, 0 failed"},
+		{args: "users import people.csv", code: 1, out: "line 2: a user with this tag exists (DUPLICATE_TAG)", errs: "2 lines failed"},
+		{args: "users import - --mode upsert", inputLines: `{"tag":"ada","name":"Ada L."}`, errs: "0 created, 1 updated"},
+		{args: "users import - -o ndjson", inputLines: `{"tag":"cy","name":""}`, code: 1, out: `{"line":1,"status":400,"problem":{`},
+		{args: "users list sort=tag", out: "ada"},
+		{args: "users list sort=tag --limit 1", errs: "There are more"},
+		{args: "users list rolle=x", code: 1, errs: "rolle: is not a parameter of this listing"},
+		{args: "users get ada -o json", out: `"name": "Ada L."`},
+		{args: "users get nobody", code: 1, errs: "no such user (NOT_FOUND)"},
+		{args: "users suspend ada", out: "suspended"},
+		{args: "users activate ada -o ndjson", out: `"status":"active"`},
+		{args: "users list status=active -o csv --all", then: func(out string) {
+			if rows, err := csv.NewReader(strings.NewReader(out)).ReadAll(); err != nil || len(rows) != 3 || rows[0][1] != "tag" {
+				t.Errorf("%v, %v", rows, err)
+			}
+		}},
+		{args: "users export --out users.csv", errs: "2 users"},
+		{args: "users export tag=bob", out: `{"end":{"users":1,`, errs: "1 users"},
+		{args: "keys create ada --name laptop -o json", out: `"secret": "aik_`, then: func(out string) {
+			var key struct{ ID string }
+			must(t, json.Unmarshal([]byte(out), &key))
+			keyID = key.ID
+		}},
+		{args: "keys list ada", out: "laptop"},
+		{args: "keys disable ada KEY", out: "disabled"},
+		{args: "keys enable ada KEY", out: "active"},
+		{args: "keys rotate ada KEY --overlap 1h", out: "aik_", errs: "the former secret works until"},
+		{args: "keys find status=active", out: "laptop"},
+		{args: "keys revoke ada", code: 2, errs: "--all"},
+		{args: "keys revoke ada KEY", code: 2, errs: "--yes"},
+		{args: "keys revoke ada KEY --yes", out: "revoked key"},
+		{args: "users delete bob", code: 2, errs: "--yes"},
+		{args: "users delete bob --yes", out: "deleted"},
+		{args: "audit list", out: "key.revoked"},
+		{args: "audit list action=users.exported -o ndjson", out: `"filters":"tag"`},
+		{args: "audit history field=status", out: "ai.admin.user.updated"},
+		{args: "audit export --out audit.ndjson", errs: "entries"},
+		{args: "users list --url nowhere", code: 2, errs: "--url: must be an address"},
+		{args: "users list --token-file missing", code: 2, errs: "--token-file"},
+		{args: "users list --profile other", code: 2, errs: "profiles.yaml"},
+		{args: "users list -o xml", code: 2, errs: "--output"},
+		{args: "completion bash", out: "complete -o filenames -F _ai_admin ai-admin"},
+		{args: "completion zsh", out: "#compdef ai-admin"},
+		{args: "completion fish", out: "complete -c ai-admin"},
+		{args: "completion tcsh", code: 2, errs: "tcsh"},
+	} {
+		code, out, errs := c.run(t, step.inputLines, strings.Fields(strings.ReplaceAll(step.args, "KEY", keyID))...)
+		if code != step.code || !strings.Contains(out, step.out) || !strings.Contains(errs, step.errs) {
+			t.Errorf("%d: %s exited with %d, want %d\n%s%s", i, step.args, code, step.code, out, errs)
+		}
+		if step.then != nil {
+			step.then(out)
+		}
+	}
+	exported, err := os.ReadFile(filepath.Join(c.dir, "users.csv"))
+	if err != nil || !bytes.HasPrefix(exported, []byte("id,tag,name,")) {
+		t.Errorf("%v, %s", err, exported)
+	}
+}
+
+// TestProfilesNameServices: a profile goes before the environment, and the default one after it.
+func TestProfilesNameServices(t *testing.T) {
+	t.Parallel()
+	asked := ""
+	named := func(name string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = name + " " + r.Header.Get("Authorization")
+			_, _ = w.Write([]byte(`{"users":[],"page":{"next":null}}`))
+		}))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	c := newCLI(t, named("environment"))
+	folder := filepath.Join(c.dir, ".config", "ai-admin")
+	must(t, os.MkdirAll(folder, 0o700))
+	must(t, os.WriteFile(filepath.Join(c.dir, "other"), []byte("t2"), 0o600))
+	must(t, os.WriteFile(filepath.Join(folder, "profiles.yaml"), fmt.Appendf(nil, "default: test\nprofiles:\n  test: {url: %q, tokenFile: %q}\n  prod: {url: %q, tokenFile: %q}\n",
+		named("test"), c.dir+"/other", named("prod"), c.dir+"/other"), 0o600))
+	bare := &cli{c.dir, []string{"HOME=" + c.dir}}
+	for _, step := range []struct {
+		c    *cli
+		args []string
+		want string
+	}{
+		{c, nil, "environment Bearer " + adminToken},
+		{c, []string{"--profile", "prod"}, "prod Bearer t2"},
+		{bare, nil, "test Bearer t2"},
+	} {
+		if code, out, errs := step.c.run(t, "", append([]string{"users", "list"}, step.args...)...); code != 0 || asked != step.want {
+			t.Errorf("%v: asked %s, want %s; exited with %d\n%s%s", step.args, asked, step.want, code, out, errs)
+		}
+	}
+}
+
+// TestTornAnswersExitWith3: an export without its end leaves no file, and an import says how to go on.
+func TestTornAnswersExitWith3(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("{\"id\":\"1\"}\n"))
+		if strings.HasPrefix(r.Header.Get("Accept"), "text/csv") {
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	c := newCLI(t, server.URL)
+	for _, step := range []struct{ args, errs string }{
+		{"users export --out whole.ndjson", "the export broke off: its end is missing"},
+		{"users export --out whole.csv", "the export broke off"},
+		{"users import -", "send the file again with --key"},
+	} {
+		if code, _, errs := c.run(t, "{}", strings.Fields(step.args)...); code != 3 || !strings.Contains(errs, step.errs) {
+			t.Errorf("%s exited with %d: %s", step.args, code, errs)
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(c.dir, "whole*")); len(files) > 0 {
+		t.Errorf("left behind: %v", files)
+	}
+}
