@@ -97,6 +97,28 @@ func TestCredentials(t *testing.T) {
 	})
 }
 
+// TestSpaceAroundSecrets takes outer white space off a secret, which no HTTP client could send: it does not
+// count, and a secret that is nothing else is none.
+func TestSpaceAroundSecrets(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	for _, written := range []string{" planted-secret-1", "planted-secret-1\r\n", "\u3000planted-secret-1\u00a0", "\u0085\tplanted-secret-1\v\f "} {
+		u := s.create(t, `"credentials":{"openai":`+quote(written)+`}`)
+		if got := member(t, s.do(t, "GET", u.path()+"/credentials/openai", ""), "secret"); got != `"planted-secret-1"` {
+			t.Errorf("%q is kept as %s", written, got)
+		}
+		for _, same := range []string{"planted-secret-1", "\tplanted-secret-1"} {
+			if got := s.do(t, "PUT", u.path(), `{"credentials":{"openai":`+quote(same)+`}}`).is(t, http.StatusOK).user(t).Version; got != 1 {
+				t.Errorf("%q after %q: version %d", same, written, got)
+			}
+		}
+	}
+	for _, blank := range []string{" ", "\n", "\u3000\u00a0"} {
+		s.do(t, "POST", usersPath, fmt.Sprintf(`{"tag":%q,"name":"N","credentials":{"openai":%s}}`, newTag(), quote(blank))).
+			fails(t, 400, "VALIDATION_ERROR", "credentials.openai")
+	}
+}
+
 func providers(u user) string {
 	var out []string
 	for _, c := range u.Credentials {

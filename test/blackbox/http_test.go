@@ -231,3 +231,37 @@ func TestCORS(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoOrigins holds that a request with more than one Origin line, in whatever order, is of no allowed origin.
+func TestTwoOrigins(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	const foreign = "https://evil.example"
+	for _, origins := range [][]string{{allowedOrigin, foreign}, {foreign, allowedOrigin}, {allowedOrigin, allowedOrigin}, {foreign, foreign}} {
+		for _, method := range []string{"GET", "OPTIONS", "POST"} {
+			req := s.request(t, method, usersPath, "", "Access-Control-Request-Method", "GET")
+			req.Header["Origin"] = origins
+			for name := range s.doRequest(t, req, nil).header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("%s with %v: %s", method, origins, name)
+				}
+			}
+		}
+	}
+}
+
+// TestAcceptOfTheFeed holds that the weights of Accept count (RFC 9110, section 12.5.1).
+func TestAcceptOfTheFeed(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	for accept, want := range map[string]string{
+		"": "application/json", "*/*": "application/json", "text/event-stream": "text/event-stream", "TEXT/Event-Stream": "text/event-stream", "text/*": "text/event-stream",
+		"text/event-stream;q=0.5, application/json": "application/json", "application/json;q=0.5, text/event-stream": "text/event-stream",
+		"text/event-stream;q=0, */*": "application/json", "text/*;q=0.1, application/*;q=0.2": "application/json", "text/html, text/event-stream;q=0.9, */*;q=0.1": "text/event-stream",
+	} {
+		a := s.do(t, "HEAD", "/ai/admin/changes", "", "Accept", accept).is(t, http.StatusOK)
+		if got := a.header.Get("Content-Type"); got != want {
+			t.Errorf("Accept %q: %s, want %s", accept, got, want)
+		}
+	}
+}

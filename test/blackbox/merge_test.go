@@ -3,6 +3,7 @@ package blackbox
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -155,5 +156,26 @@ func (s *service) checkVersion(t *testing.T, before, after answer, changed bool)
 	}
 	if stored := s.do(t, "GET", u.path(), ""); string(stored.body) != string(after.body) {
 		t.Errorf("the answer is not what is stored:\n%s\n%s", after.body, stored.body)
+	}
+}
+
+// TestNumbersOfMetadata holds that a number written in another way, at whatever depth, is no change.
+func TestNumbersOfMetadata(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	u := s.create(t, `"metadata":{"a":1,"z":0,"l":[1,{"b":1.5}],"big":12345678901234567890}`)
+	for _, same := range []string{`{"a":1.0}`, `{"a":1e0}`, `{"a":10e-1}`, `{"a":0.1E+1}`, `{"z":-0}`, `{"z":0.000}`, `{"z":0e99}`, `{"l":[1.00,{"b":15e-1}]}`, `{"big":1.2345678901234567890e19}`} {
+		a := s.do(t, "PATCH", u.path(), `{"metadata":`+same+`}`).is(t, http.StatusOK)
+		if got := a.user(t).Version; got != 1 || !strings.Contains(string(a.body), `"metadata":{"a":1,"big":12345678901234567890,"l":[1,{"b":1.5}],"z":0}`) {
+			t.Errorf("%s: version %d: %s", same, got, a.body)
+		}
+	}
+	if got := len(s.history(t, u.ID)); got != 1 {
+		t.Errorf("%d entries of history", got)
+	}
+	for i, other := range []string{`{"a":"1"}`, `{"a":1.1}`, `{"big":12345678901234567891}`, `{"z":false}`, `{"l":[1,{"b":1.5},null]}`} {
+		if got := s.do(t, "PATCH", u.path(), `{"metadata":`+other+`}`).is(t, http.StatusOK).user(t).Version; got != i+2 {
+			t.Errorf("%s: version %d, want %d", other, got, i+2)
+		}
 	}
 }
