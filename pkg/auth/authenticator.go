@@ -97,7 +97,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, authorizationHeader st
 		if !known.expiresAt.IsZero() && !a.now().Before(known.expiresAt) {
 			return Caller{}, ErrExpired
 		}
-		return known.caller, nil
+		caller := known.caller
+		caller.Until = known.expiresAt
+		return caller, nil
 	}
 	return a.federation.Load().authenticate(ctx, token, hash)
 }

@@ -18,6 +18,9 @@ import (
 type Issuer struct {
 	Issuer   string // its URL, exactly as in its tokens' iss
 	Audience string // what a token's aud must hold
+	// ClientID is the console's at the issuer, a public client (OAuth 2.1 section 2.1); its ID tokens are
+	// accepted as those for Audience are. Empty where nobody signs in by this issuer.
+	ClientID string
 	Grants   []Grant
 }
 
@@ -71,6 +74,7 @@ func (f *federation) authenticate(ctx context.Context, token string, hash [32]by
 	if err != nil {
 		return Caller{}, err
 	}
+	caller.Until = expiry
 	f.cache.add(hash, caller, expiry)
 	return caller, nil
 }
@@ -134,7 +138,7 @@ func (i *issuer) caller(all object) (Caller, error) {
 	var granted []Scope
 	meant, audience := false, all.audience()
 	for _, policy := range i.policies {
-		if !slices.Contains(audience, policy.Audience) {
+		if !slices.Contains(audience, policy.Audience) && (policy.ClientID == "" || !slices.Contains(audience, policy.ClientID)) {
 			continue
 		}
 		meant = true

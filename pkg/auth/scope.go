@@ -3,6 +3,7 @@ package auth
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Scope is one permission, as tokens.json, config.yaml and the routes spell it.
@@ -67,7 +68,9 @@ type Caller struct {
 	// Name goes into logs, history and idempotency keys: a token's name, or
 	// "oidc:<issuer>#<sub>" with the issuer's whole URL. An issuer's URL has no "#" and a
 	// token's name never starts with "oidc:", so that no two callers share a name.
-	Name   string
+	Name string
+	// Until is when the caller's token expires; the zero time is never.
+	Until  time.Time
 	scopes scopeSet
 }
 

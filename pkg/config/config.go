@@ -28,6 +28,7 @@ type Config struct {
 	Access        Access
 	MetricsPort   int // 0: any free port
 	LogLevel      slog.Level
+	Console       Console
 	FissionCompat bool // serve paths without a user id by the old router's headers
 	SCIM          SCIM
 }
@@ -50,6 +51,11 @@ const (
 type CORS struct {
 	AllowedOrigins   []string // as browsers send them: lower case, no default port; or "*" alone
 	AllowCredentials bool
+}
+
+// Console is the web pages for administrators.
+type Console struct {
+	Enabled bool
 }
 
 // Retention is how long things are kept; 0 is for good.
@@ -151,6 +157,7 @@ func (c *Config) schema() fields {
 		}),
 		"metricsPort":   integer(&c.MetricsPort, 0, 65535),
 		"logLevel":      oneOf(&c.LogLevel, logLevels),
+		"console":       object(fields{"enabled": boolean(&c.Console.Enabled)}),
 		"fissionCompat": boolean(&c.FissionCompat),
 		"scim":          object(fields{"grantAdmin": boolean(&c.SCIM.GrantAdmin)}),
 	}
@@ -162,6 +169,7 @@ func oidcEntry(o *auth.Issuer) field {
 	return object(fields{
 		"issuer":   text(&o.Issuer, issuerRule),
 		"audience": text(&o.Audience, nameRule),
+		"clientID": text(&o.ClientID, nameRule),
 		"scopes":   list(&o.Grants, 1, 100, grantEntry),
 	}, "issuer", "audience", "scopes")
 }
@@ -216,6 +224,7 @@ func (c Config) RestartNeeded(next Config) []string {
 		{"database", c.Database, next.Database},
 		{"outbox", c.Outbox, next.Outbox},
 		{"metricsPort", c.MetricsPort, next.MetricsPort},
+		{"console", c.Console, next.Console},
 		{"fissionCompat", c.FissionCompat, next.FissionCompat},
 	} {
 		if !reflect.DeepEqual(setting.old, setting.new) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +63,9 @@ type Options struct {
 		http.Handler
 		Serves(*http.Request) bool
 	}
+	// Console makes the handler of the pages under [ConsolePath], which are apart from the other routes:
+	// CORS does not apply. It is given the routes, to call them for a page. Nil serves no pages.
+	Console func(routes http.Handler) http.Handler
 	// Cursor encodes a place in the change feed, for the streams. Nil serves pages alone.
 	Cursor func(user.Place) string
 	// AppendEvent appends an event as structured CloudEvents JSON.
@@ -146,6 +150,9 @@ func New(options Options, rules CORS) *API {
 	if options.Access != nil {
 		h = a.withAccess(h)
 	}
+	if options.Console != nil {
+		h = a.withConsole(h)
+	}
 	h = a.recovered(h)
 	a.Handler = a.logged(h)
 	return a
@@ -159,5 +166,20 @@ func (a *API) withAccess(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// ConsolePath is where the console's pages are.
+const ConsolePath = "/ai/admin/console/"
+
+func (a *API) withConsole(next http.Handler) http.Handler {
+	pages := a.deadline(a.options.Console(a.mux()))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path+"/", ConsolePath) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		infoOf(r.Context()).route = ConsolePath
+		pages.ServeHTTP(w, r)
 	})
 }

@@ -62,7 +62,7 @@ func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // Status is the status of an error's kind.
-func Status(err error) int { return statuses[publicError(err).Kind] }
+func Status(err error) int { return statuses[Public(err).Kind] }
 
 // WriteProblem answers an error with a status that its transport decided on.
 func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
@@ -102,7 +102,7 @@ func challenge(r *http.Request) string {
 
 // ProblemJSON is the document that answers an error.
 func ProblemJSON(r *http.Request, status int, err error) []byte {
-	public := publicError(err)
+	public := Public(err)
 	details := public.Problems
 	if details == nil {
 		details = user.Problems{}
@@ -116,8 +116,8 @@ func ProblemJSON(r *http.Request, status int, err error) []byte {
 	return encoded
 }
 
-// publicError is what a client may read of an error.
-func publicError(err error) *user.Error {
+// Public is what a client may read of an error.
+func Public(err error) *user.Error {
 	if known, ok := errors.AsType[*user.Error](err); ok {
 		return known
 	}

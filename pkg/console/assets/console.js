@@ -1,0 +1,104 @@
+// What makes the pages quicker. Each of them works without this.
+document.documentElement.classList.add('js');
+
+const say = text => { const said = document.getElementById('said'); if (said) said.textContent = text; };
+
+// Times in the viewer's zone and words, with UTC as title.
+const near = new Intl.RelativeTimeFormat(document.documentElement.lang, {numeric: 'auto'});
+const far = new Intl.DateTimeFormat(document.documentElement.lang, {dateStyle: 'medium', timeStyle: 'short'});
+const steps = [['second', 60], ['minute', 60], ['hour', 24], ['day', 7]];
+
+function speak(root = document) {
+  for (const time of root.querySelectorAll('time')) {
+    const at = new Date(time.dateTime);
+    let ago = (at - Date.now()) / 1000, words = '';
+    for (const [unit, most] of steps) {
+      if (Math.abs(ago) < most) { words = near.format(Math.round(ago), unit); break; }
+      ago /= most;
+    }
+    time.textContent = words || far.format(at);
+  }
+}
+speak();
+setInterval(speak, 30000);
+
+// Search as one types: the list is replaced by the server's own.
+const search = document.querySelector('form[data-live]');
+if (search) {
+  let timer, asked;
+  const look = async () => {
+    const results = document.getElementById(search.dataset.live);
+    const query = new URLSearchParams([...new FormData(search)].filter(([, value]) => value.trim()));
+    const url = search.action + (query.size ? '?' + query : '');
+    asked?.abort();
+    asked = new AbortController();
+    results.classList.add('busy');
+    try {
+      const answer = await fetch(url, {signal: asked.signal});
+      if (answer.status === 401) return location.reload();
+      const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      const found = page.getElementById(results.id);
+      if (!found) return search.submit();
+      results.replaceChildren(...found.childNodes);
+      history.replaceState(null, '', url);
+      document.title = page.title;
+      speak(results);
+      say(results.querySelector('[data-say]')?.firstChild.textContent.trim() ?? '');
+      results.classList.remove('busy');
+    } catch (fault) {
+      if (fault.name !== 'AbortError') search.submit();
+    }
+  };
+  search.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(look, 200); });
+  search.addEventListener('submit', event => { event.preventDefault(); clearTimeout(timer); look(); });
+}
+
+document.addEventListener('change', event => {
+  if (!event.target.matches('[data-tick-all]')) return;
+  for (const box of document.querySelectorAll('tbody input[name=id]')) box.checked = event.target.checked;
+});
+
+document.addEventListener('submit', event => {
+  const question = event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
+
+// Changes that are not saved are not lost by a click on a link.
+const guarded = document.querySelector('form[data-guard]');
+if (guarded) {
+  let changed = false;
+  guarded.addEventListener('input', () => { changed = true; });
+  document.addEventListener('submit', () => { changed = false; });
+  addEventListener('beforeunload', event => { if (changed) event.preventDefault(); });
+}
+
+// A pattern says whether it matches a name as one types, by the server's rule.
+for (const part of document.querySelectorAll('[data-models]')) {
+  const [all, list, name, chips] = ['[name=allModels]', '[name=models]', '[name=name-to-match]', '#chips'].map(s => part.querySelector(s));
+  let timer;
+  const show = async () => {
+    const query = new URLSearchParams({models: list.value, name: name.value});
+    if (all.checked) query.set('allModels', 'on');
+    const answer = await fetch(part.dataset.models + '?' + query);
+    if (answer.ok) chips.innerHTML = await answer.text();
+  };
+  for (const field of [all, list, name]) field.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(show, 200); });
+}
+
+document.querySelector('[data-focus]')?.focus();
+
+document.addEventListener('click', async event => {
+  const button = event.target.closest('[data-copy]');
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  say(button.dataset.copied);
+});
+
+// A secret goes with its page: no copy stays in the browser's memory of pages.
+const secret = document.querySelector('[data-secret]');
+if (secret) addEventListener('pagehide', () => { secret.textContent = ''; });
+
+for (const [part, module] of [['#live', 'live'], ['#import', 'import']]) {
+  const found = document.querySelector(part);
+  if (found) import(found.dataset.module).then(loaded => loaded.default(found, {say, speak}));
+}

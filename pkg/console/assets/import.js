@@ -1,0 +1,140 @@
+// An import with progress: the file is sent as it is, and each line's answer shown as it comes.
+const shown = 500;
+
+export default function importer(form, {say}) {
+  const state = document.getElementById('import-state');
+  form.addEventListener('submit', event => {
+    event.preventDefault();
+    const file = form.elements.file.files[0];
+    if (file) run(form, state, file, true, say);
+  });
+}
+
+async function run(form, state, file, dryRun, say) {
+  const words = form.dataset;
+  const query = new URLSearchParams({mode: form.elements.mode.value, match: form.elements.match.value, results: 'failed'});
+  if (dryRun) query.set('dryRun', 'true');
+  const part = document.createElement('section'), title = document.createElement('h2'), bar = document.createElement('progress'), said = document.createElement('p');
+  part.className = 'card stack';
+  title.textContent = words.reading;
+  bar.max = file.size || 1;
+  bar.setAttribute('aria-label', words.reading);
+  part.append(title, bar, said);
+  state.replaceChildren(part);
+  const headers = {'Content-Type': await kindOf(file)};
+  if (!dryRun) headers['Idempotency-Key'] = crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now();
+  const failed = [];
+  let summary;
+  try {
+    const answer = await fetch(words.stream + '?' + query, {method: 'POST', headers, body: file});
+    if (!answer.ok) throw await answer.json().catch(() => ({detail: words.torn}));
+    for await (const line of lines(answer.body)) {
+      if (line.progress) {
+        bar.value = line.progress.bytes;
+        said.textContent = line.progress.lines.toLocaleString();
+      } else if (line.summary) summary = line.summary;
+      else if (line.status >= 400) failed.push(line);
+    }
+    if (!summary) throw {detail: words.torn};
+  } catch (fault) {
+    bar.remove();
+    said.className = 'notice bad';
+    said.setAttribute('role', 'alert');
+    said.textContent = [fault.detail ?? words.torn, ...(fault.details ?? []).map(one => one.field + ' ' + one.message)].join(' · ');
+    return;
+  }
+  bar.remove();
+  title.textContent = dryRun ? words.judged : words.applied;
+  said.remove();
+  part.append(counts(words, summary));
+  if (failed.length) part.append(problems(words, failed), await takeAway(words, file, failed));
+  if (dryRun) {
+    const apply = document.createElement('button');
+    apply.className = 'main';
+    apply.textContent = words.apply;
+    apply.addEventListener('click', () => run(form, state, file, false, say));
+    part.append(apply);
+  }
+  say(title.textContent);
+  part.tabIndex = -1;
+  part.focus();
+}
+
+async function kindOf(file) {
+  if (/\.csv$/i.test(file.name)) return 'text/csv';
+  if (/\.(ndjson|jsonl|json)$/i.test(file.name)) return 'application/x-ndjson';
+  return (await file.slice(0, 64).text()).trim().startsWith('{') ? 'application/x-ndjson' : 'text/csv';
+}
+
+async function* lines(body) {
+  let rest = '';
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const {value, done} = await reader.read();
+    if (done) break;
+    const parts = (rest + value).split('\n');
+    rest = parts.pop();
+    for (const part of parts) if (part) yield JSON.parse(part);
+  }
+  if (rest.trim()) yield JSON.parse(rest);
+}
+
+function counts(words, summary) {
+  const list = document.createElement('dl');
+  list.className = 'counts';
+  for (const name of ['created', 'updated', 'unchanged', 'deleted', 'failed']) {
+    const term = document.createElement('dt'), count = document.createElement('dd');
+    term.textContent = words['word' + name];
+    count.textContent = (summary[name] ?? 0).toLocaleString();
+    list.append(term, count);
+  }
+  return list;
+}
+
+function problems(words, failed) {
+  const region = document.createElement('div'), table = document.createElement('table'), head = table.createTHead().insertRow(), body = table.createTBody();
+  region.className = 'scroll';
+  region.tabIndex = 0;
+  region.setAttribute('role', 'region');
+  region.setAttribute('aria-label', words.wordproblems);
+  table.className = 'plain';
+  for (const word of [words.wordline, words.wordproblem]) {
+    const cell = document.createElement('th');
+    cell.scope = 'col';
+    cell.textContent = word;
+    head.append(cell);
+  }
+  for (const one of failed.slice(0, shown)) {
+    const row = body.insertRow(), line = document.createElement('th');
+    row.className = 'failed';
+    line.scope = 'row';
+    line.textContent = one.line;
+    row.append(line);
+    const details = one.problem?.details ?? [];
+    row.insertCell().textContent = details.length ? details.map(d => d.field + ' ' + d.message).join('; ') : one.problem?.detail ?? one.status;
+  }
+  region.append(table);
+  return region;
+}
+
+// takeAway makes a file of the lines that failed.
+async function takeAway(words, file, failed) {
+  const csv = await kindOf(file) === 'text/csv';
+  const wanted = new Set(failed.map(one => one.line));
+  const kept = [];
+  let number = 1, start = 1, record = '', quoted = false;
+  for (const line of (await file.text()).split('\n')) {
+    record += (record ? '\n' : '') + line;
+    if (csv && line.split('"').length % 2 === 0) quoted = !quoted;
+    number++;
+    if (quoted) continue;
+    if (wanted.has(start) || csv && start === 1) kept.push(record);
+    [start, record] = [number, ''];
+  }
+  const link = document.createElement('a');
+  link.className = 'button';
+  link.download = csv ? 'failed.csv' : 'failed.ndjson';
+  link.href = URL.createObjectURL(new Blob([kept.join('\n') + '\n'], {type: csv ? 'text/csv' : 'application/x-ndjson'}));
+  link.textContent = words.wordtake;
+  return link;
+}

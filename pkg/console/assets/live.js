@@ -1,0 +1,51 @@
+// The change feed as it happens, filtered by user, actor and kind.
+export default function live(state, {speak}) {
+  const feed = document.getElementById('feed');
+  const filter = document.getElementById('feed-filter');
+  const words = state.dataset;
+  const source = new EventSource(words.feed);
+  source.onopen = () => { state.textContent = words.live; };
+  source.onerror = () => { state.textContent = source.readyState === EventSource.CLOSED ? words.ended : words.lost; };
+  source.onmessage = message => {
+    const event = JSON.parse(message.data);
+    const kind = event.type.slice(event.type.lastIndexOf('.') + 1);
+    const {user, actor, type} = Object.fromEntries(new FormData(filter));
+    const by = event.actor ?? '';
+    if (user && event.subject !== user.trim() || type && kind !== type || actor && by !== actor.trim()) return;
+    feed.prepend(entry(event, kind, by, words));
+    speak(feed);
+    document.getElementById('feed-empty')?.remove();
+    while (feed.children.length > 200) feed.lastElementChild.remove();
+  };
+}
+
+function entry(event, kind, by, words) {
+  const item = document.createElement('li'), line = document.createElement('p');
+  const what = document.createElement('b'), link = document.createElement('a'), code = document.createElement('code');
+  what.textContent = words[kind];
+  code.textContent = event.data.user?.tag ?? event.subject;
+  link.href = words.users + event.subject;
+  link.append(code);
+  const time = document.createElement('time');
+  time.dateTime = event.time;
+  time.title = new Date(event.time).toUTCString();
+  line.append(what, ' ', link, ' ');
+  if (by) {
+    const who = document.createElement('b');
+    who.textContent = by;
+    line.append(words.by, ' ', who, ' ');
+  }
+  line.append(time);
+  item.append(line);
+  if (event.data.changed?.length && kind === 'updated') {
+    const changed = document.createElement('p');
+    changed.className = 'small';
+    for (const field of event.data.changed) {
+      const name = document.createElement('code');
+      name.textContent = field;
+      changed.append(name, ' ');
+    }
+    item.append(changed);
+  }
+  return item;
+}

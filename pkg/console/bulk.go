@@ -1,0 +1,287 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/user"
+)
+
+// bulkAction is what can be done with several users at once.
+type bulkAction string
+
+const (
+	suspendAll  bulkAction = "suspend"
+	activateAll bulkAction = "activate"
+	deleteAll   bulkAction = "delete"
+	exportAll   bulkAction = "export"
+)
+
+// change is what the action does to each user; nil for none.
+func (b bulkAction) change() (user.Change, error) {
+	switch b {
+	case suspendAll:
+		return user.ParseUpdate([]byte(`{"status":"suspended"}`))
+	case activateAll:
+		return user.ParseUpdate([]byte(`{"status":"active"}`))
+	case deleteAll:
+		return user.Delete{}, nil
+	}
+	return nil, user.Errorf(user.Malformed, "choose what to do: suspend, activate, delete or export")
+}
+
+// chosen are the users that a form is about: those of the ids or, with all, all that the filter finds.
+type chosen struct {
+	ids    []uuid.UUID
+	all    bool
+	filter url.Values
+}
+
+func readChosen(r *http.Request) (chosen, error) {
+	form := chosen{all: r.PostFormValue("all") != ""}
+	var err error
+	if form.filter, err = url.ParseQuery(r.PostFormValue("query")); err != nil {
+		return form, user.Errorf(user.Malformed, "the form cannot be read: send it again").Because(err)
+	}
+	form.filter = filterOf(form.filter)
+	if form.all {
+		return form, nil
+	}
+	for _, text := range r.PostForm["id"] {
+		id, ok := user.ParseID(text)
+		if !ok {
+			return form, user.Errorf(user.Malformed, "the form cannot be read: send it again")
+		}
+		form.ids = append(form.ids, id)
+	}
+	if len(form.ids) == 0 {
+		return form, user.Errorf(user.Invalid, "nobody is chosen: tick users, or all that are found")
+	}
+	return form, nil
+}
+
+// count says how many users are meant.
+func (c *Console) count(r *http.Request, form chosen) (int64, error) {
+	if !form.all {
+		return int64(len(form.ids)), nil
+	}
+	query, err := user.ParseQuery(form.filter)
+	if err != nil {
+		return 0, err
+	}
+	query.Limit, query.Count = 1, user.CountExact
+	found, err := c.options.Admin.List(r.Context(), query)
+	if err != nil || found.Total == nil {
+		return 0, err
+	}
+	return *found.Total, nil
+}
+
+type bulkPage struct {
+	page
+	Action   bulkAction
+	Count    int64
+	IDs      []uuid.UUID
+	All      bool
+	Query    string
+	Back     string
+	Fault    string
+	Problems user.Problems
+}
+
+// confirmBulk says what will happen to how many.
+func (c *Console) confirmBulk(w http.ResponseWriter, r *http.Request, s *session) error {
+	action := bulkAction(r.PostFormValue("action"))
+	form, err := readChosen(r)
+	if err != nil {
+		return err
+	}
+	if action == exportAll {
+		return c.exportChosen(w, r, form)
+	}
+	if !mayChange(s) {
+		return user.Errorf(user.Forbidden, "this needs the scope users:write, which your token does not have")
+	}
+	return c.askBulk(w, r, s, action, form, "")
+}
+
+func (c *Console) askBulk(w http.ResponseWriter, r *http.Request, s *session, action bulkAction, form chosen, fault string) error {
+	if _, err := action.change(); err != nil {
+		return err
+	}
+	n, err := c.count(r, form)
+	if err != nil {
+		return err
+	}
+	p := bulkPage{page: c.page(r, s, "bulk."+string(action), "users", number(n)), Action: action, Count: n, IDs: form.ids, All: form.all,
+		Query: form.filter.Encode(), Back: withQuery(Path+"users", form.filter), Fault: fault}
+	return c.render(w, r, http.StatusOK, "bulk", p)
+}
+
+// exportChosen leads to the export of those chosen.
+func (c *Console) exportChosen(w http.ResponseWriter, r *http.Request, form chosen) error {
+	values := form.filter
+	if !form.all {
+		values = url.Values{}
+		for _, id := range form.ids {
+			values.Add("id", id.String())
+		}
+	}
+	values.Set("format", "csv")
+	return redirect(w, r, withQuery(Path+"users/export", values))
+}
+
+// bulkGroup is how many users are changed in one transaction.
+const bulkGroup = 200
+
+// applyBulk changes all that are meant and writes what becomes of each as it goes.
+func (c *Console) applyBulk(w http.ResponseWriter, r *http.Request, s *session) error {
+	if err := parseForm(w, r); err != nil {
+		return err
+	}
+	action := bulkAction(r.PostFormValue("action"))
+	change, err := action.change()
+	if err != nil {
+		return err
+	}
+	form, err := readChosen(r)
+	if err != nil {
+		return err
+	}
+	n, err := c.count(r, form)
+	if err != nil {
+		return err
+	}
+	if form.all && strconv.FormatInt(n, 10) != r.PostFormValue("count") {
+		return c.askBulk(w, r, s, action, form, text("bulk.moved"))
+	}
+	if action == deleteAll && r.PostFormValue("typed") != strconv.FormatInt(n, 10) {
+		return c.askBulk(w, r, s, action, form, text("bulk.typed", strconv.FormatInt(n, 10)))
+	}
+	run := &bulkRun{console: c, w: w, r: r, s: s, change: change, action: action}
+	return run.all(form)
+}
+
+// bulkRun is a bulk action under way.
+type bulkRun struct {
+	console      *Console
+	w            http.ResponseWriter
+	r            *http.Request
+	s            *session
+	change       user.Change
+	action       bulkAction
+	done, failed int64
+}
+
+// bulkResult is what became of one user.
+type bulkResult struct {
+	ID    uuid.UUID
+	Tag   string
+	Error *user.Error
+}
+
+func (b *bulkRun) all(form chosen) error {
+	back := withQuery(Path+"users", form.filter)
+	b.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := b.write("bulk-top", bulkPage{page: b.console.page(b.r, b.s, "bulk."+string(b.action)+".done", "users"), Action: b.action, Back: back}); err != nil {
+		return err
+	}
+	err := b.chosen(form)
+	var fault *user.Error
+	if err != nil {
+		fault = b.console.options.Public(err)
+		b.console.options.Note(b.r.Context(), b.s.caller.Name, err)
+	}
+	return b.write("bulk-bottom", map[string]any{"Done": b.done, "Failed": b.failed, "Fault": fault, "Back": back, "Action": b.action})
+}
+
+func (b *bulkRun) chosen(form chosen) error {
+	if form.all {
+		return b.found(form.filter)
+	}
+	for from := 0; from < len(form.ids); from += bulkGroup {
+		ids := form.ids[from:min(from+bulkGroup, len(form.ids))]
+		users := make([]*user.User, len(ids))
+		for i, id := range ids {
+			users[i] = &user.User{ID: id}
+		}
+		if err := b.group(users); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// found goes through all that a filter finds, page after page.
+func (b *bulkRun) found(filter url.Values) error {
+	query, err := user.ParseQuery(filter)
+	if err != nil {
+		return err
+	}
+	query.Limit, query.Count = bulkGroup, user.CountNone
+	for {
+		found, err := b.console.options.Admin.List(b.r.Context(), query)
+		if err != nil {
+			return err
+		}
+		if err := b.group(found.Users); err != nil || !found.More {
+			return err
+		}
+		next := filterOf(filter)
+		next.Set("cursor", query.CursorAfter(found.Users[len(found.Users)-1]))
+		if query, err = user.ParseQuery(next); err != nil {
+			return err
+		}
+		query.Limit, query.Count = bulkGroup, user.CountNone
+	}
+}
+
+func (b *bulkRun) group(users []*user.User) error {
+	if len(users) == 0 {
+		return nil
+	}
+	commands := make([]user.Command, len(users))
+	for i, u := range users {
+		commands[i] = b.console.command(b.r, b.s, user.Ref{ID: u.ID}, b.change, 0)
+	}
+	leave, err := b.console.options.Enter(b.r.Context())
+	if err != nil {
+		return err
+	}
+	results, err := b.console.options.Admin.ApplyAll(b.r.Context(), commands)
+	leave()
+	if err != nil {
+		return err
+	}
+	shown := make([]bulkResult, len(users))
+	for i, result := range results {
+		shown[i] = bulkResult{ID: users[i].ID, Tag: users[i].Tag}
+		if result.Before != nil {
+			shown[i].Tag = result.Before.Tag
+		}
+		if result.Err != nil {
+			shown[i].Error = b.console.options.Public(result.Err)
+			b.failed++
+			continue
+		}
+		b.done++
+	}
+	return b.write("bulk-rows", map[string]any{"Rows": shown, "Action": b.action})
+}
+
+// write adds to the page that is being answered.
+func (b *bulkRun) write(name string, data any) error {
+	all, err := templates()
+	if err != nil {
+		return err
+	}
+	if err := all.ExecuteTemplate(b.w, name, data); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	_ = http.NewResponseController(b.w).Flush() // writers of tests may not be able to
+	return nil
+}

@@ -1,0 +1,81 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+
+	"aiadmin/pkg/user"
+)
+
+// answer is what one of the API's routes said.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements [http.ResponseWriter].
+func (a *answer) Header() http.Header { return a.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+// Write implements [http.ResponseWriter].
+func (a *answer) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(b)
+}
+
+// call asks one of the API's routes and decodes its answer into a value, unless that is nil. A problem is
+// returned as the error that it tells of.
+func (c *Console) call(r *http.Request, s *session, method, path string, query url.Values, body []byte, into any) error {
+	var from io.Reader
+	if body != nil {
+		from = bytes.NewReader(body)
+	}
+	request := ask(r, s, method, path, query, from)
+	request.ContentLength = int64(len(body))
+	got := &answer{header: http.Header{}}
+	c.options.Routes.ServeHTTP(got, request)
+	if got.status >= http.StatusBadRequest {
+		return problemOf(got.body.Bytes())
+	}
+	if into == nil || got.body.Len() == 0 {
+		return nil
+	}
+	return json.Unmarshal(got.body.Bytes(), into)
+}
+
+// problemOf reads a problem document.
+func problemOf(body []byte) error {
+	var problem struct {
+		Detail    string        `json:"detail"`
+		ErrorCode user.Kind     `json:"errorCode"`
+		Details   user.Problems `json:"details"`
+	}
+	if err := json.Unmarshal(body, &problem); err != nil || problem.ErrorCode == "" {
+		return user.Errorf(user.Internal, "an internal error: the log has it under the request's id").Because(err)
+	}
+	return &user.Error{Kind: problem.ErrorCode, Message: problem.Detail, Problems: problem.Details}
+}
+
+// apply carries out a change of the user that a page is about.
+func (c *Console) apply(r *http.Request, s *session, ref user.Ref, change user.Change, version int64) (user.Outcome, error) {
+	return c.options.Admin.Apply(r.Context(), c.command(r, s, ref, change, version))
+}
+
+// command asks for a change; version, unless 0, is the one that the page showed.
+func (c *Console) command(r *http.Request, s *session, ref user.Ref, change user.Change, version int64) user.Command {
+	command := user.Command{Change: change, User: ref, Actor: s.caller.Name, Cause: c.options.RequestID(r.Context()), SourceIP: c.options.SourceIP(r)}
+	if version > 0 {
+		command.IfMatch = &user.Precondition{Versions: []int64{version}}
+	}
+	return command
+}

@@ -1,0 +1,253 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+
+	"aiadmin/pkg/access"
+	"aiadmin/pkg/user"
+)
+
+// form holds what the fields of a user's form say, by name. Text is as it was typed.
+type form map[string]string
+
+// formFields are the fields of the form, in their order; limits have the API's paths.
+var formFields = []string{"tag", "name", "email", "userName", "role", "status", "expiresAt", "externalId", "models",
+	"limits.requestsPerMinute", "limits.tokensPerMinute", "limits.monthlyBudgetUSD", "metadata"}
+
+// allModels is the checkbox that allows every model.
+const allModels = "allModels"
+
+// formOf fills the form in with a user.
+func formOf(u *user.User) form {
+	f := form{"tag": u.Tag, "name": u.Name, "email": deref(u.Email), "userName": deref(u.UserName), "role": string(u.Role), "status": string(u.Status),
+		"externalId": deref(u.ExternalID), "models": strings.Join(u.Models, "\n"), "metadata": indented(u.Metadata)}
+	if u.Models == nil {
+		f[allModels] = "on"
+	}
+	if u.ExpiresAt != nil {
+		f["expiresAt"] = user.FormatTime(*u.ExpiresAt)
+	}
+	if v := u.Limits.RequestsPerMinute; v != nil {
+		f["limits.requestsPerMinute"] = plainNumber(*v)
+	}
+	if v := u.Limits.TokensPerMinute; v != nil {
+		f["limits.tokensPerMinute"] = plainNumber(*v)
+	}
+	if v := u.Limits.MonthlyBudgetUSD; v != nil {
+		f["limits.monthlyBudgetUSD"] = v.String()
+	}
+	return f
+}
+
+func plainNumber(n int64) string { return strings.ReplaceAll(number(n), ",", "") }
+
+func indented(value []byte) string {
+	var out bytes.Buffer
+	if json.Indent(&out, value, "", "  ") != nil {
+		return string(value)
+	}
+	return out.String()
+}
+
+// readForm takes the fields that were sent. A browser sends line ends as CRLF.
+func readForm(values url.Values) form {
+	f := form{}
+	for _, name := range append([]string{allModels}, formFields...) {
+		f[name] = strings.ReplaceAll(values.Get(name), "\r\n", "\n")
+	}
+	return f
+}
+
+// take sets the fields for which somebody chose the other version.
+func (f form) take(values url.Values, theirs form) {
+	for _, name := range formFields {
+		if values.Get("choose."+name) == "theirs" {
+			f[name] = theirs[name]
+			if name == "models" {
+				f[allModels] = theirs[allModels]
+			}
+		}
+	}
+}
+
+func (f form) encode() string {
+	text, _ := json.Marshal(f) // strings alone: it cannot fail
+	return string(text)
+}
+
+func decodeForm(text string) (f form, ok bool) {
+	err := json.Unmarshal([]byte(text), &f)
+	return f, err == nil && f != nil
+}
+
+// shown is what a field says, for people.
+func (f form) shown(name string) string {
+	switch {
+	case name == "models" && f[allModels] != "":
+		return text("models.all")
+	case name == "models":
+		return strings.Join(f.models(), "\n")
+	default:
+		return f[name]
+	}
+}
+
+// changes are the fields that say something else than before.
+func (f form) changes(was form) (names []string) {
+	for _, name := range formFields {
+		if f.shown(name) != was.shown(name) || name == "models" && (f[allModels] == "") != (was[allModels] == "") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// models are the patterns, one a line.
+func (f form) models() []string {
+	list := []string{}
+	for line := range strings.SplitSeq(f["models"], "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
+// value is a field's value as the API takes it. What is no number is sent as it is, so that the API says
+// what is wrong.
+func (f form) value(name string) any {
+	typed := strings.TrimSpace(f[name])
+	switch {
+	case name == "models" && f[allModels] != "":
+		return nil
+	case name == "models":
+		return f.models()
+	case name == "name" || name == "tag" || name == "role" || name == "status":
+		return f[name]
+	case typed == "":
+		return nil
+	case strings.HasPrefix(name, "limits.") && json.Valid([]byte(typed)):
+		return json.RawMessage(typed)
+	default:
+		return typed
+	}
+}
+
+// patch is a merge patch of the fields given, for a user as it is.
+func (f form) patch(fields []string, u *user.User) ([]byte, error) {
+	patch, limits := map[string]any{}, map[string]any{}
+	for _, name := range fields {
+		switch limit, isLimit := strings.CutPrefix(name, "limits."); {
+		case isLimit:
+			limits[limit] = f.value(name)
+			patch["limits"] = limits
+		case name == "metadata":
+			change, err := f.metadata(u.Metadata)
+			if err != nil {
+				return nil, err
+			}
+			patch[name] = change
+		default:
+			patch[name] = f.value(name)
+		}
+	}
+	return json.Marshal(patch)
+}
+
+// create is the body of a creation: what is not filled in is left out.
+func (f form) create() ([]byte, error) {
+	var fields []string
+	for _, name := range formFields {
+		if name == "tag" || name == "name" || name == "models" || strings.TrimSpace(f[name]) != "" {
+			fields = append(fields, name)
+		}
+	}
+	return f.patch(fields, &user.User{Metadata: []byte("{}")})
+}
+
+// metadata is the merge patch (RFC 7396) that makes what is stored what was typed.
+func (f form) metadata(stored []byte) (map[string]any, error) {
+	typed := strings.TrimSpace(f["metadata"])
+	if typed == "" {
+		typed = "{}"
+	}
+	value, err := user.ParseBody([]byte(typed))
+	if err != nil {
+		message := strings.Replace(asUser(err).Message, "the body", "metadata", 1)
+		return nil, user.Problems{{Field: "metadata", Code: "validation_format", Message: message}}.Err()
+	}
+	var before, after map[string]json.RawMessage
+	if err := json.Unmarshal(value, &after); err != nil {
+		return nil, err
+	}
+	_ = json.Unmarshal(stored, &before) // it is the service's own
+	return mergeDifference(before, after), nil
+}
+
+func asUser(err error) *user.Error {
+	if known, ok := err.(*user.Error); ok { //nolint:errorlint // ParseBody returns nothing else
+		return known
+	}
+	return user.Errorf(user.Malformed, "not valid JSON")
+}
+
+// mergeDifference is the merge patch from one object to another: what is gone is null, and objects that
+// stay are patched member by member.
+func mergeDifference(before, after map[string]json.RawMessage) map[string]any {
+	patch := map[string]any{}
+	for name, value := range after {
+		var old, now map[string]json.RawMessage
+		if isObject(before[name]) && isObject(value) && json.Unmarshal(before[name], &old) == nil && json.Unmarshal(value, &now) == nil {
+			patch[name] = mergeDifference(old, now)
+		} else {
+			patch[name] = value
+		}
+	}
+	for name := range before {
+		if _, kept := after[name]; !kept {
+			patch[name] = nil
+		}
+	}
+	return patch
+}
+
+func isObject(value json.RawMessage) bool {
+	return bytes.HasPrefix(bytes.TrimSpace(value), []byte("{"))
+}
+
+// modelsView shows a list of models as chips, and which of them match a name.
+type modelsView struct {
+	All   bool
+	Chips []modelChip
+	Name  string // that was asked for
+	Match bool
+}
+
+type modelChip struct {
+	Pattern string
+	Match   bool
+}
+
+func viewModels(f form, name string) modelsView {
+	v := modelsView{All: f[allModels] != "", Name: strings.TrimSpace(name)}
+	v.Match = v.All
+	if v.All {
+		return v
+	}
+	for _, pattern := range f.models() {
+		match := v.Name != "" && access.Match(pattern, v.Name)
+		v.Match = v.Match || match
+		v.Chips = append(v.Chips, modelChip{pattern, match})
+	}
+	return v
+}
+
+// trimmed returns the patterns of a field for a key: nil when it is empty, which allows all of the user's.
+func trimmed(typed string) []string {
+	list := form{"models": strings.ReplaceAll(typed, "\r\n", "\n")}.models()
+	return slices.Clip(list)
+}

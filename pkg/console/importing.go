@@ -1,0 +1,323 @@
+package console
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+
+	"aiadmin/pkg/user"
+)
+
+const (
+	importPath  = "/ai/admin/users/import"
+	maxKept     = 1 << 20 // bytes of a file that the page carries, so that it need not be chosen again
+	maxProblems = 500     // lines that failed, shown on a page
+)
+
+type importPage struct {
+	page
+	Mode, Match, Name string
+	DryRun            bool
+	Result            *importResult
+	Kept              string // the file itself, when it is small
+	Lines             string // of it that failed
+	Fault             *user.Error
+}
+
+// importResult is what the API said of a file.
+type importResult struct {
+	Summary summary
+	Failed  []failedLine
+	More    int // failed lines that are not shown
+	Fault   string
+}
+
+type summary struct {
+	Created   int64 `json:"created"`
+	Updated   int64 `json:"updated"`
+	Unchanged int64 `json:"unchanged"`
+	Deleted   int64 `json:"deleted"`
+	Failed    int64 `json:"failed"`
+}
+
+type failedLine struct {
+	Line int
+	Text string
+}
+
+func (c *Console) importPage(r *http.Request, s *session) importPage {
+	return importPage{page: c.page(r, s, "import.title", "import"), Mode: "create", Match: "tag"}
+}
+
+func (c *Console) serveImport(w http.ResponseWriter, r *http.Request, s *session) error {
+	return c.render(w, r, http.StatusOK, "import", c.importPage(r, s))
+}
+
+// importUsers judges a file or applies it, and shows what became of its lines.
+func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session) error {
+	p := c.importPage(r, s)
+	file, err := p.read(w, r)
+	if err != nil {
+		return err
+	}
+	kept := &keeper{from: file}
+	got := &importAnswer{ResponseWriter: w, header: http.Header{}, result: &importResult{}}
+	c.options.Routes.ServeHTTP(got, p.request(r, s, kept))
+	status := http.StatusOK
+	if got.status >= http.StatusBadRequest {
+		p.Fault, status = c.options.Public(problemOf(got.rest)), got.status
+		return c.render(w, r, status, "import", p)
+	}
+	p.Result = got.end()
+	if kept.text.Len() <= maxKept {
+		p.Kept = kept.text.String()
+	}
+	numbers := make([]string, len(p.Result.Failed))
+	for i, failed := range p.Result.Failed {
+		numbers[i] = strconv.Itoa(failed.Line)
+	}
+	p.Lines = strings.Join(numbers, ",")
+	return c.render(w, r, status, "import", p)
+}
+
+// read finds the file in the form. Of a form with a file, the fields come first: it is not kept anywhere.
+func (p *importPage) read(w http.ResponseWriter, r *http.Request) (io.Reader, error) {
+	parts, err := r.MultipartReader()
+	if err != nil {
+		if err := parseForm(w, r); err != nil {
+			return nil, err
+		}
+		p.Mode, p.Match, p.Name = r.PostFormValue("mode"), r.PostFormValue("match"), r.PostFormValue("name")
+		p.DryRun = r.PostFormValue("dryRun") != ""
+		return strings.NewReader(r.PostFormValue("content")), nil
+	}
+	for {
+		part, err := parts.NextPart()
+		if err != nil {
+			return nil, user.Errorf(user.Malformed, "the form cannot be read: choose a file and send it again").Because(err)
+		}
+		if part.FormName() == "file" {
+			p.Name = path.Base(part.FileName())
+			return part, nil
+		}
+		if err := p.set(part); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (p *importPage) set(part *multipart.Part) error {
+	text, err := io.ReadAll(io.LimitReader(part, 100))
+	if err != nil {
+		return user.Errorf(user.Malformed, "the form cannot be read: send it again").Because(err)
+	}
+	switch part.FormName() {
+	case "mode":
+		p.Mode = string(text)
+	case "match":
+		p.Match = string(text)
+	case "dryRun":
+		p.DryRun = len(text) > 0
+	}
+	return nil
+}
+
+func (p *importPage) request(r *http.Request, s *session, file *keeper) *http.Request {
+	query := url.Values{"mode": {p.Mode}, "match": {p.Match}, "results": {"failed"}}
+	if p.DryRun {
+		query.Set("dryRun", "true")
+	}
+	request := ask(r, s, http.MethodPost, importPath, query, file)
+	request.Header.Set("Content-Type", kindOf(p.Name, file))
+	return request
+}
+
+// kindOf is a file's media type: by its name or, without one, by how it begins.
+func kindOf(name string, file *keeper) string {
+	switch strings.ToLower(path.Ext(name)) {
+	case ".csv":
+		return "text/csv"
+	case ".ndjson", ".jsonl", ".json":
+		return "application/x-ndjson"
+	}
+	if strings.HasPrefix(strings.TrimSpace(file.begin()), "{") {
+		return "application/x-ndjson"
+	}
+	return "text/csv"
+}
+
+// keeper keeps the beginning of what is read through it: all of a small file.
+type keeper struct {
+	from  io.Reader
+	ahead bytes.Buffer // read to look at it
+	text  bytes.Buffer
+}
+
+func (k *keeper) begin() string {
+	_, _ = io.CopyN(&k.ahead, k.from, 64)
+	return k.ahead.String()
+}
+
+// Read implements [io.Reader].
+func (k *keeper) Read(b []byte) (n int, err error) {
+	if k.ahead.Len() > 0 {
+		n, err = k.ahead.Read(b)
+	} else {
+		n, err = k.from.Read(b)
+	}
+	if k.text.Len() <= maxKept {
+		k.text.Write(b[:n])
+	}
+	return n, err
+}
+
+// importAnswer reads the API's answer, line by line, as it is written.
+type importAnswer struct {
+	http.ResponseWriter // for deadlines
+	header              http.Header
+	status              int
+	rest                []byte
+	result              *importResult
+	whole               bool
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (a *importAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// Header implements [http.ResponseWriter].
+func (a *importAnswer) Header() http.Header { return a.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (a *importAnswer) WriteHeader(status int) { a.status = status }
+
+// FlushError implements what [http.ResponseController] asks for.
+func (a *importAnswer) FlushError() error { return nil }
+
+// Write implements [http.ResponseWriter].
+func (a *importAnswer) Write(b []byte) (int, error) {
+	a.rest = append(a.rest, b...)
+	if a.status >= http.StatusBadRequest {
+		return len(b), nil
+	}
+	for {
+		end := bytes.IndexByte(a.rest, '\n')
+		if end < 0 {
+			return len(b), nil
+		}
+		a.line(a.rest[:end])
+		a.rest = a.rest[end+1:]
+	}
+}
+
+func (a *importAnswer) line(text []byte) {
+	var said struct {
+		Line    int             `json:"line"`
+		Status  int             `json:"status"`
+		Problem json.RawMessage `json:"problem"`
+		Summary *summary        `json:"summary"`
+	}
+	if json.Unmarshal(text, &said) != nil {
+		return
+	}
+	switch {
+	case said.Summary != nil:
+		a.result.Summary, a.whole = *said.Summary, true
+	case said.Status >= http.StatusBadRequest && len(a.result.Failed) >= maxProblems:
+		a.result.More++
+	case said.Status >= http.StatusBadRequest:
+		a.result.Failed = append(a.result.Failed, failedLine{said.Line, problemText(said.Problem)})
+	}
+}
+
+func (a *importAnswer) end() *importResult {
+	if len(a.rest) > 0 {
+		a.line(a.rest)
+	}
+	if !a.whole {
+		a.result.Fault = text("import.torn")
+	}
+	return a.result
+}
+
+// problemText is a problem in one line.
+func problemText(problem []byte) string {
+	known, ok := errors.AsType[*user.Error](problemOf(problem))
+	if !ok {
+		return ""
+	}
+	parts := make([]string, len(known.Problems))
+	for i, one := range known.Problems {
+		parts[i] = one.Field + " " + one.Message
+	}
+	if len(parts) == 0 {
+		return known.Message
+	}
+	return strings.Join(parts, "; ")
+}
+
+// streamImport sends a file to the API and its answer to the page, as both come.
+func (c *Console) streamImport(w http.ResponseWriter, r *http.Request, s *session) error {
+	request := ask(r, s, http.MethodPost, importPath, only(r.URL.Query(), "mode", "match", "dryRun", "results"), r.Body)
+	request.ContentLength = r.ContentLength
+	for _, name := range []string{"Content-Type", "Idempotency-Key"} {
+		if value := r.Header.Get(name); value != "" {
+			request.Header.Set(name, value)
+		}
+	}
+	c.options.Routes.ServeHTTP(w, request)
+	return nil
+}
+
+// failedLines gives back the lines of a file that failed, as a file that can be mended and sent again.
+func (c *Console) failedLines(w http.ResponseWriter, r *http.Request, _ *session) error {
+	content, name := r.PostFormValue("content"), r.PostFormValue("name")
+	wanted := map[int]bool{}
+	for number := range strings.SplitSeq(r.PostFormValue("lines"), ",") {
+		if line, err := strconv.Atoi(number); err == nil {
+			wanted[line] = true
+		}
+	}
+	kind, pick, file := "text/csv; charset=utf-8", pickRecords, "failed.csv"
+	if kindOf(name, &keeper{from: strings.NewReader(content)}) != "text/csv" {
+		kind, pick, file = "application/x-ndjson", pickLines, "failed.ndjson"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Disposition", `attachment; filename="`+file+`"`)
+	_, _ = w.Write([]byte(pick(content, wanted))) // the client is gone when this fails
+	return nil
+}
+
+func pickLines(content string, wanted map[int]bool) string {
+	var out strings.Builder
+	number := 0
+	for line := range strings.Lines(content) {
+		if number++; wanted[number] {
+			out.WriteString(strings.TrimRight(line, "\r\n") + "\n")
+		}
+	}
+	return out.String()
+}
+
+// pickRecords keeps the header and the records that begin on a line that is wanted.
+func pickRecords(content string, wanted map[int]bool) string {
+	var out strings.Builder
+	reader := csv.NewReader(strings.NewReader(content))
+	reader.FieldsPerRecord, reader.LazyQuotes = -1, true
+	for first := true; ; first = false {
+		from := reader.InputOffset()
+		if _, err := reader.Read(); err != nil {
+			return out.String()
+		}
+		if line, _ := reader.FieldPos(0); first || wanted[line] {
+			out.WriteString(strings.Trim(content[from:reader.InputOffset()], "\r\n") + "\r\n")
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package console
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/user"
+)
+
+// Status is how the service is at present.
+type Status struct {
+	Version  string
+	Started  time.Time
+	Checks   []Check
+	Database Database
+	Relay    Relay
+	Mounts   []Mount
+	Vault    []VaultKey
+}
+
+// Check is one condition of readiness; Err is why it fails.
+type Check struct {
+	Name string
+	Err  error
+}
+
+// Database is where the service's data are.
+type Database struct {
+	Version, Name, Role, Host string
+	// Primary says that it takes writes.
+	Primary bool
+	Err     error
+}
+
+// Relay says what waits to be sent to the sink.
+type Relay struct {
+	Sink         string // empty for none
+	OldestUnsent time.Time
+	ParkedEvents int
+	ParkedUsers  int
+	Parked       []ParkedEvent
+	Err          error
+}
+
+// ParkedEvent is an event that the sink refused for good.
+type ParkedEvent struct {
+	ID       uuid.UUID
+	Type     user.EventType
+	UserID   uuid.UUID
+	At       time.Time
+	ParkedAt time.Time
+	Fault    string // the sink's answer
+	Tries    int
+}
+
+// Mount is a mounted volume.
+type Mount struct {
+	Name   string
+	Loaded time.Time // of the value in use
+	Err    error     // why a newer one is refused
+}
+
+// VaultKey is a key of the vault.
+type VaultKey struct {
+	ID      string // empty for values of the function replaced, which name no key
+	Primary bool
+	Missing bool // the mounted key ring does not have it
+	Values  int64
+}
+
+type operationPage struct {
+	page
+	Status
+	Now time.Time
+	Lag time.Duration
+	// Ready says that every check passes.
+	Ready bool
+}
+
+// ParkedCount is how many events are parked.
+func (p operationPage) ParkedCount() int64 { return int64(p.Relay.ParkedEvents) }
+
+func (c *Console) serveOperation(w http.ResponseWriter, r *http.Request, s *session) error {
+	p := operationPage{page: c.page(r, s, "operation.title", "operation"), Status: c.options.Status(r.Context()), Now: c.now(), Ready: true}
+	for _, check := range p.Checks {
+		p.Ready = p.Ready && check.Err == nil
+	}
+	if !p.Relay.OldestUnsent.IsZero() {
+		p.Lag = p.Now.Sub(p.Relay.OldestUnsent).Round(time.Second)
+	}
+	return c.render(w, r, http.StatusOK, "operation", p)
+}
+
+// resend lets parked events be sent again.
+func (c *Console) resend(w http.ResponseWriter, r *http.Request, s *session) error {
+	of := uuid.Nil
+	if typed := r.PostFormValue("user"); typed != "" {
+		id, ok := user.ParseID(typed)
+		if !ok {
+			return user.Errorf(user.Malformed, "the form cannot be read: send it again")
+		}
+		of = id
+	}
+	if _, err := c.options.Resend(r.Context(), r, s.caller.Name, of); err != nil {
+		return err
+	}
+	return redirect(w, r, Path+"operation?done=resent")
+}

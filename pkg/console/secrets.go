@@ -1,0 +1,214 @@
+package console
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/access"
+	"aiadmin/pkg/user"
+)
+
+func (c *Console) serveModels(w http.ResponseWriter, r *http.Request, _ *session) error {
+	values := r.URL.Query()
+	return c.render(w, r, http.StatusOK, "models-chips", viewModels(form{"models": values.Get("models"), allModels: values.Get(allModels)}, values.Get("name")))
+}
+
+// verdict answers whether a user may use a model, as the check would.
+type verdict struct {
+	Allowed bool
+	Model   string
+	Reason  string // for people
+	Code    access.Reason
+}
+
+// decide asks the rules of the check about a user.
+func decide(u *user.User, name string, now time.Time) *verdict {
+	name = strings.TrimSpace(name)
+	model := access.ModelNamed(name)
+	if name == access.AnyModel.Name {
+		model = access.AnyModel
+	}
+	subject := &access.Subject{ID: u.ID, Tag: u.Tag, Role: u.Role, Status: u.Status, ExpiresAt: u.ExpiresAt, Models: u.Models, Limits: u.Limits, Version: u.Version}
+	d := access.Decide(&access.Question{Subject: user.Ref{ID: u.ID}, Model: model}, access.Found{Subject: subject}, now)
+	if !d.Allowed() {
+		return &verdict{Model: name, Reason: d.Message, Code: d.Reason}
+	}
+	v := &verdict{Allowed: true, Model: name, Reason: text("may.all")}
+	for _, pattern := range u.Models {
+		if access.Match(pattern, name) || model.Any {
+			v.Reason = text("may.pattern", pattern)
+			break
+		}
+	}
+	return v
+}
+
+func (c *Console) setCredential(w http.ResponseWriter, r *http.Request, s *session) error {
+	provider := strings.TrimSpace(r.PostFormValue("provider"))
+	body, err := json.Marshal(map[string]any{"credentials": map[string]string{provider: r.PostFormValue("secret")}})
+	if err != nil {
+		return err
+	}
+	change, err := user.ParseUpdate(body)
+	if err != nil {
+		return err
+	}
+	return c.changeUser(w, r, s, change, "credential")
+}
+
+func (c *Console) removeCredential(w http.ResponseWriter, r *http.Request, s *session) error {
+	body, err := json.Marshal(map[string]any{"credentials": map[string]any{r.PathValue("provider"): nil}})
+	if err != nil {
+		return err
+	}
+	change, err := user.ParseUpdate(body)
+	if err != nil {
+		return err
+	}
+	return c.changeUser(w, r, s, change, "removed")
+}
+
+type secretPage struct {
+	page
+	User   *user.User
+	Label  string
+	Secret string
+	Back   string
+	Note   string
+}
+
+// secretTime is how long a secret stays on the screen, in seconds.
+const secretTime = "60"
+
+// showSecret answers a POST with a secret, which the browser leaves after a minute.
+func (c *Console) showSecret(w http.ResponseWriter, r *http.Request, p secretPage) error {
+	w.Header().Set("Refresh", secretTime+"; url="+p.Back)
+	return c.write(w, r, http.StatusOK, "secret", p, false)
+}
+
+func (c *Console) revealCredential(w http.ResponseWriter, r *http.Request, s *session) error {
+	u, err := c.userOf(r)
+	if err != nil {
+		return err
+	}
+	var found struct{ Provider, Secret string }
+	path := "/ai/admin/users/" + u.ID.String() + "/credentials/" + url.PathEscape(r.PathValue("provider"))
+	if err := c.call(r, s, http.MethodGet, path, nil, nil, &found); err != nil {
+		return err
+	}
+	return c.showSecret(w, r, secretPage{page: c.page(r, s, "secret.credential", "users", found.Provider, u.Name), User: u,
+		Label: text("secret.label", found.Provider), Secret: found.Secret, Back: userPath(u.ID), Note: text("secret.audited")})
+}
+
+// shownKey is a key with what its state is.
+type shownKey struct {
+	user.Key
+	Expired bool
+}
+
+func shownKeys(u *user.User, now time.Time) []shownKey {
+	all := make([]shownKey, len(u.Keys))
+	for i := range u.Keys {
+		all[i] = shownKey{u.Keys[i], u.Keys[i].Expired(now)}
+	}
+	return all
+}
+
+// issued is the API's answer to a key that got a secret.
+type issued struct {
+	ID     uuid.UUID `json:"id"`
+	Name   string    `json:"name"`
+	Secret string    `json:"secret"`
+}
+
+func (c *Console) issueKey(w http.ResponseWriter, r *http.Request, s *session) error {
+	if err := parseForm(w, r); err != nil {
+		return err
+	}
+	u, err := c.userOf(r)
+	if err != nil {
+		return err
+	}
+	wanted := map[string]any{"name": r.PostFormValue("name")}
+	if list := trimmed(r.PostFormValue("models")); len(list) > 0 {
+		wanted["models"] = list
+	}
+	if end := strings.TrimSpace(r.PostFormValue("expiresAt")); end != "" {
+		wanted["expiresAt"] = end
+	}
+	return c.withSecret(w, r, s, u, "/keys", wanted)
+}
+
+// withSecret asks for a key's secret and shows it.
+func (c *Console) withSecret(w http.ResponseWriter, r *http.Request, s *session, u *user.User, path string, wanted map[string]any) error {
+	body, err := json.Marshal(wanted)
+	if err != nil {
+		return err
+	}
+	var key issued
+	if err := c.call(r, s, http.MethodPost, "/ai/admin/users/"+u.ID.String()+path, nil, body, &key); err != nil {
+		return c.keyFault(w, r, s, u, err)
+	}
+	return c.showSecret(w, r, secretPage{page: c.page(r, s, "secret.key", "users", key.Name, u.Name), User: u, Label: text("secret.key.label", key.Name),
+		Secret: key.Secret, Back: userPath(u.ID) + "#keys", Note: text("secret.once")})
+}
+
+// keyFault shows the user with what was wrong with a key.
+func (c *Console) keyFault(w http.ResponseWriter, r *http.Request, s *session, u *user.User, err error) error {
+	public := c.options.Public(err)
+	if public.Kind != user.Invalid && public.Kind != user.DuplicateKeyName {
+		return err
+	}
+	p, err := c.userPage(r, s, u)
+	if err != nil {
+		return err
+	}
+	p.Fault = &user.Error{Kind: public.Kind, Message: text("keys.fault"), Problems: append(public.Problems, fieldOf(public)...)}
+	for _, problem := range p.Fault.Problems {
+		p.Problems = append(p.Problems, user.Problem{Field: "key." + problem.Field, Code: problem.Code, Message: problem.Message})
+	}
+	p.Typed = r.PostFormValue("name")
+	p.Title = text("error.prefix", p.Title)
+	return c.render(w, r, c.options.HTTPStatus(public), "user", p)
+}
+
+// changeKey rotates, disables, enables or revokes a key.
+func (c *Console) changeKey(w http.ResponseWriter, r *http.Request, s *session) error {
+	if err := parseForm(w, r); err != nil {
+		return err
+	}
+	u, err := c.userOf(r)
+	if err != nil {
+		return err
+	}
+	key, action := "/keys/"+url.PathEscape(r.PathValue("key")), r.PathValue("action")
+	path := "/ai/admin/users/" + u.ID.String() + key
+	switch action {
+	case "rotate":
+		wanted := map[string]any{}
+		if overlap := strings.TrimSpace(r.PostFormValue("overlap")); overlap != "" {
+			wanted["overlap"] = overlap
+		}
+		if end := strings.TrimSpace(r.PostFormValue("expiresAt")); end != "" {
+			wanted["expiresAt"] = end
+		}
+		return c.withSecret(w, r, s, u, key+"/rotate", wanted)
+	case "disable":
+		err = c.call(r, s, http.MethodPatch, path, nil, []byte(`{"status":"disabled"}`), nil)
+	case "enable":
+		err = c.call(r, s, http.MethodPatch, path, nil, []byte(`{"status":"active"}`), nil)
+	case "revoke":
+		err = c.call(r, s, http.MethodDelete, path, nil, nil, nil)
+	default:
+		err = user.Errorf(user.NotFound, "there is no such page")
+	}
+	if err != nil {
+		return c.keyFault(w, r, s, u, err)
+	}
+	return redirect(w, r, userPath(u.ID)+"?done=key."+action+"#keys")
+}

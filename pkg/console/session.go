@@ -1,0 +1,281 @@
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"aiadmin/pkg/auth"
+	"aiadmin/pkg/secret"
+	"aiadmin/pkg/user"
+)
+
+const (
+	sessionTime = 8 * time.Hour
+	signInTime  = 10 * time.Minute // at the issuer
+
+	sessionCookie = "ai-admin-session"
+	signInCookie  = "ai-admin-signin"
+
+	// A browser keeps at most 4096 bytes of a cookie; an ID token with many groups takes several.
+	cookiePart = 3500
+	mostParts  = 8
+)
+
+// session is who uses the console.
+type session struct {
+	Token string    `json:"token"`
+	End   time.Time `json:"end"`
+
+	caller auth.Caller
+}
+
+// Can says whether the session's caller has a scope.
+func (s *session) Can(scope string) bool { return s != nil && s.caller.Can(auth.Scope(scope)) }
+
+// Name is the caller's.
+func (s *session) Name() string { return s.caller.Name }
+
+// seal keeps a value in cookies that only this service reads.
+func (c *Console) seal(w http.ResponseWriter, r *http.Request, name string, value any, until time.Time) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	sealed, err := c.options.Vault().Seal("console", name, secret.New(string(text)))
+	if err != nil {
+		return err
+	}
+	if len(sealed) > cookiePart*mostParts {
+		return user.Errorf(user.TooLarge, "the token is too long for a session: ask for one with fewer claims")
+	}
+	for part := range mostParts {
+		from, to := min(part*cookiePart, len(sealed)), min((part+1)*cookiePart, len(sealed))
+		switch _, err := r.Cookie(cookieName(r, name, part)); {
+		case from < to:
+			http.SetCookie(w, cookie(r, name, part, sealed[from:to], time.Until(until)))
+		case err == nil: // a longer value's
+			http.SetCookie(w, cookie(r, name, part, "", 0))
+		}
+	}
+	return nil
+}
+
+// open reads what seal kept.
+func (c *Console) open(r *http.Request, name string, into any) bool {
+	var sealed strings.Builder
+	for part := range mostParts {
+		found, err := r.Cookie(cookieName(r, name, part))
+		if err != nil {
+			break
+		}
+		sealed.WriteString(found.Value)
+	}
+	if sealed.Len() == 0 {
+		return false
+	}
+	text, err := c.options.Vault().Open("console", name, sealed.String())
+	return err == nil && json.Unmarshal([]byte(text.Reveal()), into) == nil
+}
+
+func (c *Console) forget(w http.ResponseWriter, r *http.Request, name string) {
+	for part := range mostParts {
+		if _, err := r.Cookie(cookieName(r, name, part)); err == nil {
+			http.SetCookie(w, cookie(r, name, part, "", 0))
+		}
+	}
+}
+
+// cookieName has the prefix that binds a cookie to this host, which browsers take by TLS alone.
+func cookieName(r *http.Request, name string, part int) string {
+	if isTLS(r) {
+		name = "__Host-" + name
+	}
+	if part > 0 {
+		name += "-" + strconv.Itoa(part)
+	}
+	return name
+}
+
+// cookie makes one that lives for a time; 0 removes it.
+func cookie(r *http.Request, name string, part int, value string, age time.Duration) *http.Cookie {
+	made := &http.Cookie{Name: cookieName(r, name, part), Value: value, Path: "/", Secure: isTLS(r), HttpOnly: true,
+		SameSite: http.SameSiteStrictMode, MaxAge: int(age / time.Second)}
+	if made.MaxAge <= 0 {
+		made.MaxAge = -1
+	}
+	if name == signInCookie { // the issuer's page sends the person back, which is another site
+		made.SameSite = http.SameSiteLaxMode
+	}
+	return made
+}
+
+// isTLS says whether the browser's own connection is by TLS, which a router may have ended (RFC 7239, section 4).
+func isTLS(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	if first == "" {
+		hop, _, _ := strings.Cut(r.Header.Get("Forwarded"), ",")
+		for pair := range strings.SplitSeq(hop, ";") {
+			if name, value, _ := strings.Cut(strings.TrimSpace(pair), "="); strings.EqualFold(name, "proto") {
+				first = strings.Trim(value, `"`)
+			}
+		}
+	}
+	return strings.EqualFold(strings.TrimSpace(first), "https")
+}
+
+// session reads and authenticates a request's session; nil when there is none that holds. reason says why
+// one ended; an error is that nobody can tell at present.
+func (c *Console) session(r *http.Request) (s *session, reason string, err error) {
+	s = &session{}
+	if !c.open(r, sessionCookie, s) {
+		return nil, "", nil
+	}
+	if !c.now().Before(s.End) {
+		return nil, "signin.over", nil
+	}
+	s.caller, err = c.options.Authenticate(r.Context(), "Bearer "+s.Token)
+	switch {
+	case errors.Is(err, auth.ErrUnauthenticated):
+		return nil, "signin.revoked", nil
+	case err != nil:
+		return nil, "", user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
+	}
+	return s, "", nil
+}
+
+// begin signs a token in.
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string) error {
+	caller, err := c.options.Authenticate(r.Context(), "Bearer "+token)
+	if err != nil {
+		return err
+	}
+	end := c.now().Add(sessionTime)
+	if !caller.Until.IsZero() && caller.Until.Before(end) {
+		end = caller.Until
+	}
+	c.options.Note(r.Context(), caller.Name, nil)
+	if err := c.seal(w, r, sessionCookie, session{Token: token, End: end}, end); err != nil {
+		return err
+	}
+	return c.options.SignedIn(r, caller.Name)
+}
+
+type signInPage struct {
+	page
+	Reason  string // why there is no session
+	Fault   string
+	Next    string
+	Issuers []string
+}
+
+func (c *Console) signInForm(w http.ResponseWriter, r *http.Request, status int, reason, fault, next string) error {
+	p := signInPage{page: c.page(r, nil, "signin.title", ""), Reason: reason, Fault: fault, Next: next, Issuers: c.options.SignIn.SignInIssuers()}
+	return c.render(w, r, status, "signin", p)
+}
+
+// serveSignIn shows the form, takes a token from it, or a link that signs in once.
+func (c *Console) serveSignIn(w http.ResponseWriter, r *http.Request, _ *session) error {
+	next := localPath(r.FormValue("next"))
+	token := strings.TrimSpace(r.PostFormValue("token"))
+	if once := r.URL.Query().Get("once"); once != "" && r.Method == http.MethodGet {
+		if token = c.takeOnce(once); token == "" {
+			return c.signInForm(w, r, http.StatusUnauthorized, "", "signin.used", next)
+		}
+	} else if r.Method == http.MethodGet {
+		return c.signInForm(w, r, http.StatusOK, "", "", next)
+	}
+	err := c.begin(w, r, token)
+	switch {
+	case errors.Is(err, auth.ErrUnauthenticated):
+		c.options.Refused(r, err)
+		fault := "signin.wrong"
+		if errors.Is(err, auth.ErrExpired) {
+			fault = "signin.expired"
+		}
+		return c.signInForm(w, r, http.StatusUnauthorized, "", fault, next)
+	case err != nil:
+		return err
+	}
+	return redirect(w, r, next)
+}
+
+// takeOnce returns the token of the link that signs in once, the first time that it is asked for.
+func (c *Console) takeOnce(code string) string {
+	once := c.once.Load()
+	if once == nil || !sameText(once.Code.Reveal(), code) || !c.once.CompareAndSwap(once, nil) {
+		return ""
+	}
+	return once.Token.Reveal()
+}
+
+// serveIssuer sends a person to the issuer.
+func (c *Console) serveIssuer(w http.ResponseWriter, r *http.Request, _ *session) error {
+	scheme := "http"
+	if isTLS(r) {
+		scheme = "https"
+	}
+	back := scheme + "://" + r.Host + Path + "signin/callback"
+	to, kept, err := c.options.SignIn.BeginSignIn(r.Context(), r.URL.Query().Get("issuer"), back)
+	if err != nil {
+		return c.signInFailed(w, r, err)
+	}
+	if err := c.seal(w, r, signInCookie, kept, c.now().Add(signInTime)); err != nil {
+		return err
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+// serveCallback takes the person back from the issuer. It answers with a page that goes on by itself: a
+// redirect would be the issuer's, and a browser would send no strict cookie with it.
+func (c *Console) serveCallback(w http.ResponseWriter, r *http.Request, _ *session) error {
+	var kept auth.SignIn
+	query := r.URL.Query()
+	if !c.open(r, signInCookie, &kept) || !sameText(kept.State, query.Get("state")) {
+		return c.signInForm(w, r, http.StatusBadRequest, "", "signin.state", "")
+	}
+	c.forget(w, r, signInCookie)
+	if query.Get("error") != "" || query.Get("code") == "" {
+		return c.signInForm(w, r, http.StatusUnauthorized, "", "signin.refused", "")
+	}
+	token, err := c.options.SignIn.EndSignIn(r.Context(), kept, query.Get("code"))
+	if err == nil {
+		err = c.begin(w, r, token)
+	}
+	if err != nil {
+		return c.signInFailed(w, r, err)
+	}
+	w.Header().Set("Refresh", "0; url="+Path+"users")
+	return c.render(w, r, http.StatusOK, "signedin", c.page(r, nil, "signedin.title", ""))
+}
+
+func (c *Console) signInFailed(w http.ResponseWriter, r *http.Request, err error) error {
+	if errors.Is(err, auth.ErrUnauthenticated) {
+		c.options.Refused(r, err)
+		return c.signInForm(w, r, http.StatusUnauthorized, "", "signin.refused", "")
+	}
+	c.options.Note(r.Context(), "", err)
+	return c.signInForm(w, r, http.StatusServiceUnavailable, "", "signin.away", "")
+}
+
+func (c *Console) serveSignOut(w http.ResponseWriter, r *http.Request, _ *session) error {
+	c.forget(w, r, sessionCookie)
+	return redirect(w, r, Path+"signin")
+}
+
+// localPath returns a path of the console that a form carries; anything else is the first page's.
+func localPath(path string) string {
+	at, err := url.Parse(path)
+	if err != nil || at.Host != "" || at.Scheme != "" || !strings.HasPrefix(at.Path, Path) || strings.Contains(path, "\\") {
+		return Path + "users"
+	}
+	return path
+}
