@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"aiadmin/pkg/app"
+	"aiadmin/pkg/console"
 	"aiadmin/pkg/postgres"
+	"aiadmin/pkg/secret"
 )
 
 type devCmd struct {
@@ -61,22 +64,23 @@ func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.serve(ctx, s, address, folder, database, token)
+	return c.serve(ctx, s, address, folder, database, secret.New(token))
 }
 
 // serve runs the service until ctx or the database ends.
-func (c devCmd) serve(ctx context.Context, s streams, address string, folder *devFolder, database *postgres.Cluster, token string) error {
+func (c devCmd) serve(ctx context.Context, s streams, address string, folder *devFolder, database *postgres.Cluster, token secret.Text) error {
+	once := &console.Once{Code: secret.New(rand.Text()), Token: token}
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx) // the service's own end has to end the others too
 	group.Go(func() error {
 		defer cancel()
 		return app.Serve(ctx, app.ServeOptions{
-			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err, Version: version,
+			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err, Version: version, SignInOnce: once,
 				Environment: app.Environment{Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES")}},
 			Address: address, DrainDelay: time.Millisecond, // no router has to notice
 			Listening: func(public, metrics net.Addr) {
 				group.Go(func() error {
-					return c.announce(ctx, s.out, devService{localURL(public), localURL(metrics), token, folder.dir})
+					return c.announce(ctx, s.out, devService{localURL(public), localURL(metrics), token.Reveal(), folder.dir, once.Code.Reveal()})
 				})
 			},
 		})
@@ -135,7 +139,7 @@ func localURL(addr net.Addr) string {
 }
 
 // devService is a running development service as its user reaches it.
-type devService struct{ url, metrics, token, dir string }
+type devService struct{ url, metrics, token, dir, once string }
 
 // announce waits until the service is ready, fills in the demo users and prints how to
 // call it.
@@ -150,7 +154,7 @@ func (c devCmd) announce(ctx context.Context, out io.Writer, d devService) error
 	}
 	_, err := fmt.Fprintf(out, `
 ai-admin is ready at %[1]s
-  token     %[2]s  (admin; kept in %[3]s)
+%[6]s  token     %[2]s  (admin; kept in %[3]s)
   metrics   %[4]s/metrics
   data      %[5]s
 
@@ -160,8 +164,26 @@ Try:
   curl -sS -H 'Authorization: Bearer %[2]s' '%[1]s/ai/admin/changes?limit=5'
 
 Ctrl-C stops the service and its database.
-`, d.url, d.token, filepath.Join(d.dir, "token"), d.metrics, d.dir)
+`, d.url, d.token, filepath.Join(d.dir, "token"), d.metrics, d.dir, d.signInLine(ctx))
 	return err
+}
+
+// signInLine tells the link that signs in once; empty where config.yaml has turned the console off.
+func (d devService) signInLine(ctx context.Context) string {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url+console.Path+"signin", nil)
+	if err != nil {
+		return ""
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return ""
+	}
+	_ = answer.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if answer.StatusCode != http.StatusOK {
+		return ""
+	}
+	return "  console   " + d.url + console.Path + "signin?once=" + d.once + "  (signs in once; open it in a browser)\n"
 }
 
 // waitReady asks until the service answers that it is ready.

@@ -63,7 +63,7 @@ func (f *devFolder) layOut(cluster *postgres.Cluster) (token string, err error) 
 	if err != nil {
 		return "", err
 	}
-	const settings = "# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: 0 # any free one\n"
+	const settings = "# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: 0 # any free one\nconsole: {enabled: true}\n"
 	if err := f.writeOnce("vault", func() map[string]string {
 		return map[string]string{"PRIMARY": "dev\n", "dev": vault.NewKey().Reveal() + "\n"}
 	}); err != nil {

@@ -22,11 +22,12 @@ var mayImport = map[string][]string{
 	"scim":       {"user"},
 	"scimapi":    {"user", "scim", "auth"},
 	"httpapi":    {"user", "access", "auth", "body", "gather"},
+	"console":    {"user", "access", "auth", "vault"},
 	"eventapi":   {"user", "cloudevent", "body"},
 	"relay":      {"user", "store", "cloudevent"},
 	"janitor":    {"user", "store"},
 	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
-		"httpapi", "access", "accessapi", "eventapi", "scimapi", "cloudevent", "body"},
+		"httpapi", "access", "accessapi", "eventapi", "scimapi", "cloudevent", "body", "console"},
 }
 
 // forbidden are packages of others that must not sneak in, through whatever path.
@@ -37,6 +38,7 @@ var forbidden = map[string][]string{
 	"vault":    {"net/http", "database/sql"},
 	"access":   {"net/http", "database/sql", "github.com/uptrace/bun"},
 	"httpapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
+	"console":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 	"eventapi": {"github.com/uptrace/bun", "github.com/jackc/pgx/v5"},
 	"scimapi":  {"github.com/uptrace/bun", "github.com/jackc/pgx/v5", "database/sql"},
 }

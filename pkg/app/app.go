@@ -15,6 +15,7 @@ import (
 	"aiadmin/pkg/body"
 	"aiadmin/pkg/cloudevent"
 	"aiadmin/pkg/config"
+	"aiadmin/pkg/console"
 	"aiadmin/pkg/eventapi"
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/janitor"
@@ -38,6 +39,8 @@ type Options struct {
 	AccessOnly bool
 	// RequestTimeout ends a request; 0 is 300 s.
 	RequestTimeout time.Duration
+	// SignInOnce signs the first person in who opens the console with its code; nil for nobody.
+	SignInOnce *console.Once
 }
 
 // Environment holds the variables that Knative sets; the rest of the program reads none.
@@ -59,6 +62,7 @@ type App struct {
 	version  string
 	log      *slog.Logger
 	level    *slog.LevelVar
+	began    time.Time
 	started  config.Config // the settings that only a restart changes
 	looked   chan struct{} // closed once the database has been looked at
 	migrated atomic.Bool
@@ -77,7 +81,7 @@ func New(options Options) (_ *App, err error) {
 		return nil, err
 	}
 	settings := mounts.Config.Value()
-	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings, looked: make(chan struct{})}
+	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings, began: time.Now(), looked: make(chan struct{})}
 	a.level.Set(settings.LogLevel)
 	a.log = slog.New(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level}))
 	if options.Environment.Revision != "" {
@@ -121,7 +125,7 @@ func New(options Options) (_ *App, err error) {
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	gate := httpapi.NewGate(0)
-	return httpapi.Options{Admin: a.admin, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
+	made := httpapi.Options{Admin: a.admin, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
@@ -134,6 +138,10 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
 	}
+	if settings.Console.Enabled {
+		made.Console = func(routes http.Handler) http.Handler { return a.console(routes, gate, options) }
+	}
+	return made
 }
 
 // largeBodies are the limits of requests that change groups.

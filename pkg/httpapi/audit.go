@@ -89,6 +89,11 @@ func (a *API) auditRefusal(r *http.Request, scope auth.Scope, refusal error) {
 	_ = a.options.Admin.Audit(ctx, entry) // whose failure it logs itself
 }
 
+// AuditRefusal records that somebody tried to sign in with a token that is no good.
+func (a *API) AuditRefusal(r *http.Request, err error) {
+	a.auditRefusal(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Because(err))
+}
+
 // bucketOf counts the same by the same in one entry a minute.
 func bucketOf(action user.AuditAction, by string) string {
 	return string(action) + " " + time.Now().UTC().Format("2006-01-02T15:04Z") + " " + by

@@ -314,7 +314,7 @@ func (i *importing) result(dst []byte, line int, result *user.Result) []byte {
 	switch {
 	case result.Err != nil:
 		i.summary.failed++
-		status = statuses[publicError(result.Err).Kind]
+		status = statuses[Public(result.Err).Kind]
 		dst = strconv.AppendInt(append(dst, `{"line":`...), int64(line), 10)
 		dst = strconv.AppendInt(append(dst, `,"status":`...), int64(status), 10)
 		return append(append(append(dst, `,"problem":`...), ProblemJSON(i.r, status, result.Err)...), "}\n"...)
@@ -369,7 +369,7 @@ func appendSummary(dst []byte, r *http.Request, s summary, err error) []byte {
 	}
 	if err != nil {
 		dst = strconv.AppendInt(append(dst, `,"doneThrough":`...), int64(s.doneThrough), 10)
-		dst = append(append(dst, `,"problem":`...), ProblemJSON(r, statuses[publicError(err).Kind], err)...)
+		dst = append(append(dst, `,"problem":`...), ProblemJSON(r, statuses[Public(err).Kind], err)...)
 	}
 	return append(dst, "}}\n"...)
 }

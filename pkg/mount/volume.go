@@ -34,8 +34,9 @@ type Volume[T any] struct {
 
 // state is what readers see: one pointer, so that value and health are of one moment.
 type state[T any] struct {
-	value T
-	err   error
+	value  T
+	loaded time.Time // when the value was
+	err    error
 }
 
 // Open reads dir with parse, which gets the file names and their trimmed texts and
@@ -52,7 +53,7 @@ func Open[T any](dir string, parse func(map[string]string) (T, error)) (*Volume[
 		return nil, v.problems(err)
 	}
 	v.seen = seen
-	v.state.Store(&state[T]{value: value})
+	v.state.Store(&state[T]{value: value, loaded: time.Now()})
 	return v, nil
 }
 
@@ -61,6 +62,9 @@ func (v *Volume[T]) Name() string { return filepath.Base(v.dir) }
 
 // Value is the last good value.
 func (v *Volume[T]) Value() T { return v.state.Load().value }
+
+// Loaded is when Value was read.
+func (v *Volume[T]) Loaded() time.Time { return v.state.Load().loaded }
 
 // Err is why the folder's present content is refused; nil when Value is what it says.
 func (v *Volume[T]) Err() error { return v.state.Load().err }
@@ -123,7 +127,7 @@ func (v *Volume[T]) judge(files map[string]string) (changed bool, err error) {
 	if err != nil {
 		return false, v.refuse(err)
 	}
-	v.state.Store(&state[T]{value: value})
+	v.state.Store(&state[T]{value: value, loaded: time.Now()})
 	for _, hook := range v.hooks {
 		hook(value)
 	}
@@ -142,7 +146,7 @@ func (v *Volume[T]) unreadable(err error) error {
 
 func (v *Volume[T]) refuse(err error) error {
 	refused := v.problems(err)
-	v.state.Store(&state[T]{value: v.Value(), err: refused})
+	v.state.Store(&state[T]{value: v.Value(), loaded: v.Loaded(), err: refused})
 	return refused
 }
 

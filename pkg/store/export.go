@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"math"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,7 +19,7 @@ func (s *Store) Export(ctx context.Context, q user.Query, yield func(*user.User)
 	var stopped error
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var err error
-		if place, err = s.snapshotPlace(ctx, tx); err != nil {
+		if place, err = s.headOn(ctx, tx); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "SET LOCAL enable_seqscan = on"); err != nil { // all users are what is asked for
@@ -42,18 +40,4 @@ func (s *Store) Export(ctx context.Context, q user.Query, yield func(*user.User)
 		return place, stopped
 	}
 	return place, translate(err)
-}
-
-// snapshotPlace returns the place in the feed after which all events are that a transaction's snapshot may
-// not contain: those of transactions from the oldest one that was still under way.
-func (s *Store) snapshotPlace(ctx context.Context, tx pgx.Tx) (user.Place, error) {
-	const oldest = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + f.shift FROM feed_floor AS f"
-	places, err := queryValues[int64](ctx, tx, oldest, prepared())
-	if err != nil {
-		return user.Place{}, err
-	}
-	if len(places) == 0 || places[0] < 1 {
-		return user.Place{}, fmt.Errorf("the feed has no floor: restore the row of feed_floor")
-	}
-	return user.Place{XID: uint64(places[0]) - 1, Seq: math.MaxInt64}, nil
 }

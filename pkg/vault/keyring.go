@@ -86,6 +86,9 @@ func (r *KeyRing) primaryFirst(a, b string) int {
 // Primary is the id of the key that seals.
 func (r *KeyRing) Primary() string { return r.primary }
 
+// IDs are the ids of all keys, the primary's first.
+func (r *KeyRing) IDs() []string { return slices.Clone(r.ids) }
+
 // Format implements [fmt.Formatter]: key ids for every verb.
 func (r KeyRing) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "vault.KeyRing(primary %s of %q)", r.primary, r.ids)

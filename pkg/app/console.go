@@ -1,0 +1,131 @@
+package app
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/access"
+	"aiadmin/pkg/admin"
+	"aiadmin/pkg/console"
+	"aiadmin/pkg/httpapi"
+	"aiadmin/pkg/mount"
+	"aiadmin/pkg/relay"
+	"aiadmin/pkg/store"
+	"aiadmin/pkg/user"
+	"aiadmin/pkg/vault"
+)
+
+// console makes the pages for administrators.
+func (a *App) console(routes http.Handler, gate *httpapi.Gate, options Options) http.Handler {
+	return console.New(console.Options{Admin: a.admin, Routes: routes, Authenticate: a.auth.Authenticate, SignIn: a.auth,
+		Vault: func() *vault.KeyRing { return a.mounts.Vault.Value() }, Enter: gate.Enter, Once: options.SignInOnce,
+		Status: func(ctx context.Context) console.Status { return a.status(ctx, options.Environment.Sink) },
+		Resend: a.resend, FindKey: a.findKey, Now: a.feedHead,
+		Note: httpapi.Note, RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, Public: httpapi.Public, HTTPStatus: httpapi.Status,
+		SignedIn: func(r *http.Request, actor string) error {
+			entry := httpapi.AuditEntry(r, user.ConsoleSignedIn)
+			entry.Actor = actor
+			return a.admin.Audit(r.Context(), entry)
+		},
+		Refused: a.api.AuditRefusal})
+}
+
+// feedHead is the cursor behind the change feed's last event.
+func (a *App) feedHead(ctx context.Context) (string, error) {
+	head, err := a.store.Head(ctx)
+	return admin.EncodeCursor(head), err
+}
+
+// findKey returns the key that a secret belongs to, with its user; nil when it is nobody's.
+func (a *App) findKey(ctx context.Context, pasted access.Secret) (*user.Key, *user.User, error) {
+	hash := pasted.Hash()
+	userID, keyID, err := a.store.KeyOfSecret(ctx, hash[:])
+	if err != nil || keyID == uuid.Nil {
+		return nil, nil, err
+	}
+	u, err := a.admin.Get(ctx, user.Ref{ID: userID})
+	if err != nil {
+		return nil, nil, err
+	}
+	return u.Key(keyID), u, nil
+}
+
+// resend lets parked events be sent again, and records who had them sent.
+func (a *App) resend(ctx context.Context, r *http.Request, actor string, of uuid.UUID) (int64, error) {
+	n, err := relay.Resend(ctx, a.store, of)
+	if err != nil {
+		return 0, err
+	}
+	entry := httpapi.AuditEntry(r, user.EventsResent)
+	entry.Actor, entry.UserID, entry.Count = actor, of, n
+	return n, a.admin.Audit(ctx, entry)
+}
+
+// shownParked bounds the parked events that a page lists.
+const shownParked = 100
+
+// status is how the service is at present, for the console.
+func (a *App) status(ctx context.Context, sink string) console.Status {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	s := console.Status{Version: a.version, Started: a.began, Relay: a.relayStatus(ctx, sink)}
+	for _, one := range a.checks(ctx) {
+		s.Checks = append(s.Checks, console.Check{Name: one.name, Err: store.Loggable(one.run())})
+	}
+	server, err := a.store.Server(ctx)
+	s.Database = console.Database{Role: server.Role, Name: server.Name, Version: server.Version, Primary: server.Primary, Err: store.Loggable(err)}
+	for _, volume := range a.mounts.volumes() {
+		if v, ok := volume.(mounted); ok {
+			s.Mounts = append(s.Mounts, console.Mount{Name: volume.Name(), Loaded: v.Loaded(), Err: v.Err()})
+		}
+	}
+	s.Vault = a.vaultKeys(ctx)
+	return s
+}
+
+// mounted is a volume as people look at it.
+type mounted interface {
+	mount.Refresher
+	Loaded() time.Time
+	Err() error
+}
+
+func (a *App) relayStatus(ctx context.Context, sink string) (s console.Relay) {
+	s.Sink = sink
+	parked, err := a.relay.Parked(ctx)
+	if err == nil {
+		s.ParkedEvents, s.ParkedUsers = parked.Events, parked.Users
+		s.OldestUnsent, err = a.relay.OldestUnsent(ctx)
+	}
+	var list []relay.ParkedEvent
+	if err == nil && parked.Events > 0 {
+		list, err = relay.ListParked(ctx, a.store, uuid.Nil, shownParked)
+	}
+	for _, p := range list {
+		s.Parked = append(s.Parked, console.ParkedEvent(p))
+	}
+	s.Err = store.Loggable(err)
+	return s
+}
+
+// vaultKeys counts the values under each key of the vault.
+func (a *App) vaultKeys(ctx context.Context) (keys []console.VaultKey) {
+	counts, err := a.store.SealedBy(ctx)
+	if err != nil {
+		return nil // the check of the database says so
+	}
+	ring := a.mounts.Vault.Value()
+	for _, id := range ring.IDs() {
+		keys = append(keys, console.VaultKey{ID: id, Primary: id == ring.Primary(), Values: counts[id]})
+		delete(counts, id)
+	}
+	for _, id := range slices.Sorted(maps.Keys(counts)) {
+		keys = append(keys, console.VaultKey{ID: id, Missing: id != "", Values: counts[id]})
+	}
+	return keys
+}

@@ -1,0 +1,79 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/user"
+)
+
+// Server is the database as the service's connections see it.
+type Server struct {
+	Role, Name, Version string
+	Primary             bool // it takes writes
+}
+
+// Server asks the database who it is.
+func (s *Store) Server(ctx context.Context) (v Server, err error) {
+	const look = "SELECT current_user, current_database(), current_setting('server_version'), NOT pg_is_in_recovery()"
+	err = s.pool.QueryRow(ctx, look).Scan(&v.Role, &v.Name, &v.Version, &v.Primary)
+	return v, translate(err)
+}
+
+// SealedBy counts the sealed values by the vault key that they name; those that name none are under "".
+func (s *Store) SealedBy(ctx context.Context) (map[string]int64, error) {
+	const count = "SELECT CASE WHEN position(':' IN sealed) > 0 THEN split_part(sealed, ':', 1) ELSE '' END, count(*) FROM credentials GROUP BY 1"
+	rows, err := s.pool.Query(ctx, count)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer rows.Close()
+	counts := map[string]int64{}
+	for rows.Next() {
+		var id string
+		var n int64
+		if err := rows.Scan(&id, &n); err != nil {
+			return nil, translate(err)
+		}
+		counts[id] = n
+	}
+	return counts, translate(rows.Err())
+}
+
+// KeyOfSecret returns the API key whose secret, or whose former one, has a hash, and its user; nil ids
+// when it is nobody's.
+func (s *Store) KeyOfSecret(ctx context.Context, hash []byte) (userID, keyID uuid.UUID, err error) {
+	rows, err := s.pool.Query(ctx, "SELECT user_id, id FROM keys WHERE hash = $1 UNION ALL SELECT user_id, id FROM keys WHERE previous_hash = $1", hash)
+	if err != nil {
+		return userID, keyID, translate(err)
+	}
+	defer rows.Close()
+	if rows.Next() {
+		err = rows.Scan(&userID, &keyID)
+	}
+	rows.Close()
+	if err == nil {
+		err = rows.Err()
+	}
+	return userID, keyID, translate(err)
+}
+
+// Head returns the present end of the change feed: all events behind it are yet to be shown.
+func (s *Store) Head(ctx context.Context) (user.Place, error) { return s.headOn(ctx, s.pool) }
+
+// headOn returns the place in the feed after which all events are that a transaction's snapshot may not
+// contain: those of transactions from the oldest one that was still under way.
+func (s *Store) headOn(ctx context.Context, on querier) (user.Place, error) {
+	const oldest = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + f.shift FROM feed_floor AS f"
+	places, err := queryValues[int64](ctx, on, oldest, prepared())
+	if err != nil {
+		return user.Place{}, err
+	}
+	if len(places) == 0 || places[0] < 1 {
+		return user.Place{}, fmt.Errorf("the feed has no floor: restore the row of feed_floor")
+	}
+	return user.Place{XID: uint64(places[0]) - 1, Seq: math.MaxInt64}, nil
+}
