@@ -41,18 +41,13 @@ func (a *App) feedHead(ctx context.Context) (string, error) {
 	return admin.EncodeCursor(head), err
 }
 
-// findKey returns the key that a secret belongs to, with its user; nil when it is nobody's.
-func (a *App) findKey(ctx context.Context, pasted access.Secret) (*user.Key, *user.User, error) {
-	hash := pasted.Hash()
-	userID, keyID, err := a.store.KeyOfSecret(ctx, hash[:])
-	if err != nil || keyID == uuid.Nil {
-		return nil, nil, err
+// findKey returns the key that a secret belongs to; nil when it is nobody's.
+func (a *App) findKey(ctx context.Context, pasted access.Secret) (*user.ListedKey, error) {
+	key, err := a.store.KeyOwner(ctx, pasted.Hash())
+	if user.KindOf(err) == user.NotFound {
+		return nil, nil //nolint:nilnil // nobody's
 	}
-	u, err := a.admin.Get(ctx, user.Ref{ID: userID})
-	if err != nil {
-		return nil, nil, err
-	}
-	return u.Key(keyID), u, nil
+	return &key, err
 }
 
 // resend lets parked events be sent again, and records who had them sent.

@@ -264,7 +264,7 @@ func (c *Console) findKey(w http.ResponseWriter, r *http.Request, s *session) er
 		p.Fault = text("keys.malformed")
 		return c.render(w, r, http.StatusBadRequest, "keys", p)
 	}
-	key, of, err := c.options.FindKey(r.Context(), pasted)
+	key, err := c.options.FindKey(r.Context(), pasted)
 	if err != nil {
 		return err
 	}
@@ -272,7 +272,7 @@ func (c *Console) findKey(w http.ResponseWriter, r *http.Request, s *session) er
 		p.Fault = text("keys.nobody")
 		return c.render(w, r, http.StatusOK, "keys", p)
 	}
-	p.Keys = []listedKey{{ID: key.ID.String(), UserID: of.ID.String(), Name: key.Name, Hint: key.Hint, Status: string(key.Status), Models: key.Models,
-		CreatedAt: key.CreatedAt, CreatedBy: key.CreatedBy, ExpiresAt: key.ExpiresAt, Expired: key.Expired(c.now())}}
+	p.Keys = []listedKey{{ID: key.ID.String(), UserID: key.UserID.String(), Name: key.Name, Hint: key.Hint, Status: string(key.Status), Models: key.Models,
+		CreatedAt: key.CreatedAt, CreatedBy: key.CreatedBy, ExpiresAt: key.ExpiresAt, LastUsedAt: key.LastUsedAt, Expired: key.Expired(c.now())}}
 	return c.render(w, r, http.StatusOK, "keys", p)
 }

@@ -50,8 +50,8 @@ type Options struct {
 	// [uuid.Nil] all.
 	Status func(context.Context) Status
 	Resend func(ctx context.Context, r *http.Request, actor string, of uuid.UUID) (int64, error)
-	// FindKey returns the key that a secret belongs to, with its user; nil when it is nobody's.
-	FindKey func(context.Context, access.Secret) (*user.Key, *user.User, error)
+	// FindKey returns the key that a secret belongs to; nil when it is nobody's.
+	FindKey func(context.Context, access.Secret) (*user.ListedKey, error)
 	// Now returns the change feed's present cursor.
 	Now func(context.Context) (string, error)
 	// Note says for the request's log line who asks, and why it fails if it does.

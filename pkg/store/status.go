@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/google/uuid"
-
 	"aiadmin/pkg/user"
 )
 
@@ -41,24 +39,6 @@ func (s *Store) SealedBy(ctx context.Context) (map[string]int64, error) {
 		counts[id] = n
 	}
 	return counts, translate(rows.Err())
-}
-
-// KeyOfSecret returns the API key whose secret, or whose former one, has a hash, and its user; nil ids
-// when it is nobody's.
-func (s *Store) KeyOfSecret(ctx context.Context, hash []byte) (userID, keyID uuid.UUID, err error) {
-	rows, err := s.pool.Query(ctx, "SELECT user_id, id FROM keys WHERE hash = $1 UNION ALL SELECT user_id, id FROM keys WHERE previous_hash = $1", hash)
-	if err != nil {
-		return userID, keyID, translate(err)
-	}
-	defer rows.Close()
-	if rows.Next() {
-		err = rows.Scan(&userID, &keyID)
-	}
-	rows.Close()
-	if err == nil {
-		err = rows.Err()
-	}
-	return userID, keyID, translate(err)
 }
 
 // Head returns the present end of the change feed: all events behind it are yet to be shown.
