@@ -87,7 +87,7 @@ func (c *Console) serveOperation(w http.ResponseWriter, r *http.Request, s *sess
 	for _, check := range p.Checks {
 		p.Ready = p.Ready && check.Err == nil
 	}
-	if !p.Relay.OldestUnsent.IsZero() {
+	if p.Relay.Sink != "" && !p.Relay.OldestUnsent.IsZero() {
 		p.Lag = p.Now.Sub(p.Relay.OldestUnsent).Round(time.Second)
 	}
 	return c.render(w, r, http.StatusOK, "operation", p)

@@ -34,6 +34,8 @@ type Issuer struct {
 	fault   atomic.Pointer[http.HandlerFunc]
 	mu      sync.Mutex
 	serial  int
+	person  Claims          // of who signs in; nil: nobody
+	codes   map[string]flow // that were given out
 	keys    map[jose.SignatureAlgorithm]jose.JSONWebKey
 }
 
@@ -45,6 +47,8 @@ func NewIssuer(t testing.TB) *Issuer {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.discovery)
 	mux.HandleFunc("GET /keys", i.jwks)
+	mux.HandleFunc("GET /authorize", i.authorize)
+	mux.HandleFunc("POST /token", i.token)
 	server := httptest.NewServer(i.orFault(mux))
 	t.Cleanup(server.Close)
 	i.URL = server.URL
@@ -63,6 +67,7 @@ func (i *Issuer) orFault(next http.Handler) http.Handler {
 
 func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 	answer(w, map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys",
+		"authorization_endpoint": i.URL + "/authorize", "token_endpoint": i.URL + "/token",
 		"id_token_signing_alg_values_supported": []string{"RS256", "ES256", "EdDSA"}})
 }
 

@@ -308,3 +308,9 @@ func (p *tab) saves(dir string) {
 	command(p, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: "allow", DownloadPath: dir,
 		BrowserContextID: chromedp.FromContext(p.ctx).BrowserContextID})
 }
+
+// keys presses keys, wherever the focus is.
+func (p *tab) keys(keys string) {
+	p.Helper()
+	p.run(chromedp.KeyEvent(keys))
+}

@@ -174,3 +174,32 @@ func (s *service) people(n int) {
 		s.Fatalf("import: %v %.1000s", err, text)
 	}
 }
+
+// addTokenNow adds a token and waits until the service knows it.
+func (s *service) addTokenNow(name string, scopes ...auth.Scope) string {
+	s.Helper()
+	token := s.addToken(name, scopes...)
+	s.know(token)
+	return token
+}
+
+// know waits until a token is taken.
+func (s *service) know(token string) {
+	s.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		request, err := http.NewRequest(http.MethodGet, s.url+"/ai/admin/users", nil)
+		if err != nil {
+			s.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			s.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusUnauthorized {
+			return
+		}
+	}
+	s.Fatal("the token is not taken")
+}

@@ -1,0 +1,384 @@
+package console
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp/kb"
+)
+
+// TestListIsSearchedFilteredAndSorted goes through the list as an administrator does, with and without JavaScript.
+func TestListIsSearchedFilteredAndSorted(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.people(120)
+	s.create(`{"tag":"ada","name":"Ada Lovelace","role":"admin","status":"suspended"}`)
+	for _, code := range []bool{true, false} {
+		t.Run(fmt.Sprintf("JavaScript %t", code), func(t *testing.T) {
+			p := s.person(t)
+			if !code {
+				p.withoutJavaScript()
+			}
+			p.signIn(s.token)
+			p.sees("121 users")
+			p.fill("Search", "lovelace")
+			if !code {
+				p.follows(button("Find"))
+			}
+			p.sees("1 user")
+			if at := p.location(); code {
+				p.wait("the search in the address", `location.search === '?q=lovelace'`)
+			} else if !strings.Contains(at, "q=lovelace") {
+				t.Errorf("the address does not have the search: %s", at)
+			}
+			p.sees("Ada Lovelace")
+			p.follows(link("Search: lovelace" + "remove this filter"))
+			p.open("users?role=admin&status=suspended")
+			p.sees("Ada Lovelace")
+			p.follows(link("Role: admin" + "remove this filter"))
+			p.follows(link("Status: suspended" + "remove this filter"))
+			p.sees("121 users")
+			p.follows(link("Name"))
+			if state := p.eval(`document.querySelector('th[aria-sort]').innerText + document.querySelector('th[aria-sort]').getAttribute('aria-sort')`); state != "Nameascending" {
+				t.Errorf("sorted: %s", state)
+			}
+			p.sees("Person 0048")
+			p.follows(link("Next"))
+			p.sees("Person 0049")
+			p.follows(link("Next"))
+			p.sees("Person 0119")
+			p.follows(link("Previous"))
+			p.sees("Person 0098")
+			p.follows(link("Previous"))
+			p.sees("Ada Lovelace")
+			p.open("users?role=king")
+			p.sees("role must be")
+			p.open("users?q=nobody")
+			p.sees("No user matches.")
+		})
+	}
+}
+
+func (p *tab) eval(expression string) string { p.Helper(); return eval[string](p, expression) }
+
+// TestKeyboardAlone signs in, searches, opens a user, changes the name and signs out without a pointer.
+func TestKeyboardAlone(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.create(`{"tag":"ada","name":"Ada Lovelace"}`)
+	p := s.person(t)
+	p.open("signin")
+	p.tabTo("Token")
+	p.keys(s.token + kb.Enter)
+	p.sees("1 user")
+	p.keys(kb.Tab)
+	if first := p.eval("document.activeElement.textContent"); first != "Skip to the content" {
+		t.Errorf("first is %q", first)
+	}
+	p.keys(kb.Enter)
+	p.tabTo("Search")
+	p.keys("love")
+	p.sees("Ada Lovelace")
+	p.tabTo("Ada Lovelace")
+	p.keys(kb.Enter)
+	p.sees("Profile")
+	p.tabTo("Name")
+	p.do("document.activeElement.select()")
+	p.keys("Ada King")
+	p.tabTo("Save")
+	if outline := p.eval("getComputedStyle(document.activeElement).outlineStyle"); outline == "none" {
+		t.Error("the focus is not seen")
+	}
+	p.keys(kb.Enter)
+	p.sees("Saved.")
+	p.tabTo("Sign out")
+	p.keys(kb.Enter)
+	p.sees("Sign in")
+}
+
+// tabTo presses the tab key until the focus is on what has a name.
+func (p *tab) tabTo(name string) {
+	p.Helper()
+	for range 80 {
+		if p.eval("const a = document.activeElement; (a.labels?.[0] ?? a).innerText.trim()") == name {
+			return
+		}
+		p.keys(kb.Tab)
+	}
+	p.Fatalf("the tab key does not reach %s", name)
+}
+
+// TestUserIsEdited changes each field of a user, and sees the API's messages beside them.
+func TestUserIsEdited(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.create(`{"tag":"taken","name":"Somebody"}`)
+	id := s.create(`{"tag":"ada","name":"Ada Lovelace","models":["gpt-5*"],"metadata":{"team":"research","old":{"a":1}}}`)
+	for _, code := range []bool{true, false} {
+		t.Run(fmt.Sprintf("JavaScript %t", code), func(t *testing.T) {
+			p := s.person(t)
+			if !code {
+				p.withoutJavaScript()
+			}
+			p.signIn(s.token)
+			p.open("users/" + id)
+			p.put("E-mail", "not an address")
+			p.put("Requests per minute", "many")
+			p.put("Metadata", `{"team":`)
+			p.follows(button("Save"))
+			p.sees("the JSON ends too early")
+			p.put("Metadata", `{"team":"research","new":[1]}`)
+			p.follows(button("Save"))
+			p.sees("must be a valid email address")
+			p.sees("must be a number")
+			if invalid := eval[int](p, "document.querySelectorAll('main [aria-invalid=true]').length"); invalid != 2 {
+				t.Errorf("%d fields are marked", invalid)
+			}
+			p.put("E-mail", "ada@example.com")
+			p.put("Requests per minute", "60")
+			p.put("Tag", "taken")
+			p.follows(button("Save"))
+			p.sees("tag")
+			p.put("Tag", "ada")
+			p.put("Models", "gpt-5*\nclaude-?")
+			p.follows(button("Save"))
+			p.sees("Saved.")
+			got := s.api("GET", "users/"+id, "")
+			if got["email"] != "ada@example.com" || fmt.Sprint(got["models"]) != "[gpt-5* claude-?]" || fmt.Sprint(got["metadata"]) != "map[new:[1] team:research]" {
+				t.Errorf("%v", got)
+			}
+			p.put("Would this name match?", "claude-4")
+			if code {
+				p.sees("Yes: claude-4 is matched.")
+			} else {
+				p.follows(button("Try the name"))
+			}
+			p.sees("Yes: claude-4 is matched.")
+			p.open("users/" + id)
+			p.fill("May this user use …?", "gpt-4o")
+			p.follows(button("Ask"))
+			p.sees("No, this user may not use gpt-4o: the model gpt-4o is not allowed")
+			p.fill("May this user use …?", "gpt-5-mini")
+			p.follows(button("Ask"))
+			p.sees("Yes, this user may use gpt-5-mini: the pattern gpt-5* allows it")
+			p.follows(button("Suspend"))
+			p.sees("The status is changed.")
+			p.follows(button("Activate"))
+			p.open("users/" + id + "?field=email#history")
+			p.sees("ada@example.com")
+			s.api("PATCH", "users/"+id, `{"email":null,"models":["gpt-5*"],"limits":null,"metadata":{"old":{"a":1},"new":null}}`)
+		})
+	}
+}
+
+// TestNewUserAndDelete makes a user and deletes it by typing the tag.
+func TestNewUserAndDelete(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	for _, code := range []bool{true, false} {
+		t.Run(fmt.Sprintf("JavaScript %t", code), func(t *testing.T) {
+			p := s.person(t)
+			if !code {
+				p.withoutJavaScript()
+			}
+			p.signIn(s.token)
+			p.sees("There are no users yet.")
+			p.follows(link("New user"))
+			p.fill("Tag", "grace")
+			p.put("Name", "Grace\u0007")
+			p.follows(button("Create"))
+			p.wait("the name's problem", `document.querySelector('#p-name')`)
+			p.put("Name", "Grace Hopper")
+			p.follows(button("Create"))
+			p.sees("The user is made.")
+			if title := p.eval("document.title"); !strings.Contains(title, "Grace Hopper") {
+				t.Errorf("title %q", title)
+			}
+			p.follows(button("Delete"))
+			p.fill("Tag", "nobody")
+			p.follows(button("Delete"))
+			p.sees("This is not the tag")
+			p.fill("Tag", "grace")
+			p.follows(button("Delete"))
+			p.sees("The user is deleted.")
+		})
+	}
+}
+
+// TestTwoTabs: of two people who edit one user, neither overwrites what the other saved without seeing it.
+func TestTwoTabs(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada Lovelace","email":"ada@example.com"}`)
+	first := s.person(t).signIn(s.token)
+	first.open("users/" + id)
+	second := first.another()
+	second.open("users/" + id)
+	second.put("Name", "Ada King")
+	second.put("Requests per minute", "77")
+	second.follows(button("Save"))
+	second.sees("Saved.")
+	first.put("Name", "Ada Byron")
+	first.put("E-mail", "ada@new.example.com")
+	first.follows(button("Save"))
+	first.sees("was changed meanwhile")
+	first.sees("Ada King")
+	first.sees("Ada Byron")
+	first.sees("77")
+	if got := s.api("GET", "users/"+id, ""); got["name"] != "Ada King" || got["email"] != "ada@example.com" {
+		t.Errorf("overwritten unseen: %v", got)
+	}
+	if text, _ := axe(); text != "" {
+		first.accessible("conflict")
+	}
+	first.shot("conflict-1280")
+	first.do(`document.querySelector('[name="choose.name"][value=mine]').click()`)
+	first.follows(button("Save what is chosen"))
+	first.sees("Saved.")
+	got := s.api("GET", "users/"+id, "")
+	if limits := fmt.Sprint(got["limits"]); got["name"] != "Ada Byron" || got["email"] != "ada@new.example.com" || !strings.Contains(limits, "77") {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestBulk suspends a thousand users and more, of whom one is gone by then, and deletes some.
+func TestBulk(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.people(1050)
+	p := s.person(t).signIn(s.token)
+	p.open("users?q=person")
+	p.do(`document.querySelector('[name=all]').click()`)
+	p.follows(button("Suspend"))
+	p.sees("1,050 users will be suspended.")
+	s.api("DELETE", "users/tag:p0007", "")
+	p.follows(button("Suspend"))
+	p.sees("Meanwhile other users match.")
+	p.sees("1,049 users will be suspended.")
+	p.follows(button("Suspend"))
+	p.sees("1,049 users done, 0 failed")
+	if found := s.api("GET", "users?status=suspended&limit=1&count=exact", ""); fmt.Sprint(found["page"].(map[string]any)["total"]) != "1049" {
+		t.Errorf("%v", found["page"])
+	}
+	p.open("users?sort=tag&limit=500")
+	p.do(`document.querySelector('[data-tick-all]').click()`)
+	p.follows(button("Activate"))
+	p.sees("500 users will be activated.")
+	s.api("DELETE", "users/tag:p0003", "")
+	p.follows(button("Activate"))
+	p.sees("499 users done, 1 failed")
+	p.sees("no such user")
+	p.shot("bulk-1280")
+
+	bare := s.person(t).withoutJavaScript().signIn(s.token)
+	bare.open("users?tag=p0001&tag=p0002")
+	for range 2 {
+		bare.do(`[...document.querySelectorAll('tbody input[name=id]')].forEach(box => { box.checked = true })`)
+	}
+	bare.follows(button("Delete"))
+	bare.sees("2 users will be deleted for good.")
+	bare.follows(button("Delete"))
+	bare.fill("Type 2 to confirm", "3")
+	bare.follows(button("Delete"))
+	bare.sees("type 2")
+	bare.fill("Type 2 to confirm", "2")
+	bare.follows(button("Delete"))
+	bare.sees("2 users done, 0 failed")
+}
+
+// TestExport saves the list as files.
+func TestExport(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.people(60)
+	p := s.person(t).signIn(s.token)
+	dir := t.TempDir()
+	p.saves(dir)
+	p.open("users?q=p000")
+	p.press(link("Export as CSV"))
+	p.press(link("Export as NDJSON"))
+	for _, name := range []string{"users.csv", "users.ndjson"} {
+		file := filepath.Join(dir, name)
+		for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			if content, err := os.ReadFile(file); err == nil {
+				if n := strings.Count(string(content), "\n"); n != 11 {
+					t.Errorf("%s has %d lines", name, n)
+				}
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s was not saved", name)
+			}
+		}
+	}
+}
+
+// TestBudget holds the sizes of the list of 50 users: 60,000 bytes in all at first, then 10 kB.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.people(200)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, Transport: &http.Transport{DisableCompression: true}}
+	t.Cleanup(client.CloseIdleConnections)
+	if _, err := client.PostForm(s.url+"/ai/admin/console/signin", url.Values{"token": {s.token}}); err != nil {
+		t.Fatal(err)
+	}
+	get := func(path string) (*http.Response, int, string) {
+		request, err := http.NewRequest(http.MethodGet, s.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Accept-Encoding", "gzip")
+		answer, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = answer.Body.Close() }()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(strings.NewReader(string(body)))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		text, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer, len(body), string(text)
+	}
+	answer, size, text := get("/ai/admin/console/users")
+	if answer.Header.Get("Cache-Control") != "no-store" || strings.Count(text, `name="id"`) != 50 {
+		t.Errorf("%v, %d users", answer.Header, strings.Count(text, `name="id"`))
+	}
+	if size > 10_000 {
+		t.Errorf("the page has %d bytes", size)
+	}
+	all := size
+	for _, asset := range regexp.MustCompile(`(?:href|src)="([^"]*/assets/[^"]*)"`).FindAllStringSubmatch(text, -1) {
+		answer, size, _ := get(asset[1])
+		if !strings.Contains(answer.Header.Get("Cache-Control"), "max-age=31536000, immutable") {
+			t.Errorf("%s: %s", asset[1], answer.Header.Get("Cache-Control"))
+		}
+		all += size
+	}
+	if all > 50_000 { // and 10,000 for headers and the requests
+		t.Errorf("the first visit takes %d bytes", all)
+	}
+	t.Logf("page %d bytes, first visit %d", size, all)
+}
