@@ -1,0 +1,177 @@
+package console
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"aiadmin/pkg/user"
+	"aiadmin/pkg/vault"
+)
+
+// TestEveryWordIsThere: what templates and code name has a text, and each text is named.
+func TestEveryWordIsThere(t *testing.T) {
+	t.Parallel()
+	names, err := files.ReadDir("templates")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`(?:\bt|plural) "([a-z][A-Za-z0-9.]*)"`)
+	for _, entry := range names {
+		content, err := files.ReadFile("templates/" + entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range named.FindAllStringSubmatch(string(content), -1) {
+			_, one := texts()[found[1]]
+			_, several := texts()[found[1]+".other"]
+			if !one && !several {
+				t.Errorf("%s: no text for %s", entry.Name(), found[1])
+			}
+		}
+	}
+	var prefixed []string
+	for _, prefix := range []string{"field.", "hint."} {
+		for _, name := range formFields {
+			if name != "role" && name != "status" || prefix == "field." {
+				prefixed = append(prefixed, prefix+name)
+			}
+		}
+	}
+	for _, action := range []bulkAction{suspendAll, activateAll, deleteAll} {
+		for _, part := range []string{"", ".count.one", ".count.other", ".means", ".done", ".one"} {
+			prefixed = append(prefixed, "bulk."+string(action)+part)
+		}
+	}
+	for _, status := range []string{"400", "401", "403", "404", "405", "409", "410", "412", "413", "415", "422", "500", "503", "504"} {
+		prefixed = append(prefixed, "error."+status)
+	}
+	for _, key := range prefixed {
+		if _, ok := texts()[key]; !ok {
+			t.Errorf("no text for %s", key)
+		}
+	}
+	if _, err := templates(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMetadataIsPatched: what is typed becomes what is stored, by a merge patch.
+func TestMetadataIsPatched(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ stored, typed, patch string }{
+		{`{}`, ``, `{}`},
+		{`{"a":1}`, `{"a":1}`, `{"a":1}`},
+		{`{"a":1,"b":2}`, `{"b":2}`, `{"a":null,"b":2}`},
+		{`{"a":{"x":1,"y":2}}`, `{"a":{"y":3}}`, `{"a":{"x":null,"y":3}}`},
+		{`{"a":{"x":1}}`, `{"a":[1]}`, `{"a":[1]}`},
+		{`{"a":[1]}`, `{"a":{"x":1}}`, `{"a":{"x":1}}`},
+	} {
+		patch, err := form{"metadata": test.typed}.metadata([]byte(test.stored))
+		got, _ := json.Marshal(patch)
+		if err != nil || string(got) != test.patch {
+			t.Errorf("%s to %s: %s %v, want %s", test.stored, test.typed, got, err, test.patch)
+		}
+	}
+	_, err := form{"metadata": "[]"}.metadata([]byte("{}"))
+	if public := asUser(err); public.Kind != user.Invalid || len(public.Problems) != 1 || public.Problems[0].Field != "metadata" {
+		t.Errorf("a list: %v", err)
+	}
+}
+
+// TestSessionsAreSealed: a session of any length comes back from its cookies, and from no others.
+func TestSessionsAreSealed(t *testing.T) {
+	t.Parallel()
+	ring, err := vault.ParseKeyRing(map[string]string{"k1": strings.Repeat("5a", 32), "PRIMARY": "k1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Console{options: Options{Vault: func() *vault.KeyRing { return ring }}, now: time.Now}
+	for _, length := range []int{20, 3000, 16_000} {
+		kept := session{Token: strings.Repeat("t", length), End: time.Now().Add(time.Hour)}
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, Path, nil)
+		if err := c.seal(w, r, sessionCookie, kept, kept.End); err != nil {
+			t.Fatal(err)
+		}
+		for _, cookie := range w.Result().Cookies() {
+			if len(cookie.String()) > 4096 {
+				t.Errorf("a cookie of %d bytes", len(cookie.String()))
+			}
+			r.AddCookie(cookie)
+		}
+		var got session
+		if !c.open(r, sessionCookie, &got) || got.Token != kept.Token {
+			t.Errorf("%d bytes do not come back", length)
+		}
+		if c.open(r, signInCookie, &got) {
+			t.Error("another cookie's name opens it")
+		}
+		spoilt := httptest.NewRequest(http.MethodGet, Path, nil)
+		first := w.Result().Cookies()[0]
+		first.Value = first.Value[:len(first.Value)-6] + "AAAA=="
+		spoilt.AddCookie(first)
+		if c.open(spoilt, sessionCookie, &got) {
+			t.Error("a spoilt cookie opens")
+		}
+	}
+	w := httptest.NewRecorder()
+	if err := c.seal(w, httptest.NewRequest(http.MethodGet, Path, nil), sessionCookie, session{Token: strings.Repeat("t", 30_000)}, time.Now()); err == nil {
+		t.Error("a token that no browser keeps")
+	}
+}
+
+// TestPathsStayHere: a form leads nowhere but to the console's own pages.
+func TestPathsStayHere(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{"": Path + "users", Path + "users?q=a": Path + "users?q=a", "https://evil.example" + Path: Path + "users",
+		"//evil.example" + Path: Path + "users", "/elsewhere": Path + "users", Path + `\..`: Path + "users", "javascript:alert(1)": Path + "users"} {
+		if got := localPath(path); got != want {
+			t.Errorf("%q leads to %q", path, got)
+		}
+	}
+}
+
+// TestFailedLinesAreWhole: a record goes with all its lines, and the header with each file.
+func TestFailedLinesAreWhole(t *testing.T) {
+	t.Parallel()
+	const file = "tag,name\r\na,\"A\r\nB\"\r\nb,B\r\nc,\"C \"\"c\"\"\"\r\n"
+	if got, want := pickRecords(file, map[int]bool{2: true, 5: true}), "tag,name\r\na,\"A\r\nB\"\r\nc,\"C \"\"c\"\"\"\r\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := pickLines("{\"a\":1}\n{\"b\":2}\r\n{\"c\":3}", map[int]bool{2: true, 3: true}), "{\"b\":2}\n{\"c\":3}\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// FuzzPickRecords: whatever a file holds, its lines are picked without end or panic, and none is made up.
+func FuzzPickRecords(f *testing.F) {
+	f.Add("tag,name\r\na,\"A\r\nB\"\r\n", 2)
+	f.Add("a\"b\n\"\n,,\n", 1)
+	f.Fuzz(func(t *testing.T, content string, line int) {
+		picked := pickRecords(content, map[int]bool{line: true})
+		if len(picked) > len(content)+4*strings.Count(content, "\n")+4 {
+			t.Errorf("%q from %q", picked, content)
+		}
+		_ = pickLines(content, map[int]bool{line: true})
+	})
+}
+
+// TestConflictsKeepBoth: only the fields that somebody changed are that one's.
+func TestConflictsKeepBoth(t *testing.T) {
+	t.Parallel()
+	was := form{"tag": "ada", "name": "Ada", allModels: "on"}
+	mine := form{"tag": "ada", "name": "Ada B", allModels: ""}
+	if got := mine.changes(was); !slices.Equal(got, []string{"name", "models"}) {
+		t.Errorf("%q", got)
+	}
+	mine.take(map[string][]string{"choose.models": {"theirs"}}, was)
+	if got := mine.changes(was); !slices.Equal(got, []string{"name"}) {
+		t.Errorf("%q", got)
+	}
+}
