@@ -32,7 +32,7 @@ func (a *App) console(routes http.Handler, gate *httpapi.Gate, options Options) 
 			entry.Actor = actor
 			return a.admin.Audit(r.Context(), entry)
 		},
-		Refused: a.api.AuditRefusal})
+		Refused: func(r *http.Request, err error) { a.api.AuditRefusal(r, err) }})
 }
 
 // feedHead is the cursor behind the change feed's last event.

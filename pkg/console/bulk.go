@@ -117,7 +117,7 @@ func (c *Console) askBulk(w http.ResponseWriter, r *http.Request, s *session, ac
 	if err != nil {
 		return err
 	}
-	p := bulkPage{page: c.page(r, s, "bulk."+string(action), "users", number(n)), Action: action, Count: n, IDs: form.ids, All: form.all,
+	p := bulkPage{page: c.page(r, s, "bulk."+string(action), "users"), Action: action, Count: n, IDs: form.ids, All: form.all,
 		Query: form.filter.Encode(), Back: withQuery(Path+"users", form.filter), Fault: fault}
 	return c.render(w, r, http.StatusOK, "bulk", p)
 }

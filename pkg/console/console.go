@@ -203,9 +203,6 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 		if r.Method == http.MethodGet {
 			next = r.URL.RequestURI()
 		}
-		if reason != "" {
-			c.forget(w, r, sessionCookie)
-		}
 		return nil, c.signInForm(w, r, http.StatusUnauthorized, reason, "", next)
 	}
 	c.options.Note(r.Context(), s.caller.Name, nil)

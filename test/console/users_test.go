@@ -110,7 +110,7 @@ func TestKeyboardAlone(t *testing.T) {
 func (p *tab) tabTo(name string) {
 	p.Helper()
 	for range 80 {
-		if p.eval("const a = document.activeElement; (a.labels?.[0] ?? a).innerText.trim()") == name {
+		if p.eval("(document.activeElement.labels?.[0] ?? document.activeElement).innerText.trim()") == name {
 			return
 		}
 		p.keys(kb.Tab)
@@ -192,10 +192,9 @@ func TestNewUserAndDelete(t *testing.T) {
 				p.withoutJavaScript()
 			}
 			p.signIn(s.token)
-			p.sees("There are no users yet.")
 			p.follows(link("New user"))
 			p.fill("Tag", "grace")
-			p.put("Name", "Grace\u0007")
+			p.put("Name", strings.Repeat("G", 201))
 			p.follows(button("Create"))
 			p.wait("the name's problem", `document.querySelector('#p-name')`)
 			p.put("Name", "Grace Hopper")
@@ -282,12 +281,9 @@ func TestBulk(t *testing.T) {
 
 	bare := s.person(t).withoutJavaScript().signIn(s.token)
 	bare.open("users?tag=p0001&tag=p0002")
-	for range 2 {
-		bare.do(`[...document.querySelectorAll('tbody input[name=id]')].forEach(box => { box.checked = true })`)
-	}
+	bare.do(`[...document.querySelectorAll('tbody input[name=id]')].forEach(box => { box.checked = true })`)
 	bare.follows(button("Delete"))
 	bare.sees("2 users will be deleted for good.")
-	bare.follows(button("Delete"))
 	bare.fill("Type 2 to confirm", "3")
 	bare.follows(button("Delete"))
 	bare.sees("type 2")
