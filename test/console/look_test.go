@@ -80,7 +80,7 @@ func TestPages(t *testing.T) {
 // scheme sets what the person prefers.
 func (p *tab) scheme(name string) {
 	p.Helper()
-	command(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name},
+	command(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name},
 		{Name: "prefers-reduced-motion", Value: "reduce"}}})
 }
 
