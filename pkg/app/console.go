@@ -26,7 +26,11 @@ func (a *App) console(routes http.Handler, gate *httpapi.Gate, options Options) 
 		Vault: func() *vault.KeyRing { return a.mounts.Vault.Value() }, Enter: gate.Enter, Once: options.SignInOnce,
 		Status: func(ctx context.Context) console.Status { return a.status(ctx, options.Environment.Sink) },
 		Resend: a.resend, FindKey: a.findKey, Now: a.feedHead,
-		Note: httpapi.Note, RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, Public: httpapi.Public, HTTPStatus: httpapi.Status,
+		Note: func(ctx context.Context, actor string, failure error) {
+			httpapi.Describe(ctx, httpapi.ConsolePath, actor, false)
+			httpapi.Fail(ctx, failure)
+		},
+		RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, Public: httpapi.Public, HTTPStatus: httpapi.Status,
 		SignedIn: func(r *http.Request, actor string) error {
 			entry := httpapi.AuditEntry(r, user.ConsoleSignedIn)
 			entry.Actor = actor

@@ -302,6 +302,21 @@ func (p *tab) shot(name string) {
 	}
 }
 
+// view writes a picture of what is seen in a small window, for the docs.
+func (p *tab) view(name string) {
+	p.Helper()
+	p.run(chromedp.EmulateViewport(1000, 640))
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		p.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join("..", "..", "dist", "console", "view-"+name+".png"), picture, 0o644); err != nil {
+		p.Fatal(err)
+	}
+}
+
 // saves lets the browser save files into a folder.
 func (p *tab) saves(dir string) {
 	p.Helper()

@@ -71,6 +71,11 @@ func TestPages(t *testing.T) {
 			}
 		}
 	}
+	p.scheme("light")
+	p.open("users?sort=name&role=admin&role=member")
+	p.view("users")
+	p.open(paths["user"])
+	p.view("user")
 	p.scheme("dark")
 	p.width(1280)
 	p.open(paths["user"])

@@ -137,6 +137,14 @@ func TestForgeries(t *testing.T) {
 			t.Errorf("by TLS: %s", got)
 		}
 	}
+	s.api("PATCH", "users/"+id, `{"credentials":{"openai":"sk-live-planted-0123456789"}}`)
+	answer = send("POST", "users/"+id+"/credentials/openai/reveal", nil, nil)
+	if leaves := answer.Header.Get("Refresh"); answer.StatusCode != http.StatusOK || !strings.HasPrefix(leaves, "60; url=/ai/admin/console/users/") || answer.Header.Get("Content-Encoding") != "" {
+		t.Errorf("a secret: %d, leaves by %q", answer.StatusCode, leaves)
+	}
+	if answer := send("GET", "users/"+id+"/credentials/openai/reveal", nil, nil); answer.StatusCode == http.StatusOK {
+		t.Error("a GET reveals a secret")
+	}
 	if answer := send("GET", "signin?once=guess", nil, nil); answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a guessed link: %d", answer.StatusCode)
 	}

@@ -241,6 +241,7 @@ func TestTwoTabs(t *testing.T) {
 		first.accessible("conflict")
 	}
 	first.shot("conflict-1280")
+	first.view("conflict")
 	first.do(`document.querySelector('[name="choose.name"][value=mine]').click()`)
 	first.follows(button("Save what is chosen"))
 	first.sees("Saved.")
