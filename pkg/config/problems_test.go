@@ -67,7 +67,7 @@ func TestParseReportsEveryProblem(t *testing.T) {
 				"6: oidc[2].scopes[1].value: " + wantName, "6: oidc[2].scopes[1].grant: must be a list of 1 to 9",
 				"6: oidc[2].scopes[2].claim: is missing", "6: oidc[2].scopes[2].grant: is missing",
 				"7: oidc[3].issuer: " + wantIssuer,
-				"7: oidc[3].extra: unknown key; the keys here are audience, issuer, scopes",
+				"7: oidc[3].extra: unknown key; the keys here are audience, clientID, issuer, scopes",
 				"7: oidc[3].scopes: must be a list of 1 to 100"},
 		},
 		"sources":              {"source: 'a b'\nlogLevel: loud", []string{"1: source: must be a URI reference of 1 to 1024 characters, such as /ai/admin/users or https://host/path", "2: logLevel: must be one of debug, error, info, warn"}},

@@ -33,6 +33,8 @@ func same(t *testing.T, first, again answer) {
 	t.Helper()
 	first.header.Del("Ce-Replayed") // one of several that race is the first
 	again.header.Del("Ce-Replayed")
+	const mark = `,"replayed":true`
+	first.body, again.body = strings.ReplaceAll(first.body, mark, ""), strings.ReplaceAll(again.body, mark, "")
 	if diff := cmp.Diff(first.attributes(), again.attributes()); first.status != again.status || first.body != again.body || diff != "" {
 		t.Errorf("answered again differently: %d %s, then %d %s\n%s", first.status, first.body, again.status, again.body, diff)
 	}

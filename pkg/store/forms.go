@@ -104,6 +104,9 @@ func (tx *Tx) form(ctx context.Context, known *Known) error {
 	if err := tx.next.run(ctx, tx.conn.Conn()); err != nil {
 		return err
 	}
+	if known.releaseKeys() {
+		tx.next.exec(tx.store.statements.writing.release, rowsOf(known.Users, func(u *user.User) uuid.UUID { return u.ID }))
+	}
 	for _, u := range known.Users {
 		if u.EmailKey != "" {
 			u.EmailKey = ownKey(known.Holders[KeyEmail], u.EmailKey, u.ID)
@@ -111,6 +114,25 @@ func (tx *Tx) form(ctx context.Context, known *Known) error {
 		u.UserNameKey = ownKey(known.Holders[KeyUserName], u.UserNameKey, u.ID)
 	}
 	return nil
+}
+
+// releaseKeys forgets which of the wanted keys are held by users who get other ones now, and reports whether
+// there are any: what an older revision wrote for one user may be just what another one has by the new forms.
+func (k *Known) releaseKeys() (released bool) {
+	formed := map[uuid.UUID]bool{}
+	for _, u := range k.Users {
+		formed[u.ID] = true
+	}
+	for _, index := range []int{KeyEmail, KeyUserName} {
+		for _, u := range k.Users {
+			key := KeysOf(u)[index]
+			if holder, held := k.Holders[index][key]; held && holder != u.ID && formed[holder] {
+				delete(k.Holders[index], key)
+				released = true
+			}
+		}
+	}
+	return released
 }
 
 // ownKey returns the key, with the id after it if another user has it, and makes it this user's.

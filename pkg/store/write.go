@@ -201,7 +201,8 @@ type writing struct {
 	insertKeys, updateKeys, deleteKeys string
 	keys                               []*schema.Field
 
-	formed string // takes users off the list of those without forms
+	formed  string // takes users off the list of those without forms
+	release string // takes the forms of users away, for others of the same transaction
 
 	record         string
 	events, claims []*schema.Field
@@ -232,6 +233,7 @@ func composeWriting(db *bun.DB) writing {
 		Set("previous_hash = CASE WHEN given.previous_valid_until IS NULL THEN NULL WHEN given.hash IS NULL THEN k.previous_hash ELSE k.hash END").
 		Where("k.id = given.id").String()
 	w.deleteKeys = db.NewDelete().Model((*keyRow)(nil)).Where("id = ANY ($1::uuid[])").String()
+	w.release = db.NewUpdate().Model((*userRow)(nil)).Set("email_key = NULL, user_name_key = NULL").Where("id = ANY ($1::uuid[])").String()
 	w.formed = db.NewDelete().Model((*unformedRow)(nil)).Where("user_id = ANY ($1::uuid[])").String()
 	w.composeRecord(db)
 	return w
