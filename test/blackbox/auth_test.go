@@ -32,6 +32,7 @@ func (s *service) routes(t testing.TB) []route {
 		{"DELETE", gone.path(), "", "users:write", nil, 204},
 		{"GET", u.path() + "/credentials/openai", "", "credentials:read", nil, 200},
 		{"GET", u.path() + "/history", "", "users:read", nil, 200},
+		{"GET", u.path() + "/keys", "", "users:read", nil, 200},
 		{"GET", "/ai/admin/changes", "", "users:read", nil, 200},
 		{"POST", "/ai/admin/events", newUser(), "events:send", event(), 200},
 		{"POST", "/", newUser(), "events:send", event(), 200},
@@ -152,4 +153,19 @@ func TestAuthDisabled(t *testing.T) {
 func (s *service) requestWithout(t testing.TB, r route) answer {
 	t.Helper()
 	return s.call(t, r, "Authorization", "Bearer anything")
+}
+
+// TestTokenExpires holds that a token works until its expiresAt and says, from then on, that it has expired.
+func TestTokenExpires(t *testing.T) {
+	t.Parallel()
+	for at, status := range map[string]int{"2020-01-01T00:00:00Z": 401, "2999-01-01T00:00:00+01:00": 200} {
+		s := serve(t, database(t), func(m mounts) {
+			last := token{secondToken, []string{"users:read"}}
+			m["auth"]["tokens.json"] = strings.TrimSuffix(tokensJSON(t, []token{defaultTokens[0], last}), "}]") + `,"expiresAt":"` + at + `"}]`
+		})
+		a := s.do(t, "GET", usersPath, "", "Authorization", "Bearer "+secondToken).is(t, status)
+		if status == 401 && !strings.Contains(a.fails(t, 401, "UNAUTHENTICATED").Detail, "expired") {
+			t.Errorf("%s", a.body)
+		}
+	}
 }

@@ -174,6 +174,7 @@ func TestReferences(t *testing.T) {
 			}
 			s.do(t, "DELETE", path, "", "If-Match", `"99"`).fails(t, 412, "PRECONDITION_FAILED")
 			s.do(t, "GET", path+"/history?limit=1", "").is(t, http.StatusOK)
+			s.do(t, "GET", path+"/keys", "").is(t, http.StatusOK)
 			if got := member(t, s.do(t, "GET", path+"/credentials/openai", "").is(t, http.StatusOK), "secret"); got != `"planted-openai-1"` {
 				t.Errorf("revealed %s", got)
 			}
