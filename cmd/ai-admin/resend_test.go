@@ -69,9 +69,9 @@ func TestResend(t *testing.T) {
 	}
 }
 
-// TestNoDatabaseText holds that what a database server says reaches no output: a Job's
-// output is a log.
-func TestNoDatabaseText(t *testing.T) {
+// TestWhyADatabaseRefuses: a command passes on PostgreSQL's own sentence for a database, a user or a
+// password that it refuses, since whoever runs it has to mend just that.
+func TestWhyADatabaseRefuses(t *testing.T) {
 	t.Parallel()
 	u, err := url.Parse(pgtest.Database(t))
 	if err != nil {
@@ -82,7 +82,7 @@ func TestNoDatabaseText(t *testing.T) {
 	for _, args := range [][]string{{"--all"}, {"--dry-run"}} {
 		var out bytes.Buffer
 		code := run(t.Context(), append([]string{"resend", "--mounts", mounts}, args...), streams{&out, &out})
-		if code != 1 || !strings.Contains(out.String(), "SQLSTATE 3D000") || strings.Contains(out.String(), "does not exist") {
+		if code != 1 || !strings.Contains(out.String(), `database "nowhere" does not exist`) || !strings.Contains(out.String(), "SQLSTATE 3D000") {
 			t.Errorf("resend %v: exit code %d: %s", args, code, out.String())
 		}
 	}
