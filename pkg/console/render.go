@@ -94,8 +94,9 @@ func (c *Console) write(w http.ResponseWriter, r *http.Request, status int, name
 	if err != nil {
 		return err
 	}
-	var body bytes.Buffer
-	if err := all.ExecuteTemplate(&body, name, data); err != nil {
+	body := pageBuffers.Get().(*bytes.Buffer) //nolint:forcetypeassert // the pool holds nothing else
+	defer giveBuffer(body)
+	if err := all.ExecuteTemplate(body, name, data); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -127,6 +128,16 @@ func zipped(content []byte) []byte {
 	_, _ = z.Write(content)
 	_ = z.Close()
 	return out.Bytes()
+}
+
+var pageBuffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 64<<10)) }}
+
+// giveBuffer keeps a buffer, without what was in it: that may be a secret.
+func giveBuffer(b *bytes.Buffer) {
+	clear(b.Bytes()[:b.Cap()])
+	if b.Reset(); b.Cap() <= 256<<10 {
+		pageBuffers.Put(b)
+	}
 }
 
 // pageWriters are used again: each has 800 KB of tables. The fastest level is enough for a page.
