@@ -58,7 +58,7 @@ func text(key string, about ...any) string {
 var templates = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"t": text, "asset": assetURL, "when": when, "icon": icon, "join": strings.Join, "path": userPath, "deref": deref,
-		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "money": money, "anyModels": anyModels, "dict": dict, "pretty": pretty,
+		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "anyModels": anyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
 		"count": func(n int) string { return number(int64(n)) },
 	}).ParseFS(files, "templates/*.html")
 })
@@ -94,15 +94,16 @@ func (c *Console) write(w http.ResponseWriter, r *http.Request, status int, name
 	if err != nil {
 		return err
 	}
-	var body bytes.Buffer
-	if err := all.ExecuteTemplate(&body, name, data); err != nil {
+	body := pageBuffers.Get().(*bytes.Buffer) //nolint:forcetypeassert // the pool holds nothing else
+	defer giveBuffer(body)
+	if err := all.ExecuteTemplate(body, name, data); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	content := body.Bytes()
 	if compress && acceptsGzip(r) {
 		w.Header().Set("Content-Encoding", "gzip")
-		content = zipped(content, gzip.DefaultCompression)
+		content = zippedPage(content)
 	}
 	w.Header().Add("Vary", "Accept-Encoding")
 	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
@@ -121,9 +122,32 @@ func acceptsGzip(r *http.Request) bool {
 	return false
 }
 
-func zipped(content []byte, level int) []byte {
+func zipped(content []byte) []byte {
 	var out bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&out, level) // the level is a constant
+	z, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // the level is a constant
+	_, _ = z.Write(content)
+	_ = z.Close()
+	return out.Bytes()
+}
+
+var pageBuffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 64<<10)) }}
+
+// giveBuffer keeps a buffer, without what was in it: that may be a secret.
+func giveBuffer(b *bytes.Buffer) {
+	clear(b.Bytes()[:b.Cap()])
+	if b.Reset(); b.Cap() <= 256<<10 {
+		pageBuffers.Put(b)
+	}
+}
+
+// pageWriters are used again: each has 800 KB of tables. The fastest level is enough for a page.
+var pageWriters = sync.Pool{New: func() any { z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed); return z }}
+
+func zippedPage(content []byte) []byte {
+	z := pageWriters.Get().(*gzip.Writer) //nolint:forcetypeassert // the pool holds nothing else
+	defer pageWriters.Put(z)
+	out := bytes.NewBuffer(make([]byte, 0, 16<<10))
+	z.Reset(out)
 	_, _ = z.Write(content)
 	_ = z.Close()
 	return out.Bytes()
@@ -150,7 +174,7 @@ var assets = sync.OnceValue(func() map[string]*asset {
 		hash, base := sha256.Sum256(content), path.Base(file)
 		ext := path.Ext(base)
 		one := &asset{name: strings.TrimSuffix(base, ext) + "." + hex.EncodeToString(hash[:8]) + ext,
-			kind: mime.TypeByExtension(ext), content: content, zipped: zipped(content, gzip.BestCompression)}
+			kind: mime.TypeByExtension(ext), content: content, zipped: zipped(content)}
 		all[base], all[one.name] = one, one
 	}
 	return all

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
@@ -208,13 +209,13 @@ func (p *usersPage) links(values url.Values, back []string, query user.Query) {
 }
 
 // filterChoices are the filters of the listing that the form offers; search has a field of its own.
-func filterChoices() (all []filterChoice) {
+var filterChoices = sync.OnceValue(func() (all []filterChoice) {
 	for _, name := range []string{"role", "status", "model", "provider", "without", "metadata", "group", "tag", "email", "userName", "externalId", "id",
 		"createdFrom", "createdTo", "expiresBefore"} {
 		all = append(all, filterChoice{Name: name, Label: text("filter." + name), Hint: texts()["filter."+name+".hint"]})
 	}
 	return all
-}
+})
 
 // serveExport sends the list as a file, by the API's own export.
 func (c *Console) serveExport(w http.ResponseWriter, r *http.Request, s *session) error {

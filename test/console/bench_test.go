@@ -16,7 +16,7 @@ func BenchmarkList(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	client := &http.Client{Jar: jar}
+	client := &http.Client{Jar: jar, Transport: &http.Transport{DisableCompression: true}} // a browser's time to unpack is not the server's
 	b.Cleanup(client.CloseIdleConnections)
 	if _, err := client.PostForm(s.url+"/ai/admin/console/signin", url.Values{"token": {s.token}}); err != nil {
 		b.Fatal(err)
@@ -29,13 +29,14 @@ func BenchmarkList(b *testing.B) {
 					b.Fatal(err)
 				}
 				request.Header.Set("Authorization", "Bearer "+s.token)
+				request.Header.Set("Accept-Encoding", "gzip")
 				answer, err := client.Do(request)
 				if err != nil {
 					b.Fatal(err)
 				}
 				n, err := io.Copy(io.Discard, answer.Body)
 				_ = answer.Body.Close()
-				if err != nil || n < 10_000 {
+				if err != nil || n < 4000 {
 					b.Fatal(n, err)
 				}
 			}

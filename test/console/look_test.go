@@ -113,7 +113,7 @@ func TestStatesAreAccessible(t *testing.T) {
 	p.follows(button("Delete"))
 	p.accessible("a confirmation with a fault")
 	p.open(paths["user"])
-	p.follows(button("Reveal openai"))
+	p.follows(button("Reveal"))
 	p.accessible("a secret")
 	reader := s.person(t).signIn(s.addTokenNow("reader", auth.UsersRead))
 	reader.open("users/new")

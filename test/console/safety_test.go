@@ -52,7 +52,7 @@ func TestRoles(t *testing.T) {
 	}
 	p := s.person(t).signIn(s.token)
 	p.open("users/" + id)
-	p.follows(button("Reveal openai"))
+	p.follows(button("Reveal"))
 	p.sees("sk-live-planted-0123456789")
 	if at := p.location(); strings.Contains(at, "planted") {
 		t.Errorf("the secret is in %s", at)

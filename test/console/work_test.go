@@ -176,7 +176,7 @@ func TestCredentials(t *testing.T) {
 		p.fill("Provider", "openai")
 		p.fill("Secret", "sk-second-0123456789")
 		p.follows(button("Set or replace"))
-		p.follows(button("Reveal openai"))
+		p.follows(button("Reveal"))
 		p.sees("sk-second-0123456789")
 		p.open("activity?view=audit&action=credential.revealed")
 		p.sees("openai")
