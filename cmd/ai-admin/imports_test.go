@@ -10,23 +10,23 @@ import (
 // mayImport says which of our packages each of ours imports, as docs/architecture.md has
 // it; secret may be imported by all.
 var mayImport = map[string][]string{
-	"user": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "server": {}, "apt": {}, "gather": {},
+	"user": {}, "tracing": {}, "secret": {}, "vault": {}, "auth": {}, "mount": {}, "server": {}, "apt": {}, "gather": {},
 	"config":     {"auth"},
 	"postgres":   {"apt"},
 	"store":      {"user", "scim", "access", "gather"},
-	"admin":      {"user", "scim", "store", "access", "vault", "gather"},
+	"admin":      {"user", "tracing", "scim", "store", "access", "vault", "gather"},
 	"access":     {"user"},
 	"accessapi":  {"access", "user", "auth", "body"},
 	"cloudevent": {"user"},
 	"body":       {"user"},
 	"scim":       {"user"},
 	"scimapi":    {"user", "scim", "auth"},
-	"httpapi":    {"user", "access", "auth", "body", "gather"},
+	"httpapi":    {"user", "tracing", "access", "auth", "body", "gather"},
 	"console":    {"user", "access", "auth", "vault"},
-	"eventapi":   {"user", "cloudevent", "body"},
-	"relay":      {"user", "store", "cloudevent"},
+	"eventapi":   {"user", "tracing", "cloudevent", "body"},
+	"relay":      {"user", "tracing", "store", "cloudevent"},
 	"janitor":    {"user", "store"},
-	"app": {"user", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
+	"app": {"user", "tracing", "store", "admin", "vault", "auth", "mount", "config", "server", "relay", "janitor",
 		"httpapi", "access", "accessapi", "eventapi", "scimapi", "cloudevent", "body", "console"},
 }
 

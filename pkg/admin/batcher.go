@@ -72,6 +72,8 @@ func (b *batcher) carryOut(jobs []*job) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), batchTime)
 	defer cancel()
+	ctx, end := b.share(ctx, jobs)
+	defer end()
 	results := make([]user.Result, len(jobs))
 	held := b.service.carryOut(ctx, store.Skip, commands, results)
 	for i, j := range jobs {
@@ -91,6 +93,8 @@ func (b *batcher) carryOutHeld(jobs []*job) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), batchTime)
 	defer cancel()
+	ctx, end := b.share(ctx, jobs)
+	defer end()
 	results := make([]user.Result, len(jobs))
 	select {
 	case b.held.places <- struct{}{}:
@@ -108,6 +112,11 @@ func fail(results []user.Result, err error) {
 	for i := range results {
 		results[i] = user.Result{Err: err}
 	}
+}
+
+// share makes a span of a batch, which is part of its requests' traces.
+func (b *batcher) share(ctx context.Context, jobs []*job) (_ context.Context, end func()) {
+	return b.service.options.Tracer.Shared(ctx, "change users", len(jobs), func(i int) context.Context { return jobs[i].ctx })
 }
 
 // wantedOf returns the jobs that nobody has given up, and their commands. If one was given up before its

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"aiadmin/pkg/store"
+	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
 )
@@ -35,6 +36,8 @@ type Options struct {
 	// Audited is called with audit entries that were written, or with the error for which they were not,
 	// for metrics.
 	Audited func(entries []user.AuditEntry, err error)
+	// Tracer makes spans of batches; nil makes none.
+	Tracer *tracing.Tracer
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 }

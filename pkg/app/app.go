@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -23,6 +25,7 @@ import (
 	"aiadmin/pkg/relay"
 	"aiadmin/pkg/scimapi"
 	"aiadmin/pkg/store"
+	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
 )
@@ -63,6 +66,7 @@ type App struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	began    time.Time
+	tracer   *tracing.Tracer
 	started  config.Config // the settings that only a restart changes
 	looked   chan struct{} // closed once the database has been looked at
 	migrated atomic.Bool
@@ -85,11 +89,16 @@ func New(options Options) (_ *App, err error) {
 	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings,
 		began: time.Now(), looked: make(chan struct{}), database: make(chan struct{}, 1)}
 	a.level.Set(settings.LogLevel)
-	a.log = slog.New(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level}))
+	a.log = slog.New(tracing.LogHandler(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level})))
 	if options.Environment.Revision != "" {
 		a.log = a.log.With("service", options.Environment.Service, "revision", options.Environment.Revision)
 	}
-	if a.store, err = store.Open(store.Options{ConnString: mounts.Postgres.Value().ConnString().Reveal(),
+	a.tracer, err = tracing.New(tracing.Options{Endpoint: settings.Tracing.Endpoint, SampleRatio: settings.Tracing.SampleRatio,
+		Service: cmp.Or(options.Environment.Service, "ai-admin"), Version: a.version, Log: a.log})
+	if err != nil {
+		return nil, MountError{err}
+	}
+	if a.store, err = store.Open(store.Options{StatementSpans: statementSpans(a.tracer), SharedSpan: a.tracer.Shared, ConnString: mounts.Postgres.Value().ConnString().Reveal(),
 		MaxConnections: settings.Database.MaxConnections}); err != nil {
 		return nil, MountError{err}
 	}
@@ -108,7 +117,7 @@ func New(options Options) (_ *App, err error) {
 		a.metrics.watched(volume.Name())
 	}
 	a.admin = admin.New(a.store, mounts.Vault.Value(), kept(settings), admin.Options{Log: a.log, Refused: a.metrics.refused.Inc, Audited: a.metrics.wroteAudit,
-		Changed: a.changed})
+		Changed: a.changed, Tracer: a.tracer})
 	if options.AccessOnly {
 		a.api = httpapi.New(a.accessRoutes(options), corsRules(settings))
 		a.follow()
@@ -127,12 +136,12 @@ func New(options Options) (_ *App, err error) {
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	gate := httpapi.NewGate(0)
-	made := httpapi.Options{Admin: a.admin, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
+	made := httpapi.Options{Admin: a.admin, Tracer: a.tracer, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) },
-			SourceIP: httpapi.SourceIP}),
+			SourceIP: httpapi.SourceIP, Tracer: a.tracer}),
 		Schemas: http.HandlerFunc(a.schema),
 		Access:  a.access(),
 		Cursor:  admin.EncodeCursor,
@@ -159,7 +168,7 @@ func (a *App) scim(gate *httpapi.Gate) *scimapi.API {
 }
 
 func (a *App) relayOptions(options Options, settings config.Config) relay.Options {
-	return relay.Options{Store: a.store, Sink: options.Environment.Sink, Overrides: options.Environment.Overrides,
+	return relay.Options{Store: a.store, Tracer: a.tracer, Sink: options.Environment.Sink, Overrides: options.Environment.Overrides,
 		Source: settings.Source, MaxAttempts: settings.Outbox.MaxAttempts, MaxBackoff: settings.Outbox.MaxBackoff,
 		Notice: a.api.Wake, Sent: a.janitor.Wake, Log: a.log, Metrics: a.metrics.registry}
 }
@@ -268,7 +277,7 @@ func (a *App) Stop() error {
 		a.stop()
 	}
 	a.running.Wait()
-	return a.store.Close()
+	return errors.Join(a.store.Close(), a.tracer.Stop())
 }
 
 // EndStreams ends the streams of the change feed, which would hold up a stop: their

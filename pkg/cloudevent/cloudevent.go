@@ -26,6 +26,8 @@ const (
 	PartitionKey = "partitionkey" // the user's id: whoever shards by it keeps each user's order
 	Sequence     = "sequence"     // the user's version, zero-padded so that it sorts as text
 	CausationID  = "causationid"  // the id of the event or request that caused the change
+	Actor        = "actor"        // who asked for the change, as in the history
+	TraceParent  = "traceparent"  // the trace that the change belongs to (distributed tracing extension)
 	Replayed     = "replayed"     // in answers alone: true where an earlier delivery had the effect
 )
 
@@ -48,6 +50,12 @@ func attributes(e *user.Event, source string) []attribute {
 	}
 	if e.Cause != "" {
 		all = append(all, attribute{CausationID, e.Cause})
+	}
+	if e.Actor != "" {
+		all = append(all, attribute{Actor, e.Actor})
+	}
+	if e.TraceParent != "" {
+		all = append(all, attribute{TraceParent, e.TraceParent})
 	}
 	return all
 }

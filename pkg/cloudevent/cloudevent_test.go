@@ -31,7 +31,7 @@ func sample(t user.EventType) user.Event {
 		Type:   t,
 		UserID: uuid.MustParse("01936f3e-0000-7000-8000-0000000000aa"), Version: 7,
 		At:    time.Date(2026, 1, 31, 9, 8, 7, 120_000_000, time.UTC),
-		Cause: "hr-77", Actor: "not to be told",
+		Cause: "hr-77", Actor: "oidc:https://id.example.com#ada", TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 		Data: []byte(`{"user":{"id":"01936f3e-0000-7000-8000-0000000000aa","tag":"ada"},"changed":[]}`),
 	}
 }
@@ -110,6 +110,8 @@ func sdkEvent(e user.Event, source string) event.Event {
 	out.SetExtension("partitionkey", e.UserID.String())
 	out.SetExtension("sequence", "00000000000000000007")
 	out.SetExtension("causationid", e.Cause)
+	out.SetExtension("actor", e.Actor)
+	out.SetExtension("traceparent", e.TraceParent)
 	out.DataEncoded = e.Data
 	return out
 }

@@ -26,6 +26,7 @@ type Config struct {
 	Database      Database
 	Outbox        Outbox
 	Access        Access
+	Tracing       Tracing
 	MetricsPort   int // 0: any free port
 	LogLevel      slog.Level
 	Console       Console
@@ -78,6 +79,12 @@ type Outbox struct {
 	MaxBackoff  time.Duration // the longest wait between two tries
 }
 
+// Tracing is where spans go.
+type Tracing struct {
+	Endpoint    string  // of an OTLP/HTTP receiver; empty: no spans are made
+	SampleRatio float64 // of the traces that begin here
+}
+
 // Access is how gateways ask whether a caller may use a model.
 type Access struct {
 	GatewayToken GatewayToken
@@ -102,6 +109,7 @@ func Default() Config {
 		Database:    Database{MaxConnections: 12, MigrateOnStart: true},
 		Outbox:      Outbox{MaxAttempts: 20, MaxBackoff: 5 * time.Minute},
 		Access:      Access{GatewayToken: TokenRequired},
+		Tracing:     Tracing{SampleRatio: 0.1},
 		MetricsPort: 9095,
 		LogLevel:    slog.LevelInfo,
 	}
@@ -154,6 +162,10 @@ func (c *Config) schema() fields {
 		"access": object(fields{
 			"gatewayToken": oneOf(&c.Access.GatewayToken, map[string]GatewayToken{"required": TokenRequired, "optional": TokenOptional}),
 			"maxAge":       duration(&c.Access.MaxAge, 0, time.Minute),
+		}),
+		"tracing": object(fields{
+			"endpoint":    text(&c.Tracing.Endpoint, endpointRule),
+			"sampleRatio": ratio(&c.Tracing.SampleRatio),
 		}),
 		"metricsPort":   integer(&c.MetricsPort, 0, 65535),
 		"logLevel":      oneOf(&c.LogLevel, logLevels),
@@ -223,6 +235,7 @@ func (c Config) RestartNeeded(next Config) []string {
 		{"source", c.Source, next.Source},
 		{"database", c.Database, next.Database},
 		{"outbox", c.Outbox, next.Outbox},
+		{"tracing", c.Tracing, next.Tracing},
 		{"metricsPort", c.MetricsPort, next.MetricsPort},
 		{"console", c.Console, next.Console},
 		{"fissionCompat", c.FissionCompat, next.FissionCompat},

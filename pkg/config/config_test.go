@@ -23,10 +23,11 @@ auth: disabled                 # or: required
 cors: {allowedOrigins: ["https://console.example.com", "HTTP://LocalHost:3000", "https://a.example:443"], allowCredentials: true}
 oidc: [{issuer: "https://id.example.com/realms/a", audience: "ai", scopes: [{claim: groups, value: ai-admins, grant: [admin]}]}]
 source: https://ai.example.com/users
-retention: {claims: 1h, idempotencyKeys: 90s, history: 720h}
+retention: {claims: 1h, idempotencyKeys: 90s, history: 720h, audit: 8760h}
 database: {maxConnections: 5, migrateOnStart: false}
 outbox: {maxAttempts: 3, maxBackoff: 10s}
 access: {gatewayToken: optional, maxAge: 60s}
+tracing: {endpoint: "http://collector:4318", sampleRatio: 1}
 metricsPort: 0
 logLevel: debug
 fissionCompat: true
@@ -40,10 +41,11 @@ func TestParseReadsEverything(t *testing.T) {
 		OIDC: []auth.Issuer{{Issuer: "https://id.example.com/realms/a", Audience: "ai",
 			Grants: []auth.Grant{{Claim: "groups", Value: "ai-admins", Scopes: []auth.Scope{auth.Admin}}}}},
 		Source:        "https://ai.example.com/users",
-		Retention:     config.Retention{Claims: time.Hour, IdempotencyKeys: 90 * time.Second, History: 720 * time.Hour},
+		Retention:     config.Retention{Claims: time.Hour, IdempotencyKeys: 90 * time.Second, History: 720 * time.Hour, Audit: 8760 * time.Hour},
 		Database:      config.Database{MaxConnections: 5},
 		Outbox:        config.Outbox{MaxAttempts: 3, MaxBackoff: 10 * time.Second},
 		Access:        config.Access{GatewayToken: config.TokenOptional, MaxAge: time.Minute},
+		Tracing:       config.Tracing{Endpoint: "http://collector:4318", SampleRatio: 1},
 		LogLevel:      slog.LevelDebug,
 		FissionCompat: true,
 	}
@@ -63,7 +65,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 		Retention: config.Retention{Claims: 168 * time.Hour, IdempotencyKeys: 24 * time.Hour},
 		Database:  config.Database{MaxConnections: 12, MigrateOnStart: true},
 		Outbox:    config.Outbox{MaxAttempts: 20, MaxBackoff: 5 * time.Minute},
-		Access:    config.Access{GatewayToken: config.TokenRequired}, MetricsPort: 9095,
+		Access:    config.Access{GatewayToken: config.TokenRequired}, Tracing: config.Tracing{SampleRatio: 0.1}, MetricsPort: 9095,
 	}
 	empties := map[string]map[string]string{"no folder": nil, "other files": {"other.yaml": "x"}}
 	for _, content := range []string{"", "# nothing\n", "---\n", "---\n# nothing\n...", "\ufeff", "~", "{}", "auth:\ncors: ~\nretention: {claims: , history: null}\noidc: []"} {

@@ -206,6 +206,18 @@ func integer(into *int, least, most int) field {
 	}
 }
 
+// ratio reads a part of a whole.
+func ratio(into *float64) field {
+	return func(found *problems, n *yaml.Node, path string) {
+		value, err := strconv.ParseFloat(n.Value, 64)
+		if n.Kind != yaml.ScalarNode || err != nil || !(value >= 0 && value <= 1) { // a NaN is neither
+			found.add(n, path, "must be a number from 0 to 1, such as 0.1")
+			return
+		}
+		*into = value
+	}
+}
+
 // duration reads Go's durations; 0 is one too.
 func duration(into *time.Duration, least, most time.Duration) field {
 	return func(found *problems, n *yaml.Node, path string) {

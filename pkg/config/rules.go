@@ -64,6 +64,15 @@ func sourceRule(written string) (string, string) {
 	return written, ""
 }
 
+// endpointRule takes the URL of a receiver of spans. Empty is none.
+func endpointRule(written string) (string, string) {
+	u, err := url.Parse(written)
+	if written != "" && (err != nil || !isWeb(u) || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		return "", "must be the URL of an OTLP/HTTP receiver, such as http://collector:4318"
+	}
+	return written, ""
+}
+
 // isWeb is true for http and https URLs with a host and port that can be asked.
 func isWeb(u *url.URL) bool {
 	_, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)

@@ -11,6 +11,7 @@ import (
 
 	"aiadmin/pkg/body"
 	"aiadmin/pkg/cloudevent"
+	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 )
 
@@ -34,6 +35,8 @@ type Options struct {
 	Enter func(context.Context) (leave func(), err error)
 	// SourceIP is where a request came from, as the audit log shows it; nil is not known.
 	SourceIP func(*http.Request) string
+	// Tracer makes spans of events; nil makes none.
+	Tracer *tracing.Tracer
 	// Problem answers a failure as a problem document with a status.
 	Problem func(w http.ResponseWriter, r *http.Request, status int, err error)
 	// ProblemJSON is that document, for the results of a batch.
@@ -87,7 +90,11 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	outcome, err := h.options.Admin.Apply(r.Context(), h.command(r, event))
+	ctx, span := h.options.Tracer.Consumer(r.Context(), "event", event.trace)
+	defer span.End()
+	command := h.command(r, event)
+	command.TraceParent = tracing.Parent(ctx)
+	outcome, err := h.options.Admin.Apply(ctx, command)
 	if err != nil {
 		return err
 	}
@@ -115,6 +122,7 @@ func (h *handler) command(r *http.Request, of *received) user.Command {
 	if h.options.SourceIP != nil {
 		command.SourceIP = h.options.SourceIP(r)
 	}
+	command.TraceParent = tracing.Parent(tracing.WithParent(r.Context(), of.trace))
 	return command
 }
 

@@ -85,6 +85,7 @@ type received struct {
 	context *event.EventContextV1 // of the Event
 	version string                // its specversion
 	source  string                // as it was sent: the SDK rewrites a URI
+	trace   string                // its traceparent, which may be none
 }
 
 func newReceived() *received {
@@ -92,7 +93,8 @@ func newReceived() *received {
 	return &received{Event: event.Event{Context: context}, context: context}
 }
 
-// expectedVersion is the one extension that is read. Of the others not even the form matters.
+// expectedVersion is the one extension that is read strictly. Of the others not even the form matters: a
+// traceparent (CloudEvents distributed tracing extension) that is none is passed over.
 const expectedVersion = "expectedversion"
 
 // attributes are those that the specification defines (CloudEvents 1.0.2, section 3), and
@@ -134,6 +136,9 @@ func readBinary(h http.Header, data []byte) (*received, error) {
 		if err := r.set(name, values[0]); err != nil {
 			return r, err
 		}
+	}
+	if values := h["Ce-Traceparent"]; len(values) == 1 {
+		r.trace, _ = decodeHeader(values[0])
 	}
 	r.DataEncoded = data
 	return r, r.check()
@@ -201,6 +206,8 @@ func readStructured(body []byte) (*received, error) {
 			data = value
 		case name == "data_base64":
 			encoded = value
+		case name == "traceparent" && value.Kind() == '"':
+			r.trace = text(value)
 		case headers[name] != "":
 			text, fault := canonical(name, value)
 			if fault == nil {

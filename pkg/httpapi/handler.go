@@ -18,6 +18,7 @@ import (
 	"aiadmin/pkg/body"
 	"aiadmin/pkg/gather"
 	"aiadmin/pkg/secret"
+	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 )
 
@@ -85,6 +86,8 @@ type Options struct {
 	Version string
 	// SCIM serves the paths that are its own, with its own errors; nil serves none of them.
 	SCIM Mounted
+	// Tracer makes spans of requests; nil makes none.
+	Tracer *tracing.Tracer
 	// FissionCompat serves requests by the headers of the router of the function replaced.
 	FissionCompat bool
 }

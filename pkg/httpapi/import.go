@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"aiadmin/pkg/body"
+	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 )
 
@@ -117,15 +118,16 @@ type importLine struct {
 // importing is one import at work: a goroutine reads lines, another answers, and between them groups of
 // lines are carried out.
 type importing struct {
-	api      *API
-	r        *http.Request
-	how      user.Import
-	lines    *body.Lines
-	key      string
-	claims   bool
-	audit    *user.AuditEntry
-	applyAll func(context.Context, []user.Command) ([]user.Result, error)
-	answer   *answer
+	api         *API
+	r           *http.Request
+	how         user.Import
+	lines       *body.Lines
+	key         string
+	claims      bool
+	audit       *user.AuditEntry
+	traceParent string
+	applyAll    func(context.Context, []user.Command) ([]user.Result, error)
+	answer      *answer
 
 	queue   chan importLine
 	bytes   *semaphore.Weighted
@@ -150,7 +152,7 @@ func (i *importing) run(ctx context.Context, control *http.ResponseController) e
 	entry := AuditEntry(i.r, user.UsersImported)
 	entry.Bucket = string(user.UsersImported) + " " + id
 	entry.Detail = detailOf("mode", string(i.how.Mode), "match", i.how.Match)
-	i.audit, i.progressed = &entry, time.Now()
+	i.audit, i.traceParent, i.progressed = &entry, tracing.Parent(ctx), time.Now()
 
 	reading, stop := context.WithCancel(ctx)
 	var reader sync.WaitGroup
@@ -202,7 +204,8 @@ func (i *importing) command(line body.Line) (user.Command, error) {
 	if err != nil {
 		return user.Command{}, err
 	}
-	command := user.Command{Change: change, User: ref, Actor: Actor(i.r.Context()), Cause: RequestID(i.r.Context()), SourceIP: i.audit.SourceIP}
+	command := user.Command{Change: change, User: ref, Actor: Actor(i.r.Context()), Cause: RequestID(i.r.Context()), SourceIP: i.audit.SourceIP,
+		TraceParent: i.traceParent}
 	if i.claims {
 		digest := sha256.New()
 		_, _ = io.WriteString(digest, string(i.how.Mode)+" "+i.how.Match+" ")

@@ -13,8 +13,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/rs/cors"
+	"go.opentelemetry.io/otel/trace"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 )
 
@@ -67,8 +69,11 @@ func (a *API) logged(next http.Handler) http.Handler {
 		request := &info{id: requestID(r.Header.Get("X-Request-Id")), route: "unknown", started: time.Now(), answerTime: a.options.AnswerTimeout, severity: slog.LevelError}
 		w.Header().Set("X-Request-Id", request.id)
 		answer := &recorder{ResponseWriter: w}
+		ctx, span := a.options.Tracer.Server(tracing.Extract(r.Context(), r.Header), "request")
+		defer span.End()
+		r = r.WithContext(context.WithValue(ctx, infoKey{}, request))
 		defer a.report(r, request, answer)
-		next.ServeHTTP(answer, r.WithContext(context.WithValue(r.Context(), infoKey{}, request)))
+		next.ServeHTTP(answer, r)
 	})
 }
 
@@ -87,6 +92,7 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	if request.quiet && status < 500 {
 		return
 	}
+	tracing.Answered(trace.SpanFromContext(r.Context()), r.Method, request.route, status)
 	level := slog.LevelInfo
 	if status >= 500 {
 		level = request.severity
@@ -263,7 +269,7 @@ func (a *API) UseCORS(rules CORS) {
 		AllowedHeaders:   []string{"*"},
 		ExposedHeaders: []string{"ETag", "Link", "Location", "X-Request-Id", "Idempotency-Replayed", "Retry-After",
 			"WWW-Authenticate", "Allow", "Accept-Patch", "ce-id", "ce-type", "ce-source", "ce-subject", "ce-time", "ce-specversion",
-			"ce-dataschema", "ce-sequence", "ce-partitionkey", "ce-causationid"},
+			"ce-dataschema", "ce-sequence", "ce-partitionkey", "ce-causationid", "ce-actor", "ce-traceparent"},
 		MaxAge: 600,
 	}
 	if len(rules.AllowedOrigins) == 0 { // the library would read an empty list as all

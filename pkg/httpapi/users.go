@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 )
 
@@ -43,7 +44,8 @@ func (a *API) userID(r *http.Request) (uuid.UUID, error) {
 
 // command returns a change of the user that the path names, under the request's preconditions.
 func (a *API) command(r *http.Request, change user.Change) (command user.Command, err error) {
-	command = user.Command{Change: change, Actor: Actor(r.Context()), Cause: RequestID(r.Context()), SourceIP: SourceIP(r)}
+	command = user.Command{Change: change, Actor: Actor(r.Context()), Cause: RequestID(r.Context()), SourceIP: SourceIP(r),
+		TraceParent: tracing.Parent(r.Context())}
 	if command.User, err = userRef(r); err != nil {
 		return command, err
 	}
@@ -69,7 +71,7 @@ func (a *API) create(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	outcome, err := a.options.Admin.Apply(r.Context(), user.Command{Change: change, Claim: claim,
-		Actor: Actor(r.Context()), Cause: RequestID(r.Context()), SourceIP: SourceIP(r)})
+		Actor: Actor(r.Context()), Cause: RequestID(r.Context()), SourceIP: SourceIP(r), TraceParent: tracing.Parent(r.Context())})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"aiadmin/pkg/store"
+	"aiadmin/pkg/tracing"
 )
 
 // Options of a Relay.
@@ -32,6 +33,7 @@ type Options struct {
 	// Sent is called when events have left the outbox; nil ignores it.
 	Sent    func()
 	Log     *slog.Logger          // nil discards
+	Tracer  *tracing.Tracer       // of deliveries; nil makes no spans
 	Metrics prometheus.Registerer // nil registers none
 	Client  *http.Client          // for the sink; nil is one made for the purpose
 	// TokenFile holds the bearer token for a sink that asks for one; empty is where a

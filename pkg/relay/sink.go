@@ -23,6 +23,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"aiadmin/pkg/cloudevent"
+	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 )
 
@@ -34,6 +35,7 @@ type sink struct {
 	client     *http.Client
 	timeout    time.Duration
 	tokenFile  string
+	tracer     *tracing.Tracer
 }
 
 const (
@@ -58,7 +60,7 @@ func newSink(o Options) (*sink, error) {
 	if client == nil {
 		client = newClient(cmp.Or(o.TrustFolder, trustFolder))
 	}
-	return &sink{o.Sink, o.Source, extensions, client, sendTimeout, cmp.Or(o.TokenFile, tokenFile)}, nil
+	return &sink{o.Sink, o.Source, extensions, client, sendTimeout, cmp.Or(o.TokenFile, tokenFile), o.Tracer}, nil
 }
 
 // newClient keeps a connection per request at once, and follows no redirect: the event is
@@ -80,6 +82,8 @@ func newClient(trust string) *http.Client {
 func (s *sink) send(ctx context.Context, e user.Event) answer {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	ctx, span := s.tracer.Client(tracing.WithParent(ctx, e.TraceParent), "deliver event")
+	defer span.End()
 	request, err := s.request(ctx, e)
 	if err != nil {
 		return failure("cannot be sent", err)
@@ -92,6 +96,7 @@ func (s *sink) send(ctx context.Context, e user.Event) answer {
 		return failure(networkFault(err), err)
 	}
 	drain(response, cancel)
+	tracing.Answered(span, http.MethodPost, "", response.StatusCode)
 	return judge(response, time.Now())
 }
 
@@ -104,6 +109,7 @@ func (s *sink) request(ctx context.Context, e user.Event) (*http.Request, error)
 	for _, x := range s.extensions {
 		cloudevent.SetAttribute(request.Header, x.name, x.value)
 	}
+	tracing.Inject(ctx, request.Header)
 	request.Header.Set("User-Agent", "ai-admin")
 	if token := readToken(s.tokenFile); token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)

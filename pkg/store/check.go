@@ -137,6 +137,7 @@ type checks struct {
 
 // checked is a request's questions.
 type checked struct {
+	ctx       context.Context // of the request, for its trace
 	questions []access.Question
 	found     []Looked
 	err       error
@@ -154,7 +155,7 @@ func (c *checks) begin(s *Store) {
 // Look returns what the database holds about questions now, in their order. An error is
 // [user.Unavailable] while the database is away, or the context's.
 func (s *Store) Look(ctx context.Context, questions []access.Question) ([]Looked, error) {
-	asked := &checked{questions: questions, done: make(chan struct{})}
+	asked := &checked{ctx: ctx, questions: questions, done: make(chan struct{})}
 	if len(questions) > s.checks.queue.Most { // has little to share, and would hold up the others
 		go s.checks.answer([]*checked{asked})
 	} else {
@@ -171,6 +172,8 @@ func (s *Store) Look(ctx context.Context, questions []access.Question) ([]Looked
 func (c *checks) answer(asked []*checked) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 	defer cancel()
+	ctx, end := c.store.sharedSpan(ctx, "check access", len(asked), func(i int) context.Context { return asked[i].ctx })
+	defer end()
 	err := gather.Guarded(func() error { return c.read(ctx, asked) })
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = unavailable(err)

@@ -172,6 +172,7 @@ func (s *Store) connConfig(connString string) (*pgx.ConnConfig, error) {
 	}
 	config.DialFunc = (&net.Dialer{KeepAlive: keepAlive}).DialContext
 	config.LookupFunc = s.hosts.lookup(config.LookupFunc)
+	config.Tracer = s.statementSpans
 	config.StatementCacheCapacity = 256
 	config.OnPgError = s.leaveReadOnly(config.OnPgError)
 	if config.RuntimeParams["application_name"] == "" {

@@ -74,6 +74,7 @@ type lookups struct {
 }
 
 type lookup struct {
+	ctx   context.Context // of who asks, for its trace
 	value string
 	found *user.User // nil: there is none
 	err   error
@@ -95,7 +96,7 @@ func (l *lookups) begin(s *Store) {
 
 // get returns the user with a unique key. Others may be given the same one: it must not be changed.
 func (l *lookups) get(ctx context.Context, index int, value string) (*user.User, error) {
-	asked := &lookup{value: value, done: make(chan struct{})}
+	asked := &lookup{ctx: ctx, value: value, done: make(chan struct{})}
 	l.queues[index].Add(asked)
 	select {
 	case <-asked.done:
@@ -111,6 +112,8 @@ func (l *lookups) get(ctx context.Context, index int, value string) (*user.User,
 func (l *lookups) answer(index int, asked []*lookup) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 	defer cancel()
+	ctx, end := l.store.sharedSpan(ctx, "look up users", len(asked), func(i int) context.Context { return asked[i].ctx })
+	defer end()
 	err := gather.Guarded(func() error { return l.read(ctx, index, asked) })
 	for _, a := range asked {
 		a.err = err

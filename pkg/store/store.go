@@ -25,14 +25,16 @@ type Store struct {
 	// sessions is the config of which a pooler is known to give each connection a session of its own.
 	sessions atomic.Pointer[pgx.ConnConfig]
 
-	statements *statements
-	lookups    lookups
-	checks     checks
-	changes    changes
-	totals     *totals
-	searches   searches
-	patience   time.Duration // see [Options]
-	logBudget  int64         // see usualLogBudget
+	statements     *statements
+	lookups        lookups
+	checks         checks
+	changes        changes
+	totals         *totals
+	searches       searches
+	patience       time.Duration // see [Options]
+	logBudget      int64         // see usualLogBudget
+	statementSpans pgx.QueryTracer
+	sharedSpan     SharedSpan
 }
 
 // Options of a Store.
@@ -42,6 +44,17 @@ type Options struct {
 	// Patience is how long a change waits for a row that somebody holds (a forgotten transaction):
 	// it must give its connection back before the others run out of them. 0 is 5 s.
 	Patience time.Duration
+	// StatementSpans makes a span of each statement; nil makes none.
+	StatementSpans pgx.QueryTracer
+	// SharedSpan begins the span of what n requests wait for; nil makes none.
+	SharedSpan SharedSpan
+}
+
+// SharedSpan begins a span that belongs to the traces of n requests. Its context is for the work, end for its end.
+type SharedSpan func(ctx context.Context, name string, n int, request func(i int) context.Context) (_ context.Context, end func())
+
+func noSpan(ctx context.Context, _ string, _ int, _ func(int) context.Context) (context.Context, func()) {
+	return ctx, func() {}
 }
 
 const (
@@ -51,7 +64,11 @@ const (
 
 // Open makes the pool. It connects to nothing yet: the database may come up later.
 func Open(options Options) (*Store, error) {
-	s := &Store{totals: newTotals(), searches: newSearches(), logBudget: usualLogBudget, patience: cmp.Or(options.Patience, defaultPatience)}
+	s := &Store{totals: newTotals(), searches: newSearches(), logBudget: usualLogBudget,
+		statementSpans: options.StatementSpans, sharedSpan: options.SharedSpan, patience: cmp.Or(options.Patience, defaultPatience)}
+	if s.sharedSpan == nil {
+		s.sharedSpan = noSpan
+	}
 	config, err := s.connConfig(options.ConnString)
 	if err != nil {
 		return nil, err
