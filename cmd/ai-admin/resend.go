@@ -60,7 +60,7 @@ func (c resendCmd) Run(ctx context.Context, s streams) error {
 	if c.DryRun {
 		return c.list(ctx, s, db, of)
 	}
-	n, err := relay.Resend(ctx, db, of)
+	n, err := relay.Resend(ctx, db, of, user.AuditEntry{Actor: "ai-admin resend"})
 	if err != nil {
 		return store.Loggable(err)
 	}

@@ -70,7 +70,12 @@ func (m *metrics) streams(open func() int) {
 
 func (m *metrics) served(s httpapi.Served) {
 	m.requests.WithLabelValues(methodLabel(s.Method), s.Route, strconv.Itoa(s.Status)).Inc()
-	m.duration.WithLabelValues(s.Route).Observe(s.Duration.Seconds())
+	duration := m.duration.WithLabelValues(s.Route)
+	if exemplar, ok := duration.(prometheus.ExemplarObserver); ok && s.TraceID != "" {
+		exemplar.ObserveWithExemplar(s.Duration.Seconds(), prometheus.Labels{"trace_id": s.TraceID})
+		return
+	}
+	duration.Observe(s.Duration.Seconds())
 }
 
 func (m *metrics) checked(face, outcome string) { m.checks.WithLabelValues(face, outcome).Inc() }
@@ -116,7 +121,7 @@ func (m *metrics) wroteAudit(entries []user.AuditEntry, err error) {
 
 func (m *metrics) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	return mux
 }
 

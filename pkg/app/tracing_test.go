@@ -129,6 +129,13 @@ func TestTraceGoesThrough(t *testing.T) {
 		t.Fatal(code)
 	}
 	<-sent
+	scrape := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	scrape.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	metrics := httptest.NewRecorder()
+	a.Metrics().ServeHTTP(metrics, scrape)
+	if !strings.Contains(metrics.Body.String(), `# {trace_id="`+traceID+`"}`) {
+		t.Error("no exemplar names the trace")
+	}
 	stop() // sends what is left
 	found := spans.named(traceID)
 	request, batch, statement, delivery := found["POST /ai/admin/users"], found["change users"], found["statement"], found["deliver event"]

@@ -131,7 +131,7 @@ func TestRestartNeeded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"auth", "oidc", "source", "database", "outbox", "metricsPort", "fissionCompat"}
+	want := []string{"auth", "oidc", "source", "database", "outbox", "tracing", "metricsPort", "fissionCompat"}
 	if diff := cmp.Diff(want, before.RestartNeeded(after)); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
 	}

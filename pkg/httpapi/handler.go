@@ -106,6 +106,7 @@ type Served struct {
 	Method, Route string // the route's pattern, "unknown" for none
 	Status        int
 	Duration      time.Duration
+	TraceID       string // empty: it belongs to none that is sampled
 }
 
 // API is the whole HTTP interface.

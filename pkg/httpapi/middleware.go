@@ -87,7 +87,7 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 		status = statusClientGone
 	}
 	if a.options.Observe != nil {
-		a.options.Observe(Served{r.Method, request.route, status, took})
+		a.options.Observe(Served{r.Method, request.route, status, took, tracing.SampledID(r.Context())})
 	}
 	if request.quiet && status < 500 {
 		return

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -260,9 +261,21 @@ func ListParked(ctx context.Context, s *store.Store, of uuid.UUID, limit int) (l
 }
 
 // Resend lets parked events be tried again, as if for the first time: those of one user,
-// or with [uuid.Nil] all. It returns how many. A relay takes them up within seconds.
-func Resend(ctx context.Context, s *store.Store, of uuid.UUID) (int64, error) {
-	q := s.DB().NewUpdate().Table("outbox").Set("parked_at = NULL, attempts = 0, failures = 0, retry_at = now(), fault = NULL").
+// or with [uuid.Nil] all. It returns how many; with any, the entry of who asks is in the audit log. A relay
+// takes them up within seconds.
+func Resend(ctx context.Context, s *store.Store, of uuid.UUID, entry user.AuditEntry) (n int64, err error) {
+	err = s.DB().RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if n, err = release(ctx, tx, of); err != nil || n == 0 {
+			return err
+		}
+		entry.Action, entry.UserID, entry.Detail = user.EventsResent, of, fmt.Appendf(nil, `{"events":%d}`, n)
+		return s.AuditIn(ctx, tx, entry)
+	})
+	return n, err
+}
+
+func release(ctx context.Context, tx bun.Tx, of uuid.UUID) (int64, error) {
+	q := tx.NewUpdate().Table("outbox").Set("parked_at = NULL, attempts = 0, failures = 0, retry_at = now(), fault = NULL").
 		Where("parked_at IS NOT NULL")
 	if of != uuid.Nil {
 		q = q.Where("user_id = ?", of)

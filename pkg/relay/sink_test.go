@@ -64,12 +64,15 @@ func TestParksWhatIsRefusedAndResends(t *testing.T) {
 	if at, err := x.OldestUnsent(t.Context()); err != nil || at.IsZero() {
 		t.Errorf("oldest unsent: %v, %v", at, err)
 	}
-	if n, err := Resend(t.Context(), s, users[1]); n != 0 || err != nil {
+	if n, err := Resend(t.Context(), s, users[1], user.AuditEntry{Actor: "test"}); n != 0 || err != nil {
 		t.Errorf("another user's: %d, %v", n, err)
 	}
 	bad.Store(nil)
-	if n, err := Resend(t.Context(), s, users[0]); n != 1 || err != nil {
+	if n, err := Resend(t.Context(), s, users[0], user.AuditEntry{Actor: "test"}); n != 1 || err != nil {
 		t.Errorf("resend: %d, %v", n, err)
+	}
+	if log, err := s.Audit(t.Context(), user.AuditQuery{}, 10); err != nil || len(log) != 1 || log[0].Action != user.EventsResent || log[0].UserID != users[0] || string(log[0].Detail) != `{"events":1}` {
+		t.Errorf("the audit log has %+v, %v", log, err)
 	}
 	awaitSent(t, s, patience)
 	stop()
@@ -238,7 +241,7 @@ func TestBacklogsOfSlowUsersLeaveRoom(t *testing.T) {
 	}
 	x, stop := start(t, Options{Store: s, Sink: sink.URL})
 	eventually(t, patience, "the hot user's are being sent", func() bool { return len(sink.accepted()[hot]) > 100 })
-	if _, err := Resend(t.Context(), s, parked); err != nil {
+	if _, err := Resend(t.Context(), s, parked, user.AuditEntry{Actor: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, patience, "a sweep finds what was parked", func() bool { return len(sink.accepted()[parked]) == 1 })

@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/schema"
@@ -107,6 +108,16 @@ func (tx *Tx) audit(records []Record) {
 		st := &tx.store.statements.auditing
 		tx.next.exec(st.insert, arrays(st.entries, rows)...)
 	}
+}
+
+// AuditIn appends an entry in a transaction that does what it tells of.
+func (s *Store) AuditIn(ctx context.Context, tx bun.IDB, entry user.AuditEntry) error {
+	row := auditRowOf(entry)
+	if row.Detail == nil {
+		row.Detail = jsontext.Value("{}")
+	}
+	_, err := tx.NewInsert().Model(&row).Exec(ctx)
+	return translate(err)
 }
 
 // WriteAudit appends entries to the audit log. Those with a bucket that has an entry are added to its

@@ -197,6 +197,14 @@ func TraceID(ctx context.Context) string {
 	return ""
 }
 
+// SampledID returns the id of a context's trace if spans of it are kept, "" otherwise.
+func SampledID(ctx context.Context) string {
+	if !oteltrace.SpanContextFromContext(ctx).IsSampled() {
+		return ""
+	}
+	return TraceID(ctx)
+}
+
 // LogHandler adds traceId to log lines that belong to a trace.
 func LogHandler(h slog.Handler) slog.Handler { return logHandler{h} }
 
