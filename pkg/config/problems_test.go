@@ -16,7 +16,7 @@ func TestParseReportsEveryProblem(t *testing.T) {
 		wantIssuer = "must be an https:// URL without user, query and fragment (http:// for localhost alone), exactly as in the tokens' iss"
 		wantName   = "must be 1 to 255 characters without control characters"
 		wantKeep   = "must be a duration from 0s to 87600h, such as 90s, 30m or 168h"
-		topKeys    = "access, auth, console, cors, database, fissionCompat, logLevel, metricsPort, oidc, outbox, retention, scim, source, tracing, tracing"
+		topKeys    = "access, auth, console, cors, database, fissionCompat, logLevel, metricsPort, oidc, outbox, retention, scim, source, tracing"
 	)
 	tests := map[string]struct {
 		content string
