@@ -85,6 +85,7 @@ func TestDashboard(t *testing.T) {
 	}
 	var dashboard struct {
 		Panels []struct {
+			Type    string
 			Title   string
 			Targets []struct{ Expr string }
 		}
@@ -96,13 +97,22 @@ func TestDashboard(t *testing.T) {
 		t.Fatal("no panels: this test looks at nothing")
 	}
 	exported := exportedMetrics(t)
+	var rows []string
 	for _, panel := range dashboard.Panels {
+		if panel.Type == "row" {
+			rows = append(rows, panel.Title)
+		} else if len(panel.Targets) == 0 {
+			t.Errorf("%s shows nothing", panel.Title)
+		}
 		for _, target := range panel.Targets {
 			expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")
 			if err := namesOnly(expr, exported); err != nil {
 				t.Errorf("%s: %v", panel.Title, err)
 			}
 		}
+	}
+	if want := []string{"Access", "SCIM", "Audit", "Imports"}; !slices.Equal(rows, want) {
+		t.Errorf("the rows are %q, want %q", rows, want)
 	}
 }
 
