@@ -1,9 +1,11 @@
 package validate
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,8 +30,11 @@ func alerts(t *testing.T) []alert {
 	}
 	var rules struct {
 		APIVersion, Kind string
-		Metadata         struct{ Name string }
-		Spec             struct {
+		Metadata         struct {
+			Name        string
+			Annotations map[string]string
+		}
+		Spec struct {
 			Groups []struct {
 				Name  string
 				Rules []alert
@@ -75,6 +80,37 @@ func TestAlerts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRunbookAddress sets the address of the runbook as docs/deploy.md says, and expects it in every alert.
+func TestRunbookAddress(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../config/monitoring")); err != nil {
+		t.Fatal(err)
+	}
+	rules, err := os.ReadFile(filepath.Join(dir, "rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const address = "https://git.example.com/ai-admin/blob/v1/docs/runbook.md"
+	rules = bytes.Replace(rules, []byte("ai-admin/runbook: docs/runbook.md"), []byte("ai-admin/runbook: "+address), 1)
+	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := Render(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if o.Kind == "PrometheusRule" {
+			if found := bytes.Count(o.YAML, []byte("runbook_url: "+address+"#aiadmin")); found != len(alerts(t)) {
+				t.Errorf("%d of %d alerts have the address:\n%s", found, len(alerts(t)), o.YAML)
+			}
+			return
+		}
+	}
+	t.Error("no PrometheusRule was rendered")
 }
 
 func TestDashboard(t *testing.T) {
