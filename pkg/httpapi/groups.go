@@ -55,7 +55,7 @@ func (a *API) getGroup(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("ETag", etag(group.Version))
-	if unmodified(r, group.Version) {
+	if unmodified(r, etag(group.Version)) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}

@@ -112,17 +112,18 @@ type Served struct {
 // API is the whole HTTP interface.
 type API struct {
 	http.Handler
-	options Options
-	cors    atomic.Pointer[cors.Cors]
-	denials *rate.Limiter // of audit entries that are written one by one
-	bodies  *body.Budget
-	lists   gather.Shared[*page]
-	pages   *semaphore.Weighted // see pageBudget
-	streams *streams
-	exports chan struct{}          // see exportsAtOnce
-	imports chan struct{}          // see importsAtOnce
-	failing atomic.Pointer[string] // the check that the last probe was told of
-	openAPI func() ([]byte, error) // the document as JSON
+	options   Options
+	cors      atomic.Pointer[cors.Cors]
+	denials   *rate.Limiter // of audit entries that are written one by one
+	bodies    *body.Budget
+	lists     gather.Shared[*page]
+	pages     *semaphore.Weighted // see pageBudget
+	streams   *streams
+	exports   chan struct{}          // see exportsAtOnce
+	imports   chan struct{}          // see importsAtOnce
+	failing   atomic.Pointer[string] // the check that the last probe was told of
+	openAPI   func() ([]byte, error) // the document as JSON
+	reference func() (*reference, error)
 }
 
 // New composes the routes and what surrounds each of them, outermost first: the request's
@@ -145,6 +146,7 @@ func New(options Options, rules CORS) *API {
 		imports: make(chan struct{}, importsAtOnce)}
 	// Nothing that can wait is done before the service is ready.
 	a.openAPI = sync.OnceValues(func() ([]byte, error) { return openAPIJSON(options.Version) })
+	a.reference = sync.OnceValues(func() (*reference, error) { return newReference(options.Version) })
 	a.UseCORS(rules)
 	var h http.Handler = a.mux()
 	if options.FissionCompat {

@@ -112,15 +112,15 @@ func versionsOf(tags []string) *user.Precondition {
 	return condition
 }
 
-// unmodified says whether If-None-Match holds the version (RFC 9110, section 13.1.2,
+// unmodified says whether If-None-Match holds the entity tag (RFC 9110, section 13.1.2,
 // whose comparison is the weak one). One that cannot be read is ignored.
-func unmodified(r *http.Request, version int64) bool {
+func unmodified(r *http.Request, current string) bool {
 	tags, ok, err := entityTags(r, "If-None-Match")
 	if err != nil || !ok {
 		return false
 	}
 	for _, tag := range tags {
-		if strings.TrimPrefix(tag, "W/") == etag(version) {
+		if strings.TrimPrefix(tag, "W/") == current {
 			return true
 		}
 	}

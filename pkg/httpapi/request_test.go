@@ -55,7 +55,7 @@ func TestIfMatch(t *testing.T) {
 func TestUnmodified(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]bool{`"7"`: true, `W/"7"`: true, `"6", W/"7"`: true, `, "7"`: true, "*": true, `"8"`: false, "7": false} {
-		if unmodified(withHeader("If-None-Match", value), 7) != want {
+		if unmodified(withHeader("If-None-Match", value), etag(7)) != want {
 			t.Errorf("%s: want %v", value, want)
 		}
 	}

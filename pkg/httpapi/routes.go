@@ -57,6 +57,7 @@ func (a *API) routes() map[string]map[string]endpoint {
 		"/ai/admin/keys":                  {"GET": {auth.UsersRead, a.findKeys, true}},
 		"/ai/admin/changes":               {"GET": {auth.UsersRead, a.changes, false}},
 		"/openapi.json":                   {"GET": {"", a.serveOpenAPI, false}},
+		"/ai/admin/docs":                  {"GET": {"", a.serveReference, false}},
 		"/ai/admin/audit":                 {"GET": {auth.AuditRead, a.auditLog, true}},
 		"/ai/admin/history":               {"GET": {auth.AuditRead, a.log, true}},
 		groupsPath:                        {"GET": {auth.UsersRead, a.listGroups, true}},

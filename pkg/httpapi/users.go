@@ -133,7 +133,7 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if unmodified(r, u.Version) {
+	if unmodified(r, etag(u.Version)) {
 		w.Header().Set("ETag", etag(u.Version))
 		w.WriteHeader(http.StatusNotModified)
 		return nil
@@ -287,11 +287,16 @@ const (
 // writeJSON answers a body. When it cannot be written the client is gone, which is for
 // the log alone.
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) error {
+	return write(w, r, status, "application/json", body)
+}
+
+// write answers with a body of a media type; a large one has time for its size.
+func write(w http.ResponseWriter, r *http.Request, status int, mediaType string, body []byte) error {
 	if len(body) > largeAnswer {
 		end := time.Now().Add(infoOf(r.Context()).answerTime + time.Duration(len(body))*time.Second/answerRate)
 		_ = http.NewResponseController(w).SetWriteDeadline(end) // test writers have none
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if _, err := w.Write(body); err != nil && r.Method != http.MethodHead {

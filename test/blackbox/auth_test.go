@@ -129,7 +129,7 @@ func TestAuthorization(t *testing.T) {
 	})
 	t.Run("not needed", func(t *testing.T) {
 		t.Parallel()
-		for _, path := range []string{"/openapi.json", "/livez", "/readyz", "/readyz?verbose"} {
+		for _, path := range []string{"/openapi.json", "/ai/admin/docs", "/livez", "/readyz", "/readyz?verbose"} {
 			s.do(t, "GET", path, "", "Authorization", "").is(t, http.StatusOK)
 			s.do(t, "GET", path, "", "Authorization", "Bearer nobody's").is(t, http.StatusOK)
 		}

@@ -49,7 +49,7 @@ func TestRoutes(t *testing.T) {
 	})
 	t.Run("HEAD", func(t *testing.T) {
 		t.Parallel()
-		for _, path := range []string{usersPath, u.path(), "/openapi.json", "/livez"} {
+		for _, path := range []string{usersPath, u.path(), "/openapi.json", "/ai/admin/docs", "/livez"} {
 			if a := s.do(t, "HEAD", path, ""); len(a.body) > 0 || a.status != 200 && a.status != 405 {
 				t.Errorf("HEAD %s: %d with %d bytes", path, a.status, len(a.body))
 			}

@@ -1,9 +1,11 @@
 package validate
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,8 +30,11 @@ func alerts(t *testing.T) []alert {
 	}
 	var rules struct {
 		APIVersion, Kind string
-		Metadata         struct{ Name string }
-		Spec             struct {
+		Metadata         struct {
+			Name        string
+			Annotations map[string]string
+		}
+		Spec struct {
 			Groups []struct {
 				Name  string
 				Rules []alert
@@ -77,6 +82,37 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
+// TestRunbookAddress sets the address of the runbook as docs/deploy.md says, and expects it in every alert.
+func TestRunbookAddress(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../config/monitoring")); err != nil {
+		t.Fatal(err)
+	}
+	rules, err := os.ReadFile(filepath.Join(dir, "rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const address = "https://git.example.com/ai-admin/blob/v1/docs/runbook.md"
+	rules = bytes.Replace(rules, []byte("ai-admin/runbook: docs/runbook.md"), []byte("ai-admin/runbook: "+address), 1)
+	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := Render(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if o.Kind == "PrometheusRule" {
+			if found := bytes.Count(o.YAML, []byte("runbook_url: "+address+"#aiadmin")); found != len(alerts(t)) {
+				t.Errorf("%d of %d alerts have the address:\n%s", found, len(alerts(t)), o.YAML)
+			}
+			return
+		}
+	}
+	t.Error("no PrometheusRule was rendered")
+}
+
 func TestDashboard(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../config/monitoring/dashboard.json")
@@ -85,6 +121,7 @@ func TestDashboard(t *testing.T) {
 	}
 	var dashboard struct {
 		Panels []struct {
+			Type    string
 			Title   string
 			Targets []struct{ Expr string }
 		}
@@ -96,13 +133,22 @@ func TestDashboard(t *testing.T) {
 		t.Fatal("no panels: this test looks at nothing")
 	}
 	exported := exportedMetrics(t)
+	var rows []string
 	for _, panel := range dashboard.Panels {
+		if panel.Type == "row" {
+			rows = append(rows, panel.Title)
+		} else if len(panel.Targets) == 0 {
+			t.Errorf("%s shows nothing", panel.Title)
+		}
 		for _, target := range panel.Targets {
 			expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")
 			if err := namesOnly(expr, exported); err != nil {
 				t.Errorf("%s: %v", panel.Title, err)
 			}
 		}
+	}
+	if want := []string{"Access", "SCIM", "Audit", "Imports"}; !slices.Equal(rows, want) {
+		t.Errorf("the rows are %q, want %q", rows, want)
 	}
 }
 

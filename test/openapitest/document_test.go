@@ -221,10 +221,12 @@ func TestEveryRouteIsThere(t *testing.T) {
 		"GET /ai/admin/users/{UserID}/history":                read,
 		"POST /ai/admin/users/import":                         write,
 		"GET /ai/admin/changes":                               read,
-		"GET /ai/admin/groups":                                read, "GET /ai/admin/groups/{GroupID}": read, "GET /ai/admin/groups/{GroupID}/members": read,
-		"GET /ai/admin/audit":               {"audit:read", "admin"},
-		"GET /ai/admin/history":             {"audit:read", "admin"},
-		"GET /ai/admin/users/{UserID}/keys": read, "POST /ai/admin/users/{UserID}/keys": keys,
+		"GET /ai/admin/groups":                                read,
+		"GET /ai/admin/groups/{GroupID}":                      read,
+		"GET /ai/admin/groups/{GroupID}/members":              read,
+		"GET /ai/admin/audit":                                 {"audit:read", "admin"},
+		"GET /ai/admin/history":                               {"audit:read", "admin"},
+		"GET /ai/admin/users/{UserID}/keys":                   read, "POST /ai/admin/users/{UserID}/keys": keys,
 		"DELETE /ai/admin/users/{UserID}/keys":      keys,
 		"GET /ai/admin/users/{UserID}/keys/{KeyID}": {"users:read", "keys:write", "admin"}, "PATCH /ai/admin/users/{UserID}/keys/{KeyID}": keys,
 		"DELETE /ai/admin/users/{UserID}/keys/{KeyID}":      keys,
@@ -235,7 +237,7 @@ func TestEveryRouteIsThere(t *testing.T) {
 		"POST /access/v1/evaluation": check, "POST /access/v1/evaluations": check,
 		"GET /.well-known/authzen-configuration": {},
 		"POST /ai/admin/events":                  send, "POST /": send,
-		"GET /ai/admin/schemas/{name}": {}, "GET /openapi.json": {}, "GET /livez": {}, "GET /readyz": {},
+		"GET /ai/admin/schemas/{name}": {}, "GET /openapi.json": {}, "GET /ai/admin/docs": {}, "GET /livez": {}, "GET /readyz": {},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
