@@ -142,7 +142,7 @@ func TestTraceGoesThrough(t *testing.T) {
 	if statement == nil {
 		statement = found["batch start"]
 	}
-	if request == nil || batch == nil || delivery == nil || len(found) < 4 {
+	if request == nil || batch == nil || statement == nil || delivery == nil || len(found) < 4 {
 		t.Fatalf("spans: %v", found)
 	}
 	if hex.EncodeToString(request.GetParentSpanId()) != "00f067aa0ba902b7" || !bytes.Equal(batch.GetParentSpanId(), request.GetSpanId()) {
