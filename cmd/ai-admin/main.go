@@ -15,6 +15,7 @@ import (
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/store"
 )
 
 // version is stamped by the linker (-X main.version=…); see [app.Version].
@@ -98,6 +99,9 @@ func exitCode(s streams, err error) int {
 		return 0
 	}
 	fmt.Fprintln(s.err, err)
+	if sentence := store.Refusal(err); sentence != "" {
+		fmt.Fprintln(s.err, "PostgreSQL says:", sentence)
+	}
 	if coded, ok := errors.AsType[exitError](err); ok {
 		return coded.code
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/test/pgtest"
 )
@@ -149,7 +150,7 @@ func TestRefusedSettingsLeaveWhatWorks(t *testing.T) {
 	} {
 		wrong := mustURL(t, db)
 		change(wrong)
-		if err := s.Reconnect(t.Context(), wrong.String()); err == nil || !strings.Contains(err.Error(), want) {
+		if err := s.Reconnect(t.Context(), wrong.String()); err == nil || !strings.Contains(err.Error()+store.Refusal(err), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}

@@ -99,9 +99,6 @@ type databaseError struct{ of *pgconn.PgError }
 
 // Error implements error.
 func (e databaseError) Error() string {
-	if refusals[e.of.Code] {
-		return e.of.Message + ", SQLSTATE " + e.of.Code
-	}
 	text := "database error, SQLSTATE " + e.of.Code
 	for _, place := range []struct{ name, value string }{
 		{"table", e.of.TableName}, {"constraint", e.of.ConstraintName}, {"routine", e.of.Routine},
@@ -121,9 +118,18 @@ var retryable = map[string]bool{
 	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true,
 }
 
-// refusals are the SQLSTATEs of a server that lets nobody in by these settings. Their text names the
-// role, the database and the client's address, and nothing of a row.
+// refusals are the SQLSTATEs of a server that lets nobody in by these settings.
 var refusals = map[string]bool{"28000": true, "28P01": true, "3D000": true}
+
+// Refusal returns PostgreSQL's own sentence on why it lets nobody in by these settings; empty for any other
+// error. It names the role, the database and the client's address, and nothing of a row. It is for the
+// output of a command, whose user has to mend just that, and for no log.
+func Refusal(err error) string {
+	if pgErr := postgresError(err); pgErr != nil && refusals[pgErr.Code] {
+		return pgErr.Message
+	}
+	return ""
+}
 
 // errNotMigrated is for requests that come before the migrations are done.
 var errNotMigrated = user.Errorf(user.Unavailable, "the database is being prepared: try again shortly")

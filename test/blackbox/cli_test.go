@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -123,10 +124,10 @@ func TestCommandLineIsAClient(t *testing.T) {
 // TestProfilesNameServices: a profile goes before the environment, and the default one after it.
 func TestProfilesNameServices(t *testing.T) {
 	t.Parallel()
-	asked := ""
+	var asked atomic.Value
 	named := func(name string) string {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked = name + " " + r.Header.Get("Authorization")
+			asked.Store(name + " " + r.Header.Get("Authorization"))
 			_, _ = w.Write([]byte(`{"users":[],"page":{"next":null}}`))
 		}))
 		t.Cleanup(server.Close)
@@ -148,8 +149,8 @@ func TestProfilesNameServices(t *testing.T) {
 		{c, []string{"--profile", "prod"}, "prod Bearer t2"},
 		{bare, nil, "test Bearer t2"},
 	} {
-		if code, out, errs := step.c.run(t, "", append([]string{"users", "list"}, step.args...)...); code != 0 || asked != step.want {
-			t.Errorf("%v: asked %s, want %s; exited with %d\n%s%s", step.args, asked, step.want, code, out, errs)
+		if code, out, errs := step.c.run(t, "", append([]string{"users", "list"}, step.args...)...); code != 0 || asked.Load() != step.want {
+			t.Errorf("%v: asked %v, want %s; exited with %d\n%s%s", step.args, asked.Load(), step.want, code, out, errs)
 		}
 	}
 }
