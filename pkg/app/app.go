@@ -137,7 +137,7 @@ func New(options Options) (_ *App, err error) {
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	gate := httpapi.NewGate(0)
 	made := httpapi.Options{Admin: a.admin, Tracer: a.tracer, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
-		Verbose: a.verbose, Observe: a.metrics.served, Timeout: options.RequestTimeout,
+		Verbose: a.verbose, Observe: a.metrics.served, Imported: a.metrics.importedLines, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) },

@@ -28,6 +28,7 @@ type metrics struct {
 	reloads   *prometheus.CounterVec
 	audit     *prometheus.CounterVec
 	unwritten prometheus.Counter
+	imported  *prometheus.CounterVec
 	checks    *prometheus.CounterVec
 }
 
@@ -52,12 +53,14 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 		Help: "Checks that gateways made, by face (forward, authzen) and outcome: allowed, or the reason of the refusal."}, []string{"face", "outcome"})
 	m.audit = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_audit_entries_total",
 		Help: "Audit entries written, by action and outcome; counted entries by their count."}, []string{"action", "outcome"})
+	m.imported = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_imported_lines_total",
+		Help: "Lines of imports, by outcome: created, updated, unchanged, deleted, failed. Dry runs do not count."}, []string{"outcome"})
 	m.unwritten = prometheus.NewCounter(prometheus.CounterOpts{Name: "ai_admin_audit_failures_total",
 		Help: "Attempts to write audit entries that failed: a reveal is refused then, all else goes on."})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ai_admin_build_info", Help: "What the binary was built from; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.checks, m.audit, m.unwritten, m.requests, m.duration, m.scim, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
+	m.registry.MustRegister(m.checks, m.audit, m.unwritten, m.imported, m.requests, m.duration, m.scim, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -82,6 +85,10 @@ func (m *metrics) checked(face, outcome string) { m.checks.WithLabelValues(face,
 
 func (m *metrics) provisioned(s scimapi.Served) {
 	m.scim.WithLabelValues(s.Operation, s.Provider, strconv.Itoa(s.Status)).Observe(s.Duration.Seconds())
+}
+
+func (m *metrics) importedLines(outcome string, lines int64) {
+	m.imported.WithLabelValues(outcome).Add(float64(lines))
 }
 
 // methodLabel keeps made-up methods from making a label value each.

@@ -63,7 +63,7 @@ func (c *receiver) named(trace string) map[string]*spans.Span {
 }
 
 // traced starts a service that sends to a sink; it returns what its headers were.
-func traced(t *testing.T, configuration string) (a *app.App, log *lockedBuffer, stop func(), sent chan http.Header) {
+func traced(t testing.TB, configuration string) (a *app.App, log *lockedBuffer, stop func(), sent chan http.Header) {
 	t.Helper()
 	sent = make(chan http.Header, 10)
 	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -139,10 +139,7 @@ func TestTraceGoesThrough(t *testing.T) {
 	stop() // sends what is left
 	found := spans.named(traceID)
 	request, batch, statement, delivery := found["POST /ai/admin/users"], found["change users"], found["statement"], found["deliver event"]
-	if statement == nil {
-		statement = found["batch start"]
-	}
-	if request == nil || batch == nil || statement == nil || delivery == nil || len(found) < 4 {
+	if request == nil || batch == nil || statement == nil || delivery == nil {
 		t.Fatalf("spans: %v", found)
 	}
 	if hex.EncodeToString(request.GetParentSpanId()) != "00f067aa0ba902b7" || !bytes.Equal(batch.GetParentSpanId(), request.GetSpanId()) {
@@ -206,5 +203,29 @@ func TestEventsTraceGoesBefore(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), `"traceId":"`+other+`"`) {
 		t.Error("no log line names the request's trace")
+	}
+}
+
+// BenchmarkTracing reads a user from 16 goroutines: without an endpoint, and with one that a tenth of the traces
+// is sent to.
+func BenchmarkTracing(b *testing.B) {
+	server := httptest.NewServer(&receiver{})
+	b.Cleanup(server.Close)
+	for name, configuration := range map[string]string{"off": "", "on": "tracing: {endpoint: \"" + server.URL + "\", sampleRatio: 0.1}\n"} {
+		b.Run(name, func(b *testing.B) {
+			a, _, _, _ := traced(b, configuration+"logLevel: error\n")
+			if code := post(a, "/ai/admin/users", `{"tag":"ada","name":"Ada"}`); code != http.StatusCreated {
+				b.Fatal(code)
+			}
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if w := ask(a.Handler(), http.MethodGet, "/ai/admin/users/tag:ada"); w.Code != http.StatusOK {
+						b.Error(w.Code)
+						return
+					}
+				}
+			})
+		})
 	}
 }

@@ -73,6 +73,8 @@ type Options struct {
 	AppendEvent func(dst []byte, e user.Event) []byte
 	// Observe is told of every answered request, for metrics; it may be nil.
 	Observe func(Served)
+	// Imported is told of the lines of each group of an import, by what became of them; it may be nil.
+	Imported func(outcome string, lines int64)
 	// Timeout ends a request; 0 is 300 s, which is also Knative's.
 	Timeout time.Duration
 	// BodyTimeout is the time for a request's body to arrive; 0 is 30 s.

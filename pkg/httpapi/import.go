@@ -144,6 +144,15 @@ type summary struct {
 	doneThrough                                  int   // the last line that was carried out
 }
 
+type count struct {
+	name  string
+	value int64
+}
+
+func (s *summary) counts() [5]count {
+	return [...]count{{"created", s.created}, {"updated", s.updated}, {"unchanged", s.unchanged}, {"deleted", s.deleted}, {"failed", s.failed}}
+}
+
 func (i *importing) run(ctx context.Context, control *http.ResponseController) error {
 	id := user.NewID().String()
 	if i.key == "" { // so that a group whose answer is lost can be carried out again
@@ -270,6 +279,7 @@ func (i *importing) carryOutGroup(ctx context.Context, group []importLine) error
 	if err != nil {
 		return err
 	}
+	before := i.summary
 	out := make([]byte, 0, 80*len(group))
 	for _, line := range group {
 		result := user.Result{Err: line.Err}
@@ -278,10 +288,24 @@ func (i *importing) carryOutGroup(ctx context.Context, group []importLine) error
 		}
 		out = i.result(out, line.Number, &result)
 	}
+	i.observe(&before)
 	last := group[len(group)-1]
 	i.summary.lines += int64(len(group))
 	i.summary.bytes, i.summary.doneThrough = last.Read, last.Number
 	return i.answer.write(ctx, out)
+}
+
+// observe counts what became of a group's lines since before.
+func (i *importing) observe(before *summary) {
+	if i.api.options.Imported == nil || i.how.DryRun {
+		return
+	}
+	was := before.counts()
+	for n, now := range i.summary.counts() {
+		if now.value > was[n].value {
+			i.api.options.Imported(now.name, now.value-was[n].value)
+		}
+	}
 }
 
 var errRepeated = user.Errorf(user.Unavailable, "an earlier attempt is still under way")
@@ -363,10 +387,7 @@ func (i *importing) progress() {
 // appendSummary appends the answer's last line. With an error, not all was done.
 func appendSummary(dst []byte, r *http.Request, s summary, err error) []byte {
 	dst = append(dst, `{"summary":`...)
-	for n, count := range []struct {
-		name  string
-		value int64
-	}{{"created", s.created}, {"updated", s.updated}, {"unchanged", s.unchanged}, {"deleted", s.deleted}, {"failed", s.failed}} {
+	for n, count := range s.counts() {
 		dst = append(append(append(append(dst, "{,"[min(n, 1)], '"'), count.name...), '"'), ':')
 		dst = strconv.AppendInt(dst, count.value, 10)
 	}

@@ -257,6 +257,14 @@ func TestImportJudgesEachLine(t *testing.T) {
 	if diff := cmp.Diff([]string{"1 413 BODY_TOO_LARGE", "2 201"}, brief(results)); diff != "" {
 		t.Errorf("a long line (-want +got):\n%s", diff)
 	}
+	scraped, err := s.client.Get(s.metrics + "/metrics")
+	must(t, err)
+	metrics, err := io.ReadAll(scraped.Body)
+	_ = scraped.Body.Close()
+	must(t, err)
+	if !strings.Contains(string(metrics), `ai_admin_imported_lines_total{outcome="deleted"} 1`) {
+		t.Errorf("no metric tells of the import: %s", metrics)
+	}
 	var log struct {
 		Audit []struct {
 			Action, Outcome string
