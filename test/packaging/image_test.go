@@ -125,7 +125,7 @@ func (r registry) inspectBinary(t *testing.T, ref, platform string) {
 func copyOfSource(t *testing.T) string {
 	t.Helper()
 	from, to := root(t), t.TempDir()
-	for _, dir := range []string{"cmd", "pkg", "config"} {
+	for _, dir := range []string{"cmd", "pkg", "config", "tools/image"} {
 		if err := os.CopyFS(filepath.Join(to, dir), os.DirFS(filepath.Join(from, dir))); err != nil {
 			t.Fatal(err)
 		}
