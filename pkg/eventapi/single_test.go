@@ -68,7 +68,7 @@ func TestReplyIsAnEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantExtensions := map[string]any{"partitionkey": u.ID.String(), "sequence": "00000000000000000001", "causationid": "Zo%C3%AB"}
+	wantExtensions := map[string]any{"partitionkey": u.ID.String(), "sequence": "00000000000000000001", "causationid": "Zo%C3%AB", "actor": "sender"}
 	if diff := cmp.Diff(wantExtensions, e.Extensions()); diff != "" {
 		t.Errorf("extensions (-want +got):\n%s", diff)
 	}
