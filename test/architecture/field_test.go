@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"aiadmin/test/pgtest"
 )
 
 // edit is what adding a field changes in one file: text that is put before a line of it.
@@ -74,6 +76,7 @@ func TestAddingAField(t *testing.T) {
 	}
 	test := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", "Nickname|SchemasHaveEveryField|FieldRules", "./pkg/user", "./pkg/store", "./pkg/cloudevent")
 	test.Dir = copied
+	test.Env = append(test.Environ(), pgtest.Environment+"=") // a cluster of its own: its schema is another
 	if out, err := test.CombinedOutput(); err != nil {
 		t.Errorf("the copy's tests: %v\n%s", err, out)
 	}
