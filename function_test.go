@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -34,17 +33,10 @@ const away = "postgres://nobody:nothing@127.0.0.1:1/none?sslmode=disable"
 // mounts lays out volumes that name a database.
 func mounts(t *testing.T, database string) string {
 	t.Helper()
-	root := t.TempDir()
-	for volume, files := range map[string]map[string]string{
-		"postgres": {"PG_URL": database},
-		"vault":    {"PRIMARY": "k", "k": strings.Repeat("00", 32)},
-		"config":   {"config.yaml": "auth: disabled\nmetricsPort: 0\n"},
-	} {
-		if err := mounttest.Write(filepath.Join(root, volume), files); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
+	return mounttest.Volumes(t, map[string]string{
+		"postgres/PG_URL": database, "vault/PRIMARY": "k", "vault/k": strings.Repeat("00", 32),
+		"config/config.yaml": "auth: disabled\nmetricsPort: 0\n",
+	})
 }
 
 func start(t *testing.T, database string) *function.Function {

@@ -5,13 +5,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
+	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
 
@@ -73,7 +72,7 @@ func loaded(t testing.TB) (serve serveFunc, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.New(app.Options{Log: io.Discard, Mounts: mounted(t, map[string]string{
+	a, err := app.New(app.Options{Log: io.Discard, Mounts: mounttest.Volumes(t, map[string]string{
 		"postgres/PG_URL": pgtest.Database(t), "vault/k1": strings.Repeat("5a", 32), "vault/PRIMARY": "k1",
 		"auth/tokens.json": "[" + string(line) + "]"})})
 	if err != nil {
@@ -96,19 +95,4 @@ func loaded(t testing.TB) (serve serveFunc, path string) {
 		path = w.Header().Get("Location")
 	}
 	return serve, path
-}
-
-func mounted(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
 }

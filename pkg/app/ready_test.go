@@ -23,6 +23,7 @@ import (
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/store"
+	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
 
@@ -112,7 +113,7 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	cluster := pgtest.Cluster(t)
 	mounts, _ := files(t, cluster.URL("postgres"))
 	mounts["config/config.yaml"] = "database: {migrateOnStart: false}"
-	a, _ := started(t, mounted(t, mounts))
+	a, _ := started(t, mounttest.Volumes(t, mounts))
 	if got := readiness(a); got != "migrations" {
 		t.Errorf("an empty database: %q", got)
 	}
@@ -150,7 +151,7 @@ func TestFirstProbeWaitsForTheFirstLook(t *testing.T) {
 	mounts, _ := files(t, pgtest.Database(t))
 	var got []string
 	for range 5 {
-		a, _ := started(t, mounted(t, mounts))
+		a, _ := started(t, mounttest.Volumes(t, mounts))
 		got = append(got, readiness(a))
 	}
 	if !slices.Contains(got, "") {
@@ -163,7 +164,7 @@ func TestFirstProbeWaitsForTheFirstLook(t *testing.T) {
 func TestRefusedVolumeIsShown(t *testing.T) {
 	t.Parallel()
 	mounts, token := files(t, pgtest.Database(t))
-	root := mounted(t, mounts)
+	root := mounttest.Volumes(t, mounts)
 	a, log := started(t, root)
 	until(t, "ready", func() bool { return readiness(a) == "" })
 	verbose := func() string {
@@ -207,7 +208,7 @@ func TestSecretsMustBeReadable(t *testing.T) {
 		t.Run(volume, func(t *testing.T) {
 			t.Parallel()
 			mounts, token := files(t, database)
-			root := mounted(t, mounts)
+			root := mounttest.Volumes(t, mounts)
 			a, log := started(t, root)
 			until(t, "ready", func() bool { return readiness(a) == "" })
 			dir := filepath.Join(root, volume)
@@ -242,7 +243,7 @@ func exposition(a *app.App) string { return ask(a.Metrics(), "GET", "/metrics").
 func TestMetricsTellNothingOfUsers(t *testing.T) {
 	t.Parallel()
 	mounts, token := files(t, pgtest.Database(t))
-	a, _ := started(t, mounted(t, mounts))
+	a, _ := started(t, mounttest.Volumes(t, mounts))
 	id := uuid.NewString()
 	before := strings.Count(exposition(a), "\n")
 	for _, method := range []string{"GET", "DELETE", "BREW", "PLANTED"} {
@@ -273,7 +274,7 @@ func TestVersionIsShown(t *testing.T) {
 	t.Parallel()
 	mounts, _ := files(t, pgtest.Database(t))
 	log := &lockedBuffer{}
-	a, err := app.New(app.Options{Mounts: mounted(t, mounts), Log: log, Version: "v1.2.3-4-gabcdef"})
+	a, err := app.New(app.Options{Mounts: mounttest.Volumes(t, mounts), Log: log, Version: "v1.2.3-4-gabcdef"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +296,7 @@ func TestVersionIsShown(t *testing.T) {
 func TestReadyMetric(t *testing.T) {
 	t.Parallel()
 	mounts, _ := files(t, pgtest.Database(t))
-	root := mounted(t, mounts)
+	root := mounttest.Volumes(t, mounts)
 	a, _ := started(t, root)
 	series := func() []string { return regexp.MustCompile(`(?m)^ai_admin_ready\{.*`).FindAllString(exposition(a), -1) }
 	shows := func(secrets, shutdown int) func() bool {
@@ -315,7 +316,7 @@ func TestReadyMetric(t *testing.T) {
 // names the file and what is expected, and none what was found.
 func TestWrongMountsAreToldAtOnce(t *testing.T) {
 	t.Parallel()
-	root := mounted(t, map[string]string{"postgres/PG_PORT": "planted", "vault/k1": "planted", "vault/PRIMARY": "k2",
+	root := mounttest.Volumes(t, map[string]string{"postgres/PG_PORT": "planted", "vault/k1": "planted", "vault/PRIMARY": "k2",
 		"auth/tokens.json": `[{"name":"planted"}]`, "config/config.yaml": "logLevel: planted\ncolour: planted"})
 	_, err := app.New(app.Options{Mounts: root, Log: io.Discard})
 	if _, ok := errors.AsType[app.MountError](err); !ok {
@@ -345,7 +346,7 @@ func TestUnusableSinkEndsTheStart(t *testing.T) {
 		"sink":      {Environment: app.Environment{Sink: "not a URL"}},
 		"overrides": {Environment: app.Environment{Sink: "http://127.0.0.1:1", Overrides: "{"}},
 	} {
-		options.Mounts, options.Log = mounted(t, mounts), io.Discard
+		options.Mounts, options.Log = mounttest.Volumes(t, mounts), io.Discard
 		_, err := app.New(options)
 		if _, ok := errors.AsType[app.MountError](err); !ok {
 			t.Errorf("%s: %v", name, err)
@@ -365,7 +366,7 @@ func TestADeletionIsSentWithItsTagAndThenErased(t *testing.T) {
 	}))
 	t.Cleanup(sink.Close)
 	mounts, token := files(t, pgtest.Database(t))
-	a, err := app.New(app.Options{Mounts: mounted(t, mounts), Log: io.Discard, Environment: app.Environment{Sink: sink.URL}})
+	a, err := app.New(app.Options{Mounts: mounttest.Volumes(t, mounts), Log: io.Discard, Environment: app.Environment{Sink: sink.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}

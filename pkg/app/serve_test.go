@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,16 +16,11 @@ import (
 // metrics dies: the service stops, and does not wait for the stream's client.
 func TestStreamsEndWhenTheMetricsServerFails(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	for volume, files := range map[string]map[string]string{
-		"postgres": {"PG_URL": pgtest.Database(t)},
-		"vault":    {"PRIMARY": "k", "k": strings.Repeat("5a", 32)},
-		"config":   {"config.yaml": "auth: disabled"},
-	} {
-		if err := mounttest.Write(filepath.Join(root, volume), files); err != nil {
-			t.Fatal(err)
-		}
-	}
+	root := mounttest.Volumes(t, map[string]string{
+		"postgres/PG_URL": pgtest.Database(t),
+		"vault/PRIMARY":   "k", "vault/k": strings.Repeat("5a", 32),
+		"config/config.yaml": "auth: disabled",
+	})
 	a, err := New(Options{Mounts: root, Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -71,16 +70,11 @@ func traced(t testing.TB, configuration string) (a *app.App, log *lockedBuffer, 
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	t.Cleanup(sink.Close)
-	root, log := t.TempDir(), &lockedBuffer{}
-	for volume, content := range map[string]map[string]string{
-		"postgres": {"PG_URL": pgtest.Database(t)},
-		"vault":    {"PRIMARY": "k", "k": strings.Repeat("5a", 32)},
-		"config":   {"config.yaml": "auth: disabled\n" + configuration},
-	} {
-		if err := mounttest.Write(filepath.Join(root, volume), content); err != nil {
-			t.Fatal(err)
-		}
-	}
+	root, log := mounttest.Volumes(t, map[string]string{
+		"postgres/PG_URL": pgtest.Database(t),
+		"vault/PRIMARY":   "k", "vault/k": strings.Repeat("5a", 32),
+		"config/config.yaml": "auth: disabled\n" + configuration,
+	}), &lockedBuffer{}
 	a, err := app.New(app.Options{Mounts: root, Log: log, Environment: app.Environment{Sink: sink.URL}})
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
 
@@ -60,7 +61,7 @@ func launch(t *testing.T, database string, flags ...string) *process {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(p.address)
-	root := mounts(t, map[string]string{"postgres/PG_URL": database, "vault/k1": strings.Repeat("5a", 32), "vault/PRIMARY": "k1",
+	root := mounttest.Volumes(t, map[string]string{"postgres/PG_URL": database, "vault/k1": strings.Repeat("5a", 32), "vault/PRIMARY": "k1",
 		"auth/tokens.json": tokens.entries, "config/config.yaml": "metricsPort: 0\n"})
 	p.Cmd = exec.Command(binary, append([]string{"serve", "--mounts", root, "--drain-delay", "300ms"}, flags...)...)
 	p.Env, p.Stdout, p.Stderr = append(os.Environ(), "PORT="+port), p.log, p.log

@@ -11,8 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +19,7 @@ import (
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
+	"aiadmin/test/mounttest"
 	"aiadmin/test/openapitest"
 	"aiadmin/test/pgtest"
 )
@@ -85,7 +84,7 @@ func (l *log) String() string {
 func start(t testing.TB, database, config string, options ...func(*app.Options)) *service {
 	t.Helper()
 	s := &service{log: &log{}, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
-	o := app.Options{Log: s.log, Mounts: mounts(t, map[string]string{"postgres/PG_URL": database, "vault/k1": strings.Repeat("5a", 32),
+	o := app.Options{Log: s.log, Mounts: mounttest.Volumes(t, map[string]string{"postgres/PG_URL": database, "vault/k1": strings.Repeat("5a", 32),
 		"vault/PRIMARY": "k1", "auth/tokens.json": tokens.entries, "config/config.yaml": config})}
 	for _, change := range options {
 		change(&o)
@@ -106,21 +105,6 @@ func start(t testing.TB, database, config string, options ...func(*app.Options))
 	})
 	t.Cleanup(s.stop)
 	return s
-}
-
-func mounts(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
 }
 
 type answer struct {

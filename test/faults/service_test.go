@@ -9,9 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -19,6 +17,7 @@ import (
 	"time"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/test/mounttest"
 )
 
 // service is one copy of ai-admin: it keeps its port and mounts over restarts.
@@ -50,7 +49,6 @@ func layVolume(t testing.TB, postgres map[string]string, outbox string) mounts {
 	must(t, err)
 	tokens, err := json.Marshal([]auth.Token{entry})
 	must(t, err)
-	root := t.TempDir()
 	files := map[string]string{
 		"vault/k1":           hex.EncodeToString(bytes.Repeat([]byte{7}, 32)),
 		"vault/PRIMARY":      "k1",
@@ -60,12 +58,7 @@ func layVolume(t testing.TB, postgres map[string]string, outbox string) mounts {
 	for name, content := range postgres {
 		files["postgres/"+name] = content
 	}
-	for name, content := range files {
-		file := filepath.Join(root, name)
-		must(t, os.MkdirAll(filepath.Dir(file), 0o700))
-		must(t, os.WriteFile(file, []byte(content), 0o600))
-	}
-	return mounts{root, token.Reveal()}
+	return mounts{mounttest.Volumes(t, files), token.Reveal()}
 }
 
 func newService(t testing.TB, m mounts, sink string) *service {

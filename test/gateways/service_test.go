@@ -9,14 +9,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
+	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
 
@@ -52,7 +51,7 @@ func newService(t testing.TB) *service {
 	}
 	s.line = newLine(t, database.Host)
 	database.Host = s.line.address()
-	a, err := app.New(app.Options{Log: s.log, Mounts: mounts(t, map[string]string{"postgres/PG_URL": database.String(),
+	a, err := app.New(app.Options{Log: s.log, Mounts: mounttest.Volumes(t, map[string]string{"postgres/PG_URL": database.String(),
 		"vault/k1": strings.Repeat("5a", 32), "vault/PRIMARY": "k1", "auth/tokens.json": string(tokens)})})
 	if err != nil {
 		t.Fatal(err)
@@ -63,21 +62,6 @@ func newService(t testing.TB) *service {
 	t.Cleanup(server.Close)
 	s.address, s.token, s.admin = strings.TrimPrefix(server.URL, "http://"), gatewayToken.Reveal(), adminToken.Reveal()
 	return s
-}
-
-func mounts(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
 }
 
 // call asks the administration for something and decodes the answer.

@@ -5,7 +5,29 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 )
+
+// Volumes lays out a service's volumes in a folder of the test's own, and returns the folder. Files are named
+// volume/file, such as postgres/PG_URL.
+func Volumes(t testing.TB, files map[string]string) string {
+	t.Helper()
+	volumes := map[string]map[string]string{}
+	for path, text := range files {
+		volume, name := filepath.Split(path)
+		if volumes[volume] == nil {
+			volumes[volume] = map[string]string{}
+		}
+		volumes[volume][name] = text
+	}
+	root := t.TempDir()
+	for volume, files := range volumes {
+		if err := Write(filepath.Join(root, volume), files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
 
 // Write lays files out in dir as Kubernetes does: the files in a
 // folder of their own, "..data" pointing there, and a link per file through it. Written

@@ -28,19 +28,12 @@ const (
 // mounts lays out the volumes as Kubernetes does, for the database at url.
 func mounts(t testing.TB, url, settings string) string {
 	t.Helper()
-	dir := t.TempDir()
 	sum := sha256.Sum256([]byte(token))
-	for volume, files := range map[string]map[string]string{
-		"postgres": {"PG_URL": url},
-		"vault":    {"PRIMARY": "k1", "k1": strings.Repeat("2a", 32), "old": oldKey},
-		"auth":     {"tokens.json": fmt.Sprintf(`[{"name":"test","sha256":%q,"scopes":["admin"]}]`, hex.EncodeToString(sum[:]))},
-		"config":   {"config.yaml": settings},
-	} {
-		if err := mounttest.Write(filepath.Join(dir, volume), files); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	return mounttest.Volumes(t, map[string]string{
+		"postgres/PG_URL": url, "vault/PRIMARY": "k1", "vault/k1": strings.Repeat("2a", 32), "vault/old": oldKey,
+		"auth/tokens.json":   fmt.Sprintf(`[{"name":"test","sha256":%q,"scopes":["admin"]}]`, hex.EncodeToString(sum[:])),
+		"config/config.yaml": settings,
+	})
 }
 
 // build makes the binary once for all tests of this package, the way ko does, in a folder
