@@ -121,16 +121,16 @@ func (r registry) inspectBinary(t *testing.T, ref, platform string) {
 	}
 }
 
-// copyOfSource copies what the image is made of to a folder with another name.
+// copyOfSource copies what the image and a release are made of to a folder with another name.
 func copyOfSource(t *testing.T) string {
 	t.Helper()
 	from, to := root(t), t.TempDir()
-	for _, dir := range []string{"cmd", "pkg", "config", "tools/image"} {
+	for _, dir := range []string{"cmd", "pkg", "config", "tools"} {
 		if err := os.CopyFS(filepath.Join(to, dir), os.DirFS(filepath.Join(from, dir))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"go.mod", "go.sum", "ko.yaml", "Makefile"} {
+	for _, name := range []string{"go.mod", "go.sum", "ko.yaml", "Makefile", "README.md", "LICENSE", "CHANGELOG.md"} {
 		text, err := os.ReadFile(filepath.Join(from, name))
 		if err != nil {
 			t.Fatal(err)

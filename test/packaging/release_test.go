@@ -27,7 +27,7 @@ func TestReleaseIsReproducible(t *testing.T) {
 		return filepath.Join(out, "release"), string(text)
 	}
 	out, here := release(root(t))
-	if _, there := release(copyOfRelease(t)); here != there {
+	if _, there := release(copyOfSource(t)); here != there {
 		t.Errorf("one source, two releases:\n%s\n%s", here, there)
 	}
 	if lines := strings.Count(here, "\n"); lines != 2 {
@@ -79,23 +79,4 @@ func unpack(t *testing.T, file string) map[string][]byte {
 			t.Fatal(err)
 		}
 	}
-}
-
-// copyOfRelease is a copy of the source with what a release needs besides.
-func copyOfRelease(t *testing.T) string {
-	t.Helper()
-	to := copyOfSource(t)
-	if err := os.CopyFS(filepath.Join(to, "tools"), os.DirFS(filepath.Join(root(t), "tools"))); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"README.md", "LICENSE", "CHANGELOG.md"} {
-		text, err := os.ReadFile(filepath.Join(root(t), name))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, name), text, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return to
 }
