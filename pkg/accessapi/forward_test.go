@@ -326,7 +326,7 @@ func TestRefusalsAreLoggedOnceASecond(t *testing.T) {
 		g.ask(t, "GET", authorize, "", "X-AI-Gateway-Token: "+g.token, "x-api-key: "+unknown.Text().Reveal()).want(t, "unknown", "INVALID_KEY")
 	}
 	seconds := 1 + int(time.Since(begun)/time.Second)
-	log := g.lines()
+	log := g.log.String()
 	if n := strings.Count(log, `"SUSPENDED"`); n < 1 || n > seconds || !strings.Contains(log, k.ID.String()) || !strings.Contains(log, s.ID.String()) {
 		t.Errorf("%d lines of the suspended user in %d s:\n%s", n, seconds, log)
 	}

@@ -1,7 +1,6 @@
 package accessapi_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/user"
+	"aiadmin/test/logtest"
 )
 
 // book is what a database would hold, for tests of what is on the wire. The real one is behind the
@@ -91,14 +91,13 @@ type rig struct {
 	reader   string // scope users:read
 	settings accessapi.Settings
 	outcomes map[string]int
-	log      *bytes.Buffer
-	logMutex *sync.Mutex
+	log      *logtest.Buffer
 	client   *http.Client
 }
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	g := &rig{book: newBook(), outcomes: map[string]int{}, log: &bytes.Buffer{}, logMutex: &sync.Mutex{},
+	g := &rig{book: newBook(), outcomes: map[string]int{}, log: &logtest.Buffer{},
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 8}}}
 	var tokens []auth.Token
 	for into, scopes := range map[*string][]auth.Scope{&g.token: {auth.AccessCheck, auth.CredentialsRead}, &g.plain: {auth.AccessCheck}, &g.reader: {auth.UsersRead}} {
@@ -112,7 +111,7 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewJSONHandler(&locked{g.logMutex, g.log}, nil))
+	log := slog.New(slog.NewJSONHandler(g.log, nil))
 	handler := accessapi.New(accessapi.Options{Checker: g.book, Settings: func() accessapi.Settings { return g.settings }, Log: log,
 		Authenticate: func(ctx context.Context, header string) (auth.Caller, error) {
 			return httpapi.Identify(ctx, authenticator.Authenticate, header)
@@ -126,23 +125,6 @@ func newRig(t testing.TB) *rig {
 	t.Cleanup(g.client.CloseIdleConnections)
 	g.url = server.URL
 	return g
-}
-
-type locked struct {
-	mu *sync.Mutex
-	to io.Writer
-}
-
-func (l *locked) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.to.Write(b)
-}
-
-func (g *rig) lines() string {
-	g.logMutex.Lock()
-	defer g.logMutex.Unlock()
-	return g.log.String()
 }
 
 type reply struct {

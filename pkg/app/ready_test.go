@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +21,7 @@ import (
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/store"
+	"aiadmin/test/logtest"
 	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
@@ -43,9 +42,9 @@ func files(t testing.TB, database string) (map[string]string, string) {
 }
 
 // started is an App at work, with its log.
-func started(t testing.TB, root string) (*app.App, *lockedBuffer) {
+func started(t testing.TB, root string) (*app.App, *logtest.Buffer) {
 	t.Helper()
-	log := &lockedBuffer{}
+	log := &logtest.Buffer{}
 	a, err := app.New(app.Options{Mounts: root, Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -57,23 +56,6 @@ func started(t testing.TB, root string) (*app.App, *lockedBuffer) {
 		}
 	})
 	return a, log
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // until waits for a condition that the service brings about by itself.
@@ -273,7 +255,7 @@ func TestMetricsTellNothingOfUsers(t *testing.T) {
 func TestVersionIsShown(t *testing.T) {
 	t.Parallel()
 	mounts, _ := files(t, pgtest.Database(t))
-	log := &lockedBuffer{}
+	log := &logtest.Buffer{}
 	a, err := app.New(app.Options{Mounts: mounttest.Volumes(t, mounts), Log: log, Version: "v1.2.3-4-gabcdef"})
 	if err != nil {
 		t.Fatal(err)

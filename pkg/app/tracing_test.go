@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"aiadmin/pkg/app"
+	"aiadmin/test/logtest"
 	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
@@ -62,7 +63,7 @@ func (c *receiver) named(trace string) map[string]*spans.Span {
 }
 
 // traced starts a service that sends to a sink; it returns what its headers were.
-func traced(t testing.TB, configuration string) (a *app.App, log *lockedBuffer, stop func(), sent chan http.Header) {
+func traced(t testing.TB, configuration string) (a *app.App, log *logtest.Buffer, stop func(), sent chan http.Header) {
 	t.Helper()
 	sent = make(chan http.Header, 10)
 	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -74,7 +75,7 @@ func traced(t testing.TB, configuration string) (a *app.App, log *lockedBuffer, 
 		"postgres/PG_URL": pgtest.Database(t),
 		"vault/PRIMARY":   "k", "vault/k": strings.Repeat("5a", 32),
 		"config/config.yaml": "auth: disabled\n" + configuration,
-	}), &lockedBuffer{}
+	}), &logtest.Buffer{}
 	a, err := app.New(app.Options{Mounts: root, Log: log, Environment: app.Environment{Sink: sink.URL}})
 	if err != nil {
 		t.Fatal(err)

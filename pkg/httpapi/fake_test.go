@@ -1,12 +1,10 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/user"
+	"aiadmin/test/logtest"
 )
 
 // fake answers for the service: what these tests are about is everything around it.
@@ -42,28 +41,10 @@ func (f fake) Reveal(context.Context, uuid.UUID, string, user.AuditEntry) (secre
 	return secret.New("sk-planted"), nil
 }
 
-// syncBuffer is a log that requests write at the same time.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // service makes an API over a fake; change may be nil.
-func service(t testing.TB, admin Admin, change func(*Options)) (*API, *syncBuffer) {
+func service(t testing.TB, admin Admin, change func(*Options)) (*API, *logtest.Buffer) {
 	t.Helper()
-	log := &syncBuffer{}
+	log := &logtest.Buffer{}
 	options := Options{Admin: admin, Log: slog.New(slog.NewJSONHandler(log, nil)),
 		Authenticate: func(_ context.Context, header string) (auth.Caller, error) {
 			if header == "" {

@@ -1,7 +1,6 @@
 package scimapi_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,6 +25,7 @@ import (
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
+	"aiadmin/test/logtest"
 	"aiadmin/test/pgtest"
 )
 
@@ -41,25 +41,12 @@ type service struct {
 	mu       sync.Mutex
 	refusals []user.AuditEntry
 	served   []scimapi.Served
-	log      bytes.Buffer
+	log      logtest.Buffer
 }
 
 // tokens are the callers by their token.
 var tokens = map[string]auth.Caller{"scim": auth.NewCaller("okta", auth.SCIM), "reader": auth.NewCaller("reader", auth.UsersRead),
 	"writer": auth.NewCaller("writer", auth.UsersWrite, auth.UsersRead), "admin": auth.NewCaller("root", auth.Admin)}
-
-// Write implements [io.Writer] for the log.
-func (s *service) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
-}
-
-func (s *service) logged() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
-}
 
 func start(t testing.TB) *service {
 	t.Helper()
@@ -78,7 +65,7 @@ func startOn(t testing.TB, url string) *service {
 		t.Fatal(err)
 	}
 	s := &service{store: db, database: url}
-	log := slog.New(slog.NewJSONHandler(s, nil))
+	log := slog.New(slog.NewJSONHandler(&s.log, nil))
 	s.admin = admin.New(db, keys, admin.Retention{}, admin.Options{Log: log})
 	var api *httpapi.API
 	provisioning := scimapi.New(scimapi.Options{Admin: s.admin, Authorize: func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) { return api.Authorize(r, scopes...) },

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"aiadmin/test/logtest"
 	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
@@ -28,7 +29,7 @@ import (
 type process struct {
 	*exec.Cmd
 	address string
-	log     *log
+	log     *logtest.Buffer
 	ended   chan struct{}
 }
 
@@ -56,7 +57,7 @@ func launch(t *testing.T, database string, flags ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{address: listener.Addr().String(), log: &log{}, ended: make(chan struct{})}
+	p := &process{address: listener.Addr().String(), log: &logtest.Buffer{}, ended: make(chan struct{})}
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"aiadmin/test/logtest"
 )
 
 // planted is part of every secret and token that these tests make: wherever it turns up
@@ -153,7 +155,7 @@ func (s *service) stop(t testing.TB) {
 type logs struct {
 	mu     sync.Mutex
 	out    bytes.Buffer
-	errors syncBuffer
+	errors logtest.Buffer
 }
 
 func (l *logs) Write(b []byte) (int, error) {
@@ -239,23 +241,6 @@ func (l *logs) judge(t testing.TB) {
 			t.Errorf("stderr: %s", l.errors.String())
 		}
 	}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // alive fails the test when the process has ended.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"aiadmin/pkg/apt"
+	"aiadmin/test/logtest"
 )
 
 // packages of Debian with the gateways, by program.
@@ -63,26 +64,7 @@ func look(name string) (string, error) {
 // process is a gateway that runs.
 type process struct {
 	address string
-	output  *output
-}
-
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-// String is what was written so far.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	output  *logtest.Buffer
 }
 
 // gateway says how one of the examples is started.
@@ -152,7 +134,7 @@ func nginx(file string) func(*testing.T, string) []string {
 func (g gateway) run(t *testing.T, admin, provider, token string) *process {
 	t.Helper()
 	program := find(t, g.program)
-	p := &process{address: freeAddress(t), output: &output{}}
+	p := &process{address: freeAddress(t), output: &logtest.Buffer{}}
 	values := map[string]string{"AI_ADMIN": admin, "PROVIDER": provider, "LISTEN": p.address, "GATEWAY_TOKEN": token}
 	dir := g.copyTo(t, values)
 	command := exec.Command(program, g.start(t, dir)...)

@@ -15,6 +15,7 @@ import (
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
+	"aiadmin/test/logtest"
 	"aiadmin/test/mounttest"
 	"aiadmin/test/pgtest"
 )
@@ -26,13 +27,13 @@ type service struct {
 	address, token string // what a gateway is configured with
 	admin          string // a token that may do everything
 	line           *line
-	log            *output
+	log            *logtest.Buffer
 	tags           int
 }
 
 func newService(t testing.TB) *service {
 	t.Helper()
-	s := &service{log: &output{}}
+	s := &service{log: &logtest.Buffer{}}
 	gatewayToken, gateway, err := auth.NewToken("gateway", auth.AccessCheck, auth.CredentialsRead)
 	if err != nil {
 		t.Fatal(err)
