@@ -132,34 +132,6 @@ func TestEventsOfGroups(t *testing.T) {
 	}
 }
 
-// TestDeprovisioning shows what a check of access sees: a suspended user at once, and none after a deletion.
-func TestDeprovisioning(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	id := s.user(t, "ada")
-	g := s.group(t, "G", id)
-	read := func() (user.Status, int) {
-		t.Helper()
-		u, err := s.admin.Get(t.Context(), user.Ref{ID: uuid.MustParse(id)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return u.Status, len(u.Groups)
-	}
-	if status, in := read(); status != user.Active || in != 1 {
-		t.Error(status, in)
-	}
-	s.ask(t, "PATCH", "/Groups/"+g, patchBody(`{"op":"remove","path":"members[value eq \"`+id+`\"]"}`)).is(t, 204)
-	s.ask(t, "PATCH", "/Users/"+id, patchBody(`{"op":"replace","value":{"active":false}}`)).is(t, 200)
-	if status, in := read(); status != user.Suspended || in != 0 {
-		t.Error(status, in)
-	}
-	s.ask(t, "DELETE", "/Users/"+id, "").is(t, 204)
-	if _, err := s.admin.Get(t.Context(), user.Ref{ID: uuid.MustParse(id)}); user.KindOf(err) != user.NotFound {
-		t.Error(err)
-	}
-}
-
 // TestAdminsAreNotTheProviders refuses to make and unmake admins, and records each attempt.
 func TestAdminsAreNotTheProviders(t *testing.T) {
 	t.Parallel()

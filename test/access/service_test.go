@@ -3,7 +3,6 @@
 package access
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,7 @@ import (
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
+	"aiadmin/test/logtest"
 	"aiadmin/test/mounttest"
 	"aiadmin/test/openapitest"
 	"aiadmin/test/pgtest"
@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // tokens are made once: their entries are in every service's mounts.
-var tokens = func() (all struct{ admin, gateway, plain, keys, reader, entries string }) {
+var tokens = func() (all struct{ admin, gateway, plain, keys, reader, scim, entries string }) {
 	var entries []auth.Token
 	for _, t := range []struct {
 		into   *string
@@ -36,7 +36,7 @@ var tokens = func() (all struct{ admin, gateway, plain, keys, reader, entries st
 	}{
 		{&all.admin, "admin", []auth.Scope{auth.Admin}}, {&all.gateway, "gateway", []auth.Scope{auth.AccessCheck, auth.CredentialsRead}},
 		{&all.plain, "plain", []auth.Scope{auth.AccessCheck}}, {&all.keys, "keys", []auth.Scope{auth.KeysWrite}},
-		{&all.reader, "reader", []auth.Scope{auth.UsersRead}},
+		{&all.reader, "reader", []auth.Scope{auth.UsersRead}}, {&all.scim, "okta", []auth.Scope{auth.SCIM}},
 	} {
 		plain, entry, err := auth.NewToken(t.name, t.scopes...)
 		if err != nil {
@@ -56,34 +56,15 @@ var tokens = func() (all struct{ admin, gateway, plain, keys, reader, entries st
 type service struct {
 	url     string
 	metrics http.Handler
-	log     *log
+	log     *logtest.Buffer
 	client  *http.Client
 	stop    func()
-}
-
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-// String is what was logged so far.
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // start runs a copy on a database.
 func start(t testing.TB, database, config string, options ...func(*app.Options)) *service {
 	t.Helper()
-	s := &service{log: &log{}, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	s := &service{log: &logtest.Buffer{}, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	o := app.Options{Log: s.log, Mounts: mounttest.Volumes(t, map[string]string{"postgres/PG_URL": database, "vault/k1": strings.Repeat("5a", 32),
 		"vault/PRIMARY": "k1", "auth/tokens.json": tokens.entries, "config/config.yaml": config})}
 	for _, change := range options {
