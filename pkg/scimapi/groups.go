@@ -66,33 +66,22 @@ func (x *exchange) replaceGroup() error {
 func (x *exchange) patchGroup() error { return x.updateGroup(scim.PatchGroup, false) }
 
 func (x *exchange) updateGroup(read func(uuid.UUID, []byte) (user.GroupPatch, error), shows bool) error {
-	id, err := x.id(scim.Groups)
-	if err != nil {
-		return err
-	}
-	projection, err := x.projection(scim.Groups)
-	if err != nil {
-		return err
-	}
-	body, done, err := x.body(scim.Groups)
-	if err != nil {
-		return err
-	}
-	defer done()
-	patch, err := read(id, body)
-	if err != nil {
-		return err
-	}
-	group, err := x.changeGroup(user.UpdateGroup, id, patch)
-	if err != nil {
-		return err
-	}
-	if shows || projection.Given() {
-		return x.answerGroup(http.StatusOK, group, projection)
-	}
-	x.w.Header().Set("ETag", etag(group.Version))
-	x.w.WriteHeader(http.StatusNoContent)
-	return nil
+	return x.update(scim.Groups, func(id uuid.UUID, body []byte, projection scim.Projection) error {
+		patch, err := read(id, body)
+		if err != nil {
+			return err
+		}
+		group, err := x.changeGroup(user.UpdateGroup, id, patch)
+		if err != nil {
+			return err
+		}
+		if shows || projection.Given() {
+			return x.answerGroup(http.StatusOK, group, projection)
+		}
+		x.w.Header().Set("ETag", etag(group.Version))
+		x.w.WriteHeader(http.StatusNoContent)
+		return nil
+	})
 }
 
 func (x *exchange) deleteGroup() error {

@@ -79,6 +79,25 @@ func (x *exchange) id(t *scim.ResourceType) (uuid.UUID, error) {
 	return id, nil
 }
 
+// update calls apply with what a request to change one resource says: its path, its body and its query. The
+// body is valid until apply returns.
+func (x *exchange) update(t *scim.ResourceType, apply func(id uuid.UUID, body []byte, projection scim.Projection) error) error {
+	id, err := x.id(t)
+	if err != nil {
+		return err
+	}
+	projection, err := x.projection(t)
+	if err != nil {
+		return err
+	}
+	body, done, err := x.body(t)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return apply(id, body, projection)
+}
+
 func short(s string) string {
 	const shown = 64
 	if len(s) > shown {

@@ -89,33 +89,22 @@ func (x *exchange) patchUser() error {
 type mapping func(scim.Profile) (scim.Change, error)
 
 func (x *exchange) updateUser(read func(body []byte) (mapping, error)) error {
-	id, err := x.id(scim.Users)
-	if err != nil {
-		return err
-	}
-	projection, err := x.projection(scim.Users)
-	if err != nil {
-		return err
-	}
-	body, done, err := x.body(scim.Users)
-	if err != nil {
-		return err
-	}
-	defer done()
-	change, err := read(body)
-	if err != nil {
-		return err
-	}
-	var after *user.User
-	err = x.onVersionRead(id, func(before *user.User, condition *user.Precondition) error {
-		after, err = x.apply(before, condition, change)
-		return err
+	return x.update(scim.Users, func(id uuid.UUID, body []byte, projection scim.Projection) error {
+		change, err := read(body)
+		if err != nil {
+			return err
+		}
+		var after *user.User
+		err = x.onVersionRead(id, func(before *user.User, condition *user.Precondition) error {
+			after, err = x.apply(before, condition, change)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		x.answer(http.StatusOK, scim.Profile{User: after}.Resource(x.base), projection)
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	x.answer(http.StatusOK, scim.Profile{User: after}.Resource(x.base), projection)
-	return nil
 }
 
 // apply changes a user on condition of the version that was read.
