@@ -89,7 +89,7 @@ func (c *Cluster) openFolder() (err error) {
 	return err
 }
 
-// prepare takes the folder from whatever its last owner left to "initialized".
+// prepare brings the folder, whatever state its last owner left it in, to "initialized".
 func (c *Cluster) prepare(ctx context.Context) (err error) {
 	if c.account, err = serverAccount(filepath.Join(c.dir, "data")); err != nil {
 		return err
@@ -135,7 +135,7 @@ func permanent(dir string) (string, error) {
 	return filepath.EvalSymlinks(absolute)
 }
 
-// Close stops the server and gives the folder up; a throw-away one is removed.
+// Close stops the server and releases the folder. A throw-away folder is removed.
 func (c *Cluster) Close(ctx context.Context) error {
 	stop := c.Stop
 	if c.options.Dir == "" {

@@ -43,7 +43,7 @@ func Find(ctx context.Context, major int) (Binaries, error) {
 	return Binaries{}, ErrNotFound
 }
 
-// installed lists where distributions put a server that is not in PATH. Homebrew's
+// installed lists the folders in which distributions install a server that is not in PATH. Homebrew's
 // versioned kegs are not linked, so they are looked for in opt.
 var installed = []string{
 	"/usr/lib/postgresql/*/bin",
