@@ -51,11 +51,10 @@ func newBatch(s *Service, commands []user.Command) *batch {
 	return b
 }
 
-// canBeBlind reports whether commands can be tried without learning anything before: creations whose ids
-// the service makes.
+// canBeBlind reports whether commands can be tried without learning anything before: they only create.
 func canBeBlind(commands []user.Command) bool {
 	for i := range commands {
-		if creation, ok := commands[i].Change.(user.Create); !ok || creation.ID.Set {
+		if _, creation := commands[i].Change.(user.Create); !creation {
 			return false
 		}
 	}

@@ -111,7 +111,7 @@ type learning struct {
 	sealFields            []*schema.Field
 	holders               string
 	fallbacks             [2]string
-	former                string
+	former, unused        string
 	takeLocks, reserve    string
 	claims                string
 	claimFields, ofEvents []*schema.Field
@@ -143,8 +143,9 @@ func composeLearning(db *bun.DB) learning {
 			Join("JOIN users AS h ON h.user_name_key IN (u.email_key, u.tag) AND h.user_name_key IS NOT NULL").Where(condition).String()
 	}
 	l.holders = composeHolders(db)
-	l.former = db.NewSelect().Model((*eventRow)(nil)).Column("user_id", "version").DistinctOn("user_id").
+	l.former = db.NewSelect().Model((*EventRow)(nil)).Column("user_id", "version").DistinctOn("user_id").
 		Where("e.user_id = ANY ($1::uuid[])").OrderExpr("e.user_id, e.seq DESC").String()
+	l.unused = failUnless("NOT EXISTS (SELECT FROM events WHERE user_id = ANY ($1::uuid[]))")
 	l.composeClaims(db)
 	return l
 }
@@ -167,14 +168,18 @@ func composeHolders(db *bun.DB) string {
 	return all.String()
 }
 
+// failUnless selects what fails, by dividing by zero, unless a condition holds. A blind transaction ends by it,
+// which has all its statements sent before it could look at a result.
+func failUnless(condition string) string { return "SELECT 1 / (" + condition + ")::int" }
+
 func (l *learning) composeClaims(db *bun.DB) {
 	// Bun has no word for advisory locks. In order, so that two batches that take the same ones do not
 	// wait for each other; a lock that another delivery has is not waited for.
 	const ofLocks = " FROM unnest($1::bigint[]) WITH ORDINALITY AS l(lock, n) ORDER BY n"
 	l.takeLocks = "SELECT pg_try_advisory_xact_lock(lock)" + ofLocks
-	l.reserve = "SELECT 1 / pg_try_advisory_xact_lock(lock)::int" + ofLocks // fails by dividing by zero, since nobody looks in between
-	claims, events := columnsOf[claimRow](db, "expires_at"), columnsOf[eventRow](db, "seq", "xid", "changes")
-	l.claimFields, l.ofEvents = fieldsOf[claimRow](db, claims), fieldsOf[eventRow](db, events)
+	l.reserve = failUnless("pg_try_advisory_xact_lock(lock)") + ofLocks
+	claims, events := columnsOf[claimRow](db, "expires_at"), columnsOf[EventRow](db, "seq", "xid", "changes")
+	l.claimFields, l.ofEvents = fieldsOf[claimRow](db, claims), fieldsOf[EventRow](db, events)
 	q := db.NewSelect().Model((*claimRow)(nil)).Column(claims...).Join("LEFT JOIN events AS e ON e.id = c.event_id").Where("c.key = ANY ($1)")
 	for _, column := range events {
 		q = q.ColumnExpr("e.?", bun.Ident(column))
@@ -195,6 +200,9 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	if mode == Blind { // goes with what is written
 		if len(claims.locks) > 0 {
 			tx.next.exec(tx.store.statements.learning.reserve, claims.locks)
+		}
+		if len(wanted.Former) > 0 { // a version of such an id must go on from the last one
+			tx.next.exec(tx.store.statements.learning.unused, wanted.Former)
 		}
 		return known, nil
 	}
@@ -373,7 +381,7 @@ func (tx *Tx) askClaims(c claimed, known *Known) {
 }
 
 func (l *learning) scanReplay(rows pgx.Rows) (claim claimRow, _ *Replay, err error) {
-	var event eventRow
+	var event EventRow
 	claimTargets := targetsOf(&claim, l.claimFields)
 	if rows.RawValues()[len(l.claimFields)] == nil { // no event: its columns are null
 		ignored := make([]any, len(l.ofEvents))
@@ -386,7 +394,7 @@ func (l *learning) scanReplay(rows pgx.Rows) (claim claimRow, _ *Replay, err err
 		replay.UserID = *claim.UserID
 	}
 	if event.ID != uuid.Nil {
-		e := event.event()
+		e := event.Event()
 		replay.Event = &e
 	}
 	return claim, replay, err
