@@ -33,7 +33,7 @@ const (
 //   - Due: it was postponed until now, or released from parking.
 //   - Following: it is behind an event that has just been sent.
 //
-// The following events of the user are read by the same statement. All are from one
+// The same statement reads the user's next events, by the query in the place of "?". All are from one
 // snapshot, and a user's changes become visible in their order, so none of them is missed.
 // OFFSET 0 keeps the planner from joining all of the outbox.
 const selectUnsent = `WITH head AS (
@@ -50,12 +50,29 @@ const selectUnsent = `WITH head AS (
 			AND NOT EXISTS (SELECT FROM outbox p WHERE p.partition = w.partition
 				AND p.seq = (SELECT max(seq) FROM events WHERE user_id = o.user_id AND seq < o.seq) OFFSET 0)
 		ORDER BY o.seq LIMIT $7) AS n)
-SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
-	h.kind, h.partition, h.seq, o.attempts, o.failures, e.seq, e.id, e.type, e.user_id, e.version, e.at, e.actor, e.cause, e.trace_parent, e.data::text
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS newest,
+	h.kind, h.partition, h.seq AS head, o.attempts, o.failures, e.*
 FROM head AS h
-CROSS JOIN LATERAL (SELECT * FROM events WHERE user_id = h.user_id AND seq >= h.seq ORDER BY seq LIMIT $8) AS e
+CROSS JOIN LATERAL (?) AS e
 CROSS JOIN LATERAL (SELECT attempts, failures FROM outbox WHERE partition = h.partition AND seq = e.seq AND parked_at IS NULL OFFSET 0) AS o
 ORDER BY h.kind, h.seq, e.seq`
+
+// unsentRow is a row of selectUnsent.
+type unsentRow struct {
+	Oldest, Newest int64 // transactions of the snapshot: the oldest one under way, and the first one not begun
+	Kind           int
+	Partition      int16
+	Head           int64 // the seq of the user's first unsent event
+	Attempts       int
+	Failures       int
+	store.EventRow
+}
+
+func composeUnsent(db *bun.DB) string {
+	events := db.NewSelect().Model((*store.EventRow)(nil)).ExcludeColumn("xid", "changes").
+		Where("e.user_id = h.user_id AND e.seq >= h.seq").OrderExpr("e.seq").Limit(userEvents)
+	return db.NewRaw(selectUnsent, events).String()
+}
 
 const (
 	kindDue = 1
@@ -91,7 +108,7 @@ func (f *found) full(limit int) bool {
 	return limit > 0 && f.due >= limit
 }
 
-func readOutbox(ctx context.Context, db *sql.DB, q query) (f found, err error) {
+func (s *session) readOutbox(ctx context.Context, q query) (f found, err error) {
 	parts, after := make([]int16, len(q.parts)), make([]int64, len(q.parts))
 	for i, p := range q.parts {
 		parts[i], after[i] = int16(p), q.after[p] //nolint:gosec // at most 16
@@ -102,24 +119,19 @@ func readOutbox(ctx context.Context, db *sql.DB, q query) (f found, err error) {
 	for _, d := range q.following {
 		ofParts, behind, users = append(ofParts, d.partition), append(behind, d.last+1), append(users, d.user.String())
 	}
-	rows, err := db.QueryContext(ctx, selectUnsent, planned, parts, after, ofParts, behind, users, q.busy, q.limit, userEvents)
+	rows, err := s.db.QueryContext(ctx, s.unsent, planned, parts, after, ofParts, behind, users, q.busy, q.limit)
 	if err != nil {
 		return f, err
 	}
 	defer func() { _ = rows.Close() }()
 	for bytes := 0; rows.Next() && !f.cut; f.cut = bytes >= readBytes {
-		var kind int
-		var partition int16
-		var head int64
-		var e event
-		var data []byte
-		if err := rows.Scan(&f.xmin, &f.xmax, &kind, &partition, &head, &e.refusals, &e.failures, &e.seq,
-			&e.ID, &e.Type, &e.UserID, &e.Version, &e.At, &e.Actor, &e.Cause, &e.TraceParent, &data); err != nil {
+		var row unsentRow
+		if err := s.store.DB().ScanRow(ctx, rows, &row); err != nil {
 			return f, err
 		}
-		e.At, e.Data = e.At.UTC(), data
-		bytes += len(data)
-		f.add(kind, partition, head, e)
+		f.xmin, f.xmax = row.Oldest, row.Newest
+		bytes += len(row.Data)
+		f.add(row.Kind, row.Partition, row.Head, event{seq: row.Seq, refusals: row.Attempts, failures: row.Failures, Event: row.Event()})
 	}
 	return f, rows.Err()
 }

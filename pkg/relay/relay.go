@@ -48,6 +48,7 @@ type Options struct {
 type Relay struct {
 	options Options
 	store   *store.Store
+	unsent  string // the statement that reads the outbox
 	log     *slog.Logger
 	metrics *metrics
 	sink    *sink // nil: nothing is sent
@@ -77,7 +78,7 @@ func New(o Options) (*Relay, error) {
 	if o.Sent == nil {
 		o.Sent = func() {}
 	}
-	r := &Relay{options: o, store: o.Store, log: o.Log, metrics: newMetrics(o.Metrics, o.Store), pace: newPace(o.MaxBackoff),
+	r := &Relay{options: o, store: o.Store, unsent: composeUnsent(o.Store.DB()), log: o.Log, metrics: newMetrics(o.Metrics, o.Store), pace: newPace(o.MaxBackoff),
 		name: uuid.NewString(), wake: make(chan struct{}, 1), local: make(chan struct{}, 1), ledger: newLedger()}
 	if o.Sink == "" {
 		return r, nil

@@ -225,7 +225,7 @@ func (s *session) look(ctx context.Context) bool {
 		q.busy = append(q.busy, user.String())
 	}
 	began := time.Now()
-	found, err := readOutbox(ctx, s.db, q)
+	found, err := s.readOutbox(ctx, q)
 	if err != nil {
 		s.wanted = true
 		s.failed(err)

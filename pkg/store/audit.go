@@ -42,10 +42,10 @@ func composeAuditing(db *bun.DB) auditing {
 // composeLog composes the statements that read the history in the order of its ids, which begin with their
 // times. Conditions that no index serves are checked on a bounded number of entries.
 func (a *auditing) composeLog(db *bun.DB) {
-	columns := columnsOf[eventRow](db, "data")
-	a.events = fieldsOf[eventRow](db, columns)
+	columns := columnsOf[EventRow](db, "data")
+	a.events = fieldsOf[EventRow](db, columns)
 	seen := func(columns ...string) *bun.SelectQuery {
-		return db.NewSelect().Model((*eventRow)(nil)).Column(columns...).Where("e.id >= $1 AND e.id < $2").Where(kept).OrderExpr("e.id DESC")
+		return db.NewSelect().Model((*EventRow)(nil)).Column(columns...).Where("e.id >= $1 AND e.id < $2").Where(kept).OrderExpr("e.id DESC")
 	}
 	a.log = db.NewSelect().TableExpr("(? LIMIT $3) AS e", seen(columns...)).Column(columns...).
 		Where("e.at >= $4 AND e.at < $5 AND ($6 = '' OR e.actor = $6)").
@@ -216,7 +216,7 @@ func (s *Store) Log(ctx context.Context, q user.LogQuery, limit int) (found []us
 		before = next
 	}
 	bounds := []any{[16]byte(from), [16]byte(before), s.logBudget}
-	rows, err := collect[eventRow](ctx, s.pool, st.log, st.events, append(bounds, q.From, timeOr(q.To, maxTime), q.Actor, q.Field, int64(limit))...)
+	rows, err := collect[EventRow](ctx, s.pool, st.log, st.events, append(bounds, q.From, timeOr(q.To, maxTime), q.Actor, q.Field, int64(limit))...)
 	if err != nil || len(rows) == limit {
 		return logEntries(rows), uuid.Nil, err
 	}
@@ -237,6 +237,6 @@ func timeOr(t, instead time.Time) time.Time {
 	return t
 }
 
-func logEntries(rows []eventRow) []user.LogEntry {
-	return rowsOf(rows, func(r eventRow) user.LogEntry { return r.entry() })
+func logEntries(rows []EventRow) []user.LogEntry {
+	return rowsOf(rows, func(r EventRow) user.LogEntry { return r.entry() })
 }

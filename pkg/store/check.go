@@ -26,45 +26,25 @@ type Looked struct {
 	Used   *time.Time // when the key was last noted as used; nil for never
 }
 
-// checkRow is a row of the statement that answers a check: a user, the key that led to it, and one of the
-// user's credentials.
+// checkRow is a row of the statement that answers a check.
 type checkRow struct {
-	bun.BaseModel `bun:"table:checks"` // there is none: its columns are expressions
-
-	Place              int        `bun:"place,type:integer"` // of the question among those asked
-	ID                 uuid.UUID  `bun:"id,type:uuid"`
-	Tag                string     `bun:"tag,type:text"`
-	Role               string     `bun:"role,type:text"`
-	Status             string     `bun:"status,type:text"`
-	ExpiresAt          *time.Time `bun:"expires_at,type:timestamptz"`
-	Models             []string   `bun:"models,array,type:text[]"`
-	RequestsPerMinute  *int64     `bun:"requests_per_minute,type:bigint"`
-	TokensPerMinute    *int64     `bun:"tokens_per_minute,type:bigint"`
-	MonthlyBudgetCents *int64     `bun:"monthly_budget_cents,type:bigint"`
-	Version            int64      `bun:"version,type:bigint"`
-	Sealed             *string    `bun:"sealed,type:text"`
-
-	KeyID         uuid.UUID  `bun:"key_id,type:uuid"`
-	KeyStatus     string     `bun:"key_status,type:text"`
-	KeyModels     []string   `bun:"key_models,array,type:text[]"`
-	KeyExpiresAt  *time.Time `bun:"key_expires_at,type:timestamptz"`
-	KeyUsedAt     *time.Time `bun:"key_used_at,type:timestamptz"`
-	Former        bool       `bun:"former,type:boolean"` // found by the secret before the last rotation
-	PreviousUntil *time.Time `bun:"previous_until,type:timestamptz"`
+	place  int     // of the question among those asked
+	sealed *string // the credential asked for
+	user   userRow // its checkedOfUser
+	former bool    // found by the secret before the last rotation
+	key    keyRow  // its checkedOfKey
 }
 
-// keyColumns is where a checkRow's columns of a key begin.
-const keyColumns = 12
-
 func (r *checkRow) looked(byKey bool) Looked {
-	l := Looked{Sealed: orEmpty(r.Sealed), Used: r.KeyUsedAt}
+	u, k := &r.user, &r.key
+	l := Looked{Sealed: orEmpty(r.sealed), Used: k.LastUsedAt}
 	l.Held = l.Sealed != ""
-	l.Subject = &access.Subject{ID: r.ID, Tag: r.Tag, Role: user.Role(r.Role), Status: user.Status(r.Status), ExpiresAt: r.ExpiresAt,
-		Models: r.Models, Version: r.Version, Limits: user.Limits{RequestsPerMinute: r.RequestsPerMinute,
-			TokensPerMinute: r.TokensPerMinute, MonthlyBudgetUSD: (*user.Cents)(r.MonthlyBudgetCents)}}
+	l.Subject = &access.Subject{ID: u.ID, Tag: u.Tag, Role: user.Role(u.Role), Status: user.Status(u.Status), ExpiresAt: u.ExpiresAt,
+		Models: u.Models, Version: u.Version, Limits: user.Limits{RequestsPerMinute: u.RequestsPerMinute,
+			TokensPerMinute: u.TokensPerMinute, MonthlyBudgetUSD: (*user.Cents)(u.MonthlyBudgetCents)}}
 	if byKey {
-		l.Key = &access.Key{ID: r.KeyID, Disabled: r.KeyStatus != string(user.KeyActive), Models: r.KeyModels, ExpiresAt: r.KeyExpiresAt,
-			Former: r.Former, FormerUntil: r.PreviousUntil}
+		l.Key = &access.Key{ID: k.ID, Disabled: k.Status != string(user.KeyActive), Models: k.Models, ExpiresAt: k.ExpiresAt,
+			Former: r.former, FormerUntil: k.PreviousValidUntil}
 	}
 	return l
 }
@@ -78,22 +58,21 @@ const (
 // checking are the statements of checks, by way and by how many questions they answer: powers of two, as
 // for lookups. Few are ever needed, so each is composed when it is.
 type checking struct {
-	texts      [checkWays][lookupPowers]func() string
-	fields     []*schema.Field
-	withoutKey []*schema.Field
-	used       string // notes when keys were used
+	texts    [checkWays][lookupPowers]func() string
+	ofUser   []*schema.Field
+	ofKey    []*schema.Field
+	noteUses string
 }
 
 func composeChecking(db *bun.DB) checking {
-	fields := fieldsOf[checkRow](db, columnsOf[checkRow](db))
-	c := checking{fields: fields, withoutKey: fields[:keyColumns]}
+	c := checking{ofUser: fieldsOf[userRow](db, checkedOfUser), ofKey: fieldsOf[keyRow](db, checkedOfKey)}
 	for way := range c.texts {
 		for power := range c.texts[way] {
 			c.texts[way][power] = sync.OnceValue(func() string { return composeCheck(db, way, 1<<power) })
 		}
 	}
 	free := db.NewSelect().Model((*keyRow)(nil)).Column("id").Where("k.id = ANY ($1::uuid[])").OrderExpr("k.id").For("UPDATE SKIP LOCKED")
-	c.used = db.NewUpdate().Model((*keyRow)(nil)).TableExpr("unnest($1::uuid[], $2::timestamptz[]) AS given(id, at)").
+	c.noteUses = db.NewUpdate().Model((*keyRow)(nil)).TableExpr("unnest($1::uuid[], $2::timestamptz[]) AS given(id, at)").
 		Set("last_used_at = given.at").Where("k.id = given.id AND k.id IN (?)", free).
 		Where("(k.last_used_at IS NULL OR k.last_used_at < date_trunc('hour', given.at, 'UTC'))").String()
 	return c
@@ -120,12 +99,23 @@ func composeCheck(db *bun.DB, way, questions int) string {
 		q = q.Join("JOIN users AS u ON ? = q.value", condition)
 	}
 	q = q.Join("LEFT JOIN credentials AS c ON c.user_id = u.id AND c.provider = q.provider").
-		ColumnExpr("q.place, u.id, u.tag, u.role, u.status, u.expires_at, u.models").
-		ColumnExpr("u.requests_per_minute, u.tokens_per_minute, u.monthly_budget_cents, u.version, c.sealed")
+		ColumnExpr("q.place, c.sealed").Column(qualified("u", checkedOfUser)...)
 	if way == byHash {
-		q = q.ColumnExpr("k.id, k.status, k.models, k.expires_at, k.last_used_at, k.hash <> q.value, k.previous_valid_until")
+		q = q.ColumnExpr("k.hash <> q.value").Column(qualified("k", checkedOfKey)...)
 	}
 	return q.String()
+}
+
+func qualified(alias string, columns []string) []string {
+	return sliceOf(len(columns), func(i int) string { return alias + "." + columns[i] })
+}
+
+func (c *checking) scan(rows pgx.Rows, byKey bool) (r checkRow, err error) {
+	targets := append([]any{&r.place, &r.sealed}, targetsOf(&r.user, c.ofUser)...)
+	if byKey {
+		targets = append(append(targets, &r.former), targetsOf(&r.key, c.ofKey)...)
+	}
+	return r, rows.Scan(targets...)
 }
 
 // checks answers questions of access: with one statement all that are asked while the last one was under
@@ -231,23 +221,16 @@ func (c *checks) run(ctx context.Context, ways *[checkWays][]lookedFor, known ma
 	st := &c.store.statements.checking
 	var p pipeline
 	for way, targets := range ways {
-		fields := st.withoutKey
-		if way == byHash {
-			fields = st.fields
-		}
 		for len(targets) > 0 {
 			n := min(len(targets), 1<<(lookupPowers-1))
 			part := targets[:n]
 			targets = targets[n:]
 			p.query(st.texts[way][bits.Len(uint(n-1))](), checkArgs(part), func(rows pgx.Rows) error { //nolint:gosec // n is positive
-				var row checkRow
-				if err := scanRow(rows, fields, &row); err != nil {
-					return err
+				row, err := st.scan(rows, way == byHash)
+				if err == nil && row.place < len(part) {
+					*known[part[row.place]] = row.looked(way == byHash)
 				}
-				if row.Place < len(part) {
-					*known[part[row.Place]] = row.looked(way == byHash)
-				}
-				return nil
+				return err
 			})
 		}
 	}
@@ -284,6 +267,6 @@ func (s *Store) NoteUses(ctx context.Context, uses map[uuid.UUID]time.Time) erro
 	for id, at := range uses {
 		ids, times = append(ids, id), append(times, at)
 	}
-	_, err := s.pool.Exec(ctx, s.statements.checking.used, prepared(ids, times)...)
+	_, err := s.pool.Exec(ctx, s.statements.checking.noteUses, prepared(ids, times)...)
 	return translate(err)
 }

@@ -17,9 +17,23 @@ import (
 	"aiadmin/pkg/user"
 )
 
+// schemaOnly has no database behind it.
+func schemaOnly() *bun.DB {
+	return bun.NewDB(sql.OpenDB(stdlib.GetConnector(pgx.ConnConfig{})), pgdialect.New())
+}
+
+// Models returns the columns of each table as its model declares them.
+func Models() map[string][]string {
+	db := schemaOnly()
+	return map[string][]string{"users": columnsOf[userRow](db), "credentials": columnsOf[credentialRow](db), "keys": columnsOf[keyRow](db),
+		"events": columnsOf[EventRow](db), "outbox": columnsOf[outboxRow](db), "claims": columnsOf[claimRow](db), "erasures": columnsOf[erasureRow](db),
+		"feed_floor": columnsOf[feedFloorRow](db), "groups": columnsOf[groupRow](db), "group_members": columnsOf[memberRow](db),
+		"audit": columnsOf[auditRow](db), "unformed_users": columnsOf[unformedRow](db)}
+}
+
 // CopyRows are users as COPY takes them, by the model that an insert goes through.
 func CopyRows(n int, user func(i int) *user.User) ([]string, pgx.CopyFromSource) {
-	db := bun.NewDB(sql.OpenDB(stdlib.GetConnector(pgx.ConnConfig{})), pgdialect.New()) // for its schema alone
+	db := schemaOnly()
 	columns := columnsOf[userRow](db)
 	fields := fieldsOf[userRow](db, columns)
 	return columns, pgx.CopyFromSlice(n, func(i int) ([]any, error) {

@@ -27,14 +27,14 @@ type logReading struct {
 }
 
 func composeLog(db *bun.DB) logReading {
-	history, feed := columnsOf[eventRow](db, "data"), columnsOf[eventRow](db, "changes")
-	events := func() *bun.SelectQuery { return db.NewSelect().Model((*eventRow)(nil)) }
+	history, feed := columnsOf[EventRow](db, "data"), columnsOf[EventRow](db, "changes")
+	events := func() *bun.SelectQuery { return db.NewSelect().Model((*EventRow)(nil)) }
 	return logReading{
 		history: events().Column(history...).Where("e.user_id = $1 AND e.seq < $2").Where(kept).OrderExpr("e.seq DESC LIMIT $3").String(),
 		feed:    events().Column(feed...).Where("(e.xid, e.seq) > ($1::text::xid8, $2)").Where(final).OrderExpr("e.xid, e.seq LIMIT $3").String(),
 		known:   events().ColumnExpr("true").Where("e.user_id = $1").Where(kept).Limit(1).String(),
 
-		ofHistory: fieldsOf[eventRow](db, history), ofFeed: fieldsOf[eventRow](db, feed),
+		ofHistory: fieldsOf[EventRow](db, history), ofFeed: fieldsOf[EventRow](db, feed),
 	}
 }
 
@@ -97,7 +97,7 @@ func (s *Store) entries(ctx context.Context, limit int, text string, fields []*s
 		if len(entries) == limit || bytes >= pageBytes {
 			return entries, true, nil
 		}
-		var row eventRow
+		var row EventRow
 		if err := scanRow(rows, fields, &row); err != nil {
 			return nil, false, translate(err)
 		}

@@ -250,13 +250,13 @@ func setGiven(q *bun.UpdateQuery, columns []string) *bun.UpdateQuery {
 // claims. In the feed, an event comes after the user's last one: also after the deletion of a user that had
 // the same id. A transaction has its id before it gets a row's lock, so ids alone would not give that order.
 func (w *writing) composeRecord(db *bun.DB) {
-	events := columnsOf[eventRow](db, "seq", "xid")
+	events := columnsOf[EventRow](db, "seq", "xid")
 	claims := columnsOf[claimRow](db)
-	w.events, w.claims = fieldsOf[eventRow](db, events), fieldsOf[claimRow](db, claims)
-	event := db.NewInsert().Model((*eventRow)(nil)).Column(append([]string{"xid"}, events...)...).
+	w.events, w.claims = fieldsOf[EventRow](db, events), fieldsOf[claimRow](db, claims)
+	event := db.NewInsert().Model((*EventRow)(nil)).Column(append([]string{"xid"}, events...)...).
 		TableExpr("(SELECT greatest(feed_xid(), (?)) AS xid, given.* FROM ? ORDER BY n) AS given",
-			db.NewSelect().Model((*eventRow)(nil)).Column("xid").Where("e.user_id = given.user_id").OrderExpr("e.seq DESC").Limit(1),
-			bun.Safe(given[eventRow](db, events, 1))).
+			db.NewSelect().Model((*EventRow)(nil)).Column("xid").Where("e.user_id = given.user_id").OrderExpr("e.seq DESC").Limit(1),
+			bun.Safe(given[EventRow](db, events, 1))).
 		Returning("id, seq, user_id, type")
 	queued := db.NewInsert().Model((*outboxRow)(nil)).Column("partition", "seq", "event_id", "user_id").
 		TableExpr("(SELECT get_byte(uuid_send(user_id), 15) % ? AS partition, seq, id AS event_id, user_id FROM event) AS given", Partitions)
@@ -322,7 +322,7 @@ func keyRowOf(k UserKey) keyRow {
 // record appends the events of the batch to the log and takes its claims. It comes last, so
 // that all row locks are held when the log gives the events their places.
 func (tx *Tx) record(records []Record) {
-	var events []eventRow
+	var events []EventRow
 	var claims []claimRow
 	for _, r := range records {
 		if r.Event != nil {
