@@ -25,7 +25,7 @@ help:
 
 ## run: start the service with a PostgreSQL of its own in .dev/ (ARGS="--demo 1000 --port 8081")
 run:
-	@go run -buildvcs=false ./cmd/ai-admin dev $(ARGS)
+	@go run -buildvcs=false -ldflags "-X main.version=$(VERSION)" ./cmd/ai-admin dev $(ARGS)
 
 ## build: build bin/ai-admin with its version in it
 build:
