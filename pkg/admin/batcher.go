@@ -194,6 +194,10 @@ func (h *heldUsers) next(id uuid.UUID) []*job {
 	return jobs[:n:n]
 }
 
+// batchesAtOnce bounds the batches that came as one: the database works on one while the next is judged. More of
+// them would only wait for each other's users.
+const batchesAtOnce = 2
+
 // ApplyAll carries commands out in their order, each judged on its own as [Service.Apply]
 // judges one, after the effects of those before it. An error of its own (the database is
 // away, the context ended) says that not all of them were carried out; those that bring a claim may
@@ -202,7 +206,7 @@ func (s *Service) ApplyAll(ctx context.Context, commands []user.Command) ([]user
 	if len(commands) == 0 {
 		return nil, nil
 	}
-	select { // large batches beside each other would only wait for each other's users
+	select {
 	case s.bulk <- struct{}{}:
 		defer func() { <-s.bulk }()
 	case <-ctx.Done():

@@ -65,7 +65,7 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 	if options.Audited == nil {
 		options.Audited = func([]user.AuditEntry, error) {}
 	}
-	service := &Service{store: s, options: options, bulk: make(chan struct{}, 1), patience: defaultPatience, rotationPatience: rotationPatience}
+	service := &Service{store: s, options: options, bulk: make(chan struct{}, batchesAtOnce), patience: defaultPatience, rotationPatience: rotationPatience}
 	service.UseKeys(keys)
 	service.Keep(kept)
 	service.batcher.begin(service)

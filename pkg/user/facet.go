@@ -93,6 +93,9 @@ func SearchFacets(text string) (facets []string, all bool) {
 // pairFacets returns the facets of each two neighbours in a text that are written in a script in which two
 // characters are a word.
 func pairFacets(text string) (facets []string) {
+	if isASCII(text) {
+		return nil
+	}
 	before, wasWord := 0, false
 	for i, r := range text {
 		isWord := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul)

@@ -76,6 +76,9 @@ func isASCII(s string) bool {
 // breaksLines reports whether r changes where text runs: a control character, a
 // bidirectional control, or a line or paragraph separator.
 func breaksLines(r rune) bool {
+	if r < utf8.RuneSelf {
+		return unicode.IsControl(r)
+	}
 	return unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }
 
