@@ -2,14 +2,18 @@ package console
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 
+	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
 )
 
@@ -209,4 +213,54 @@ func TestOperation(t *testing.T) {
 	if _, why := axe(); why == "" {
 		p.accessible("a refused mount")
 	}
+}
+
+// TestParkedEvents sends again what the sink had refused: one user's event, then all that are left.
+func TestParkedEvents(t *testing.T) {
+	t.Parallel()
+	var mended atomic.Bool
+	accepted := make(chan string, 10)
+	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !mended.Load() {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		accepted <- r.Header.Get("Ce-Subject")
+	}))
+	t.Cleanup(sink.Close)
+	s := start(t, "outbox: {maxAttempts: 1}\n", func(o *app.Options) { o.Environment.Sink = sink.URL })
+	ada, grace := s.create(`{"tag":"ada","name":"Ada"}`), s.create(`{"tag":"grace","name":"Grace"}`)
+	bob := s.create(`{"tag":"bob","name":"Bob"}`)
+	p := s.person(t).signIn(s.token)
+	for end := time.Now().Add(patience); time.Now().Before(end) && !strings.Contains(p.text("main"), "3 events"); time.Sleep(100 * time.Millisecond) {
+		p.open("operation")
+	}
+	p.sees("3 events that the sink refused")
+	p.sees("400")
+	if _, why := axe(); why == "" {
+		p.accessible("parked events")
+	}
+	p.shot("operation-parked")
+
+	reader := s.person(t).signIn(s.addTokenNow("reader", auth.UsersRead))
+	reader.open("operation")
+	if n := eval[int](reader, `document.querySelectorAll('main form').length`); n != 0 {
+		t.Errorf("somebody without the right is offered %d forms", n)
+	}
+
+	mended.Store(true)
+	p.follows(button("Send again " + ada))
+	p.sees("2 events that the sink refused")
+	if subject := <-accepted; !strings.HasSuffix(subject, ada) {
+		t.Errorf("sent again: %s, want %s", subject, ada)
+	}
+	p.withoutJavaScript()
+	p.follows(button("Send all again"))
+	p.sees("0 events that the sink refused")
+	rest := map[string]bool{<-accepted: true, <-accepted: true}
+	if !rest[grace] || !rest[bob] {
+		t.Errorf("sent again: %v", rest)
+	}
+	p.open("activity?view=audit&action=events.resent")
+	p.sees("events.resent")
 }
