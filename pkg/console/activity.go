@@ -75,7 +75,7 @@ func (c *Console) serveActivity(w http.ResponseWriter, r *http.Request, s *sessi
 		needs, read = auth.AuditRead, c.readAudit
 	}
 	if !s.caller.Can(needs) {
-		return lacks(needs)
+		return c.lacks(r, needs)
 	}
 	p.Filtered = len(only(p.Query, "user", "actor", "type")) > 0
 	err := read(r, s, &p)

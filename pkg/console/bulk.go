@@ -114,7 +114,7 @@ func (c *Console) confirmBulk(w http.ResponseWriter, r *http.Request, s *session
 		return c.exportChosen(w, r, s, form)
 	}
 	if !s.caller.Can(auth.UsersWrite) {
-		return lacks(auth.UsersWrite)
+		return c.lacks(r, auth.UsersWrite)
 	}
 	return c.askBulk(w, r, s, action, form, "")
 }

@@ -60,9 +60,9 @@ type Options struct {
 	RequestID func(context.Context) string
 	// SourceIP is the client's address, for the audit log.
 	SourceIP func(*http.Request) string
-	// SignedIn and Refused record sign-ins, and tokens that were no good.
+	// SignedIn and Refused record sign-ins, tokens that were no good, and scopes that were not there.
 	SignedIn func(r *http.Request, actor string) error
-	Refused  func(r *http.Request, err error)
+	Refused  func(r *http.Request, scope auth.Scope, err error)
 	// Public is what a client may read of an error, and HTTPStatus its status.
 	Public     func(error) *user.Error
 	HTTPStatus func(error) int
@@ -219,7 +219,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 	}
 	c.options.Note(r.Context(), s.caller.Name, nil)
 	if p.scope != "" && !s.caller.Can(p.scope) {
-		return s, lacks(p.scope)
+		return s, c.lacks(r, p.scope)
 	}
 	if !p.long {
 		if r.Method == http.MethodPost {
@@ -236,9 +236,11 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 	return s, p.serve(w, r, s)
 }
 
-// lacks refuses what a scope is needed for.
-func lacks(scope auth.Scope) error {
-	return user.Errorf(user.Forbidden, "this needs the scope %s, which your token does not have", scope)
+// lacks refuses what a scope is needed for, and has it recorded.
+func (c *Console) lacks(r *http.Request, scope auth.Scope) error {
+	err := user.Errorf(user.Forbidden, "this needs the scope %s, which your token does not have", scope)
+	c.options.Refused(r, scope, err)
+	return err
 }
 
 // fromElsewhere says that a link on another site led here. A browser sends no strict cookie then, and does
