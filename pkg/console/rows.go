@@ -88,10 +88,10 @@ func (r *rows) models(models []string) {
 func (r *rows) limits(l *user.Limits) {
 	before := len(r.out)
 	if v := l.RequestsPerMinute; v != nil {
-		r.add(`<span class="limit">`, number(*v), ` `, text("limit.requests.short"), `</span> `)
+		r.add(`<span class="limit">`, plural("limit.requests", *v), `</span> `)
 	}
 	if v := l.TokensPerMinute; v != nil {
-		r.add(`<span class="limit">`, number(*v), ` `, text("limit.tokens.short"), `</span> `)
+		r.add(`<span class="limit">`, plural("limit.tokens", *v), `</span> `)
 	}
 	if v := l.MonthlyBudgetUSD; v != nil {
 		r.add(`<span class="limit">`, money(*v), ` `, text("limit.budget.short"), `</span>`)

@@ -57,8 +57,11 @@ if (search) {
 }
 
 document.addEventListener('change', event => {
-  if (!event.target.matches('[data-tick-all]')) return;
-  for (const box of document.querySelectorAll('tbody input[name=id]')) box.checked = event.target.checked;
+  if (!event.target.matches('[data-tick-all], [name=id]')) return;
+  const boxes = [...document.querySelectorAll('tbody input[name=id]')];
+  if (event.target.name !== 'id') for (const box of boxes) box.checked = event.target.checked;
+  const said = document.getElementById('chosen'), n = boxes.filter(box => box.checked).length;
+  said.textContent = n ? said.dataset.words.replace('%d', n) : '';
 });
 
 document.addEventListener('submit', event => {
