@@ -303,9 +303,21 @@ func (p *tab) width(pixels int64) {
 // shot writes a picture of the whole page to dist/console.
 func (p *tab) shot(name string) {
 	p.Helper()
+	p.picture(name, chromedp.FullScreenshot(100))
+}
+
+// view writes a picture of what is seen in a small window, for the docs.
+func (p *tab) view(name string) {
+	p.Helper()
+	p.run(chromedp.EmulateViewport(1000, 640))
+	p.picture("view-"+name, chromedp.CaptureScreenshot())
+}
+
+func (p *tab) picture(name string, take chromedp.Action[[]byte]) {
+	p.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	picture, err := chromedp.Run(ctx, take)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -314,21 +326,6 @@ func (p *tab) shot(name string) {
 		p.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644); err != nil {
-		p.Fatal(err)
-	}
-}
-
-// view writes a picture of what is seen in a small window, for the docs.
-func (p *tab) view(name string) {
-	p.Helper()
-	p.run(chromedp.EmulateViewport(1000, 640))
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
-	if err != nil {
-		p.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join("..", "..", "dist", "console", "view-"+name+".png"), picture, 0o644); err != nil {
 		p.Fatal(err)
 	}
 }

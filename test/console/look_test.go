@@ -121,7 +121,7 @@ func TestStatesAreAccessible(t *testing.T) {
 	p.follows(button("Reveal"))
 	p.accessible("a secret")
 	p.open(paths["user"])
-	p.press(`document.querySelector('#keys [data-confirm]').submit(), document.body`) // as without JavaScript
+	p.do(`document.querySelector('#keys [data-confirm]').submit()`) // as without JavaScript
 	p.sees("Programs that use it are refused at once.")
 	p.accessible("a confirmation of one")
 	p.shot("confirm-1280")

@@ -63,6 +63,10 @@ func TestRoles(t *testing.T) {
 	if title := p.eval("document.title"); !strings.HasPrefix(title, "Not found") || !ask[bool](p, "!!"+link("Users")) {
 		t.Errorf("%q, with a way on: %t", title, ask[bool](p, "!!"+link("Users")))
 	}
+	for _, form := range []string{"users/bulk", "users/bulk/apply", "users/" + id + "/status", "users/" + id + "/keys"} {
+		p.open(form) // the address of an answer to a form, opened again
+		p.sees("Ada")
+	}
 	p.open("users/" + id)
 	p.follows(button("Reveal"))
 	p.sees("sk-live-planted-0123456789")

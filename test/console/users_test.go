@@ -80,6 +80,8 @@ func TestListIsSearchedFilteredAndSorted(t *testing.T) {
 		}
 		p.open("users?role=king")
 		p.sees("role must be")
+		p.open("users?count=none")
+		p.sees("All users found")
 		p.open("users?q=nobody")
 		p.sees("No user matches.")
 	})

@@ -29,8 +29,7 @@ func TestImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.bothWays(t, func(p *tab, code bool) {
-		p.open("import")
-		p.run(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{file}))
+		p.choose(file, code)
 		next := p.follows
 		if code {
 			next = p.press
@@ -65,6 +64,16 @@ func TestImport(t *testing.T) {
 	})
 }
 
+// choose opens the import and chooses a file; with JavaScript, once the module is there.
+func (p *tab) choose(file string, code bool) {
+	p.Helper()
+	p.open("import")
+	if code {
+		p.wait("the module", `performance.getEntriesByType('resource').some(r => r.name.includes('/import.'))`)
+	}
+	p.run(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{file}))
+}
+
 // TestManyFailedLines: the file of failed lines has more of them than the page shows.
 func TestManyFailedLines(t *testing.T) {
 	t.Parallel()
@@ -75,8 +84,7 @@ func TestManyFailedLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.bothWays(t, func(p *tab, code bool) {
-		p.open("import")
-		p.run(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{file}))
+		p.choose(file, code)
 		p.press(button("Check the file"))
 		p.sees("Checked, nothing is changed yet")
 		p.sees("and 100 more")
