@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"context"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,17 +18,15 @@ const before = "before"
 
 type usersPage struct {
 	page
-	Query           url.Values // as the API's parameters
-	Problems        user.Problems
-	Chips           []chip
-	Columns         []column
-	Found           user.Page
-	Total           int64
-	Roles, Statuses []string
+	Query    url.Values // as the API's parameters
+	Problems user.Problems
+	Chips    []chip
+	Columns  []column
+	Found    user.Page
+	Total    int64
 	// Hidden are the parameters that the search keeps.
 	Hidden                             []parameter
 	Next, Previous, First, CSV, NDJSON string
-	Filters                            []filterChoice
 }
 
 type parameter struct{ Name, Value string }
@@ -40,16 +39,13 @@ type column struct {
 	State       string // aria-sort, empty when not sorted by it
 }
 
-// filterChoice is a filter that the form offers.
-type filterChoice struct{ Name, Label, Hint string }
-
 func (c *Console) serveUsers(w http.ResponseWriter, r *http.Request, s *session) error {
 	asked := r.URL.Query()
 	values, back := listValues(asked), asked.Get(before)
 	if isForm(asked) { // the address has the API's parameters alone
 		return redirect(w, r, withQuery(Path+"users", values))
 	}
-	p := usersPage{page: c.page(r, s, "users.title", "users"), Query: values, Filters: filterChoices(), Roles: roles, Statuses: statuses}
+	p := usersPage{page: c.page(r, s, "users.title", "users"), Query: values}
 	query, err := user.ParseQuery(values)
 	status := http.StatusOK
 	if err == nil {
@@ -293,11 +289,26 @@ func turnable(sort []user.SortKey) bool {
 	return !slices.ContainsFunc(sort[1:], func(k user.SortKey) bool { return k.Field == "email" })
 }
 
-// filterChoices are the filters of the listing that the form offers; search, role and status have fields of their own.
-var filterChoices = sync.OnceValue(func() (all []filterChoice) {
+// choices are the options of the form for filters, by field. They are the same on every page. Search has a field of
+// its own.
+var choices = sync.OnceValue(func() map[string]template.HTML {
+	all := map[string]template.HTML{}
+	add := func(field, value, label string) {
+		all[field] += template.HTML(`<option value="` + value + `">` + template.HTMLEscapeString(label) + `</option>`) //nolint:gosec // of our own
+	}
+	for _, role := range roles {
+		add("role", role, text("role."+role))
+	}
+	for _, status := range statuses {
+		add("status", status, text("status."+status))
+	}
 	for _, name := range []string{"model", "provider", "without", "metadata", "group", "tag", "email", "userName", "externalId", "id",
 		"createdFrom", "createdTo", "expiresBefore"} {
-		all = append(all, filterChoice{Name: name, Label: text("filter." + name), Hint: texts()["filter."+name+".hint"]})
+		label := text("filter." + name)
+		if hint, ok := texts()["filter."+name+".hint"]; ok {
+			label += " (" + hint + ")"
+		}
+		add("filter", name, label)
 	}
 	return all
 })
