@@ -1,6 +1,7 @@
 package user
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -111,27 +112,23 @@ func (c *Columns) Has(name string) bool { return slices.Contains(c.names, name) 
 func (c *Columns) Record(record []string, u *User) []string {
 	record = record[:0]
 	var buffer []byte
+	object := map[string]jsontext.Value{}
 	for i := range c.columns {
 		col := &c.columns[i]
 		if i == 0 || col.field != c.columns[i-1].field { // the members of one field follow each other
 			buffer = col.field.encode(buffer[:0], u)
+			clear(object)
+			if col.member != "" {
+				maps.Insert(object, members(buffer))
+			}
 		}
 		value := jsontext.Value(buffer)
 		if col.member != "" {
-			value = memberOf(value, col.member)
+			value = object[col.member]
 		}
 		record = append(record, cellOf(value, col.nullable))
 	}
 	return record
-}
-
-func memberOf(object jsontext.Value, name string) jsontext.Value {
-	for found, value := range members(object) {
-		if found == name {
-			return value
-		}
-	}
-	return nil
 }
 
 // cellOf writes a value as a cell.
