@@ -225,6 +225,9 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	if err := tx.next.run(ctx, tx.conn.Conn()); err != nil {
 		return nil, err
 	}
+	if err := tx.findHeld(ctx, wanted.Users, known); err != nil {
+		return nil, err
+	}
 	if mode == Wait && len(known.Held) > 0 {
 		return nil, errInterfered // others gave it its id or name while this waited: only a later statement saw it
 	}
@@ -248,8 +251,7 @@ func references(refs []user.Ref) (kind int, args []any) {
 	return 1, []any{ids, values[KeyTag], values[KeyEmail], values[KeyExternalID], values[KeyUserName]}
 }
 
-// askUsers asks for users and keeps others from changing them; and, by a later statement, for those that
-// exist all the same.
+// askUsers asks for users, keeps others from changing them, and asks for what is sealed for them.
 func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 	if len(wanted.Users) == 0 {
 		return
@@ -260,25 +262,12 @@ func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 	if mode == Skip {
 		lock = st.lockSkip[kind]
 	}
-	locked := map[uuid.UUID]bool{}
 	tx.next.query(lock, args, func(rows pgx.Rows) error {
 		u, err := st.users.user(rows.RawValues())
 		if err == nil {
-			known.Users, locked[u.ID] = append(known.Users, u), true
+			known.Users = append(known.Users, u)
 		}
 		return err
-	})
-	tx.next.query(st.present[kind], args, func(rows pgx.Rows) error {
-		var u user.User
-		var email, userName *string
-		if err := rows.Scan((*[16]byte)(&u.ID), &u.Tag, &email, &u.ExternalID, &userName); err != nil {
-			return err
-		}
-		if !locked[u.ID] {
-			u.EmailKey, u.UserNameKey = orEmpty(email), orEmpty(userName)
-			known.Held = append(known.Held, &u)
-		}
-		return nil
 	})
 	if !wanted.Seals {
 		return
@@ -294,6 +283,36 @@ func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 		known.Seals[row.UserID][row.Provider] = row.Sealed
 		return nil
 	})
+}
+
+// findHeld asks for the users that exist and were not locked, if any of those wanted were not. Only a
+// statement after the one that locks sees what others did meanwhile.
+func (tx *Tx) findHeld(ctx context.Context, wanted []user.Ref, known *Known) error {
+	distinct := map[user.Ref]bool{}
+	for _, ref := range wanted {
+		distinct[ref] = true
+	}
+	if len(known.Users) >= len(distinct) {
+		return nil
+	}
+	locked := map[uuid.UUID]bool{}
+	for _, u := range known.Users {
+		locked[u.ID] = true
+	}
+	kind, args := references(wanted)
+	tx.next.query(tx.store.statements.learning.present[kind], args, func(rows pgx.Rows) error {
+		var u user.User
+		var email, userName *string
+		if err := rows.Scan((*[16]byte)(&u.ID), &u.Tag, &email, &u.ExternalID, &userName); err != nil {
+			return err
+		}
+		if !locked[u.ID] {
+			u.EmailKey, u.UserNameKey = orEmpty(email), orEmpty(userName)
+			known.Held = append(known.Held, &u)
+		}
+		return nil
+	})
+	return tx.next.run(ctx, tx.conn.Conn())
 }
 
 func orEmpty(s *string) string {
