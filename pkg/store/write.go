@@ -16,9 +16,9 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Tx is a transaction that carries out a batch of changes, in two round trips (a third one where a user is unknown or held): Begin learns and locks
-// what they are about, Commit writes what came of them. Nothing is changed before Commit, and
-// Rollback ends a transaction in whatever state.
+// Tx is a transaction that carries out a batch of changes, in two round trips: Begin learns and locks what
+// they are about, Commit writes what came of them. Where a user is unknown or held, learning takes a second
+// one. Nothing is changed before Commit, and Rollback ends a transaction in whatever state.
 type Tx struct {
 	store *Store
 	conn  *pgxpool.Conn
