@@ -12,6 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/metric/noop"
+
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/body"
@@ -132,6 +136,21 @@ func New(options Options) (_ *App, err error) {
 	}
 	a.follow()
 	return a, nil
+}
+
+// statementSpans returns what makes a span of each statement, nil for none. It shows no statement, since many
+// hold values. Preparing one, which is nearly always a look into the cache, is no span.
+func statementSpans(t *tracing.Tracer) pgx.QueryTracer {
+	if t == nil {
+		return nil
+	}
+	tracer := otelpgx.NewTracer(otelpgx.WithTracerProvider(t.Provider()), otelpgx.WithMeterProvider(noop.NewMeterProvider()),
+		otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes(),
+		otelpgx.WithSpanNameFunc(func(string) string { return "statement" }))
+	return struct {
+		pgx.QueryTracer
+		pgx.BatchTracer
+	}{tracer, tracer}
 }
 
 func (a *App) routes(options Options, settings config.Config) httpapi.Options {

@@ -11,6 +11,7 @@ import (
 
 	"aiadmin/pkg/access"
 	"aiadmin/pkg/admin"
+	"aiadmin/pkg/auth"
 	"aiadmin/pkg/console"
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/mount"
@@ -36,7 +37,7 @@ func (a *App) console(routes http.Handler, gate *httpapi.Gate, options Options) 
 			entry.Actor = actor
 			return a.admin.Audit(r.Context(), entry)
 		},
-		Refused: func(r *http.Request, err error) { a.api.AuditRefusal(r, err) }})
+		Refused: func(r *http.Request, scope auth.Scope, err error) { a.api.AuditRefusal(r, scope, err) }})
 }
 
 // feedHead is the cursor behind the change feed's last event.

@@ -1,15 +1,24 @@
 package console
 
 import (
+	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"aiadmin/pkg/access"
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
 )
+
+// auditView is the page with the audit log.
+const auditView = "activity?view=audit"
 
 type activityPage struct {
 	page
@@ -21,7 +30,9 @@ type activityPage struct {
 	Problems user.Problems
 	Fault    *user.Error
 	View     string // live or audit
-	Actions  []string
+	Actions  []user.AuditAction
+	Tags     map[string]string // of the users, by id
+	Filtered bool
 }
 
 // historyItem is a change of any user, as the API's history across users has it.
@@ -55,31 +66,58 @@ type next struct {
 	Next *string `json:"next"`
 }
 
-var auditActions = []string{"credential.revealed", "key.created", "key.rotated", "key.revoked", "key.disabled", "users.exported", "users.imported",
-	"token.refused", "scope.denied", "vault.rotated", "events.resent", "console.signedin"}
-
 // serveActivity shows the changes as they happen, or the audit log.
 func (c *Console) serveActivity(w http.ResponseWriter, r *http.Request, s *session) error {
-	p := activityPage{page: c.page(r, s, "activity.title", "activity"), Query: filled(r.URL.Query()), View: "live", Actions: auditActions}
+	p := activityPage{page: c.page(r, s, "activity.title", "activity"), Query: filled(r.URL.Query()), View: "live", Actions: user.AuditActions}
+	needs, read := auth.UsersRead, c.readChanges
 	if p.Query.Get("view") == "audit" {
 		p.View, p.Title = "audit", text("audit.title")
+		needs, read = auth.AuditRead, c.readAudit
 	}
-	var err error
-	switch {
-	case p.View == "audit" && !s.caller.Can(auth.AuditRead):
-		return user.Errorf(user.Forbidden, "this needs the scope %s, which your token does not have", auth.AuditRead)
-	case p.View == "audit":
-		err = c.readAudit(r, s, &p)
-	default:
-		err = c.readChanges(r, s, &p)
+	if !s.caller.Can(needs) {
+		return c.lacks(r, needs)
 	}
+	p.Filtered = len(only(p.Query, "user", "actor", "type")) > 0
+	err := read(r, s, &p)
 	status := http.StatusOK
 	if public := c.options.Public(err); err != nil && public.Kind == user.Invalid {
 		p.Problems, status = public.Problems, http.StatusBadRequest
 	} else if err != nil {
 		return err
 	}
+	var ids []string
+	for _, item := range p.Changes {
+		ids = append(ids, item.UserID)
+	}
+	for _, item := range p.Audit {
+		ids = append(ids, deref(item.UserID))
+	}
+	p.Tags = c.tags(r, s, ids)
 	return c.render(w, r, status, "activity", p)
+}
+
+// tags finds the tags of users by their ids, for people. Whoever is gone has none, and is shown by the id.
+func (c *Console) tags(r *http.Request, s *session, ids []string) map[string]string {
+	slices.Sort(ids)
+	ids = slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })
+	if len(ids) == 0 || !s.caller.Can(auth.UsersRead) {
+		return nil
+	}
+	tags := map[string]string{}
+	for some := range slices.Chunk(ids, idsAtOnce) {
+		query, err := user.ParseQuery(url.Values{"id": some, "limit": {strconv.Itoa(len(some))}, "count": {string(user.CountNone)}})
+		if err != nil {
+			return tags
+		}
+		found, err := c.options.Admin.List(r.Context(), query)
+		if err != nil {
+			return tags
+		}
+		for _, u := range found.Users {
+			tags[u.ID.String()] = u.Tag
+		}
+	}
+	return tags
 }
 
 // filled leaves out the parameters that a form sent empty.
@@ -112,10 +150,25 @@ func (c *Console) readAudit(r *http.Request, s *session, p *activityPage) error 
 		Page  next        `json:"page"`
 	}
 	query := only(p.Query, "actor", "action", "userId", "from", "to", "cursor")
+	if typed := query.Get("userId"); typed != "" && s.caller.Can(auth.UsersRead) {
+		id, err := c.idOf(r, typed)
+		if err != nil || id == uuid.Nil {
+			return err
+		}
+		query.Set("userId", id.String())
+	}
+	for _, name := range []string{"from", "to"} {
+		if query.Has(name) {
+			query.Set(name, asTime(query.Get(name)))
+		}
+	}
 	if err := c.call(r, s, http.MethodGet, "/ai/admin/audit", query, nil, &found); err != nil {
 		return err
 	}
 	p.Audit = found.Audit
+	for i := range p.Audit {
+		maps.DeleteFunc(p.Audit[i].Detail, func(_ string, value any) bool { return value == nil })
+	}
 	if found.Page.Next != nil {
 		query.Set("cursor", *found.Page.Next)
 		query.Set("view", "audit")
@@ -129,32 +182,84 @@ func (c *Console) readChanges(r *http.Request, s *session, p *activityPage) (err
 	if p.Cursor, err = c.options.Now(r.Context()); err != nil {
 		return err
 	}
-	if !s.caller.Can(auth.AuditRead) {
-		return nil
+	actor, kind, after := p.Query.Get("actor"), p.Query.Get("type"), p.Query.Get("cursor")
+	for range 5 { // pages, of which the filters may leave nothing
+		var items []historyItem
+		switch {
+		case p.Query.Has("user"):
+			items, after, err = c.changesOf(r, p.Query.Get("user"), after)
+		case s.caller.Can(auth.AuditRead):
+			items, after, err = c.changesOfAll(r, s, actor, after)
+		}
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			if (actor == "" || item.Actor == actor) && (kind == "" || item.Kind() == kind) {
+				p.Changes = append(p.Changes, item)
+			}
+		}
+		if after == "" || len(p.Changes) >= historyShown {
+			break
+		}
 	}
+	if after != "" {
+		more := only(p.Query, "actor", "user", "type")
+		more.Set("cursor", after)
+		p.Next = withQuery(Path+"activity", more)
+	}
+	return nil
+}
+
+func (c *Console) changesOfAll(r *http.Request, s *session, actor, cursor string) ([]historyItem, string, error) {
+	query := only(url.Values{"actor": {actor}, "cursor": {cursor}}, "actor", "cursor")
 	var found struct {
 		History []historyItem `json:"history"`
 		Page    next          `json:"page"`
 	}
-	query := only(p.Query, "actor", "field", "from", "to", "cursor")
-	if err := c.call(r, s, http.MethodGet, "/ai/admin/history", query, nil, &found); err != nil {
-		return err
+	err := c.call(r, s, http.MethodGet, "/ai/admin/history", query, nil, &found)
+	return found.History, deref(found.Page.Next), err
+}
+
+// idOf returns the id of the user that somebody typed: an id, also of a user who is gone, a tag, or another name
+// with what it is, such as email:ada@example.com. It is [uuid.Nil] where there is no such user.
+func (c *Console) idOf(r *http.Request, typed string) (uuid.UUID, error) {
+	ref, ok := user.ParseRef(typed)
+	if !ok {
+		ref, ok = user.ParseRef("tag:" + typed)
 	}
-	for _, item := range found.History {
-		if of := p.Query.Get("user"); of != "" && item.UserID != of {
-			continue
+	if !ok || ref.ID != uuid.Nil {
+		return ref.ID, nil
+	}
+	u, err := c.options.Admin.Get(r.Context(), ref)
+	if user.KindOf(err) == user.NotFound {
+		return uuid.Nil, nil
+	}
+	if err != nil {
+		return uuid.Nil, err
+	}
+	return u.ID, nil
+}
+
+// changesOf reads what happened to one user. It needs no right to see the history of all.
+func (c *Console) changesOf(r *http.Request, typed, cursor string) (items []historyItem, after string, err error) {
+	id, err := c.idOf(r, typed)
+	if err != nil || id == uuid.Nil {
+		return nil, "", err
+	}
+	found, err := c.options.Admin.History(r.Context(), id, cursor, user.DefaultLimit)
+	if user.KindOf(err) == user.NotFound {
+		return nil, "", nil
+	}
+	for i := range found.Entries {
+		e := &found.Entries[i]
+		item := historyItem{UserID: id.String(), Type: string(e.Type), At: e.At, Actor: e.Actor}
+		if err := json.Unmarshal(e.Changes, &item.Changed); err != nil {
+			return nil, "", err
 		}
-		if kind := p.Query.Get("type"); kind != "" && item.Kind() != kind {
-			continue
-		}
-		p.Changes = append(p.Changes, item)
+		items = append(items, item)
 	}
-	if found.Page.Next != nil {
-		more := only(p.Query, "actor", "user", "type", "field", "from", "to")
-		more.Set("cursor", *found.Page.Next)
-		p.Next = withQuery(Path+"activity", more)
-	}
-	return nil
+	return items, found.Next, err
 }
 
 // serveFeed streams the change feed, by the API's own route: that ends when the token is revoked.
@@ -195,27 +300,22 @@ type keysPage struct {
 	// Looked says that a pasted secret was looked for; Fault is why it is nobody's.
 	Looked bool
 	Fault  string
+	Tags   map[string]string // of the users, by id
 }
 
 // keyViews are the lists that the page offers, as the API's parameters.
-func keyViews(show string, now time.Time) url.Values {
-	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-	switch show {
-	case "stale":
-		return url.Values{"lastUsedBefore": {at(now.AddDate(0, 0, -90))}}
-	case "expiring":
-		return url.Values{"expiresBefore": {at(now.AddDate(0, 0, 30))}}
-	case "disabled":
-		return url.Values{"status": {"disabled"}}
-	}
-	return url.Values{}
+func keyViews(now time.Time) map[string]url.Values {
+	at := func(days int) []string { return []string{user.FormatTime(now.AddDate(0, 0, days))} }
+	return map[string]url.Values{"stale": {"lastUsedBefore": at(-90)}, "expiring": {"expiresBefore": at(30)}, "disabled": {"status": {"disabled"}}}
 }
 
 func (c *Console) serveKeys(w http.ResponseWriter, r *http.Request, s *session) error {
 	p := keysPage{page: c.page(r, s, "keys.title", "keys"), Query: filled(r.URL.Query())}
-	p.Show = p.Query.Get("show")
-	query := only(p.Query, "hint", "userId", "status", "expiresBefore", "lastUsedBefore", "cursor")
-	for name, values := range keyViews(p.Show, c.now()) {
+	query, views := only(p.Query, "hint", "userId", "status", "expiresBefore", "lastUsedBefore", "cursor"), keyViews(c.now())
+	if show := p.Query.Get("show"); views[show] != nil {
+		p.Show = show
+	}
+	for name, values := range views[p.Show] {
 		if query.Get(name) == "" {
 			query[name] = values
 		}
@@ -243,6 +343,10 @@ func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, s *session, p
 		found.Keys[i].Expired = end != nil && !c.now().Before(*end)
 	}
 	p.Keys, p.Total = found.Keys, found.Page.Total
+	p.Tags = c.tags(r, s, ownersOf(p.Keys))
+	if p.Show != "" {
+		p.Title = text("keys.title.of", text("keys."+p.Show))
+	}
 	if found.Page.Next != nil {
 		query.Set("cursor", *found.Page.Next)
 		if p.Show != "" {
@@ -251,6 +355,14 @@ func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, s *session, p
 		p.Next = withQuery(Path+"keys", query)
 	}
 	return c.render(w, r, status, "keys", p)
+}
+
+func ownersOf(keys []listedKey) []string {
+	ids := make([]string, len(keys))
+	for i := range keys {
+		ids[i] = keys[i].UserID
+	}
+	return ids
 }
 
 // findKey tells whose a pasted secret is.
@@ -274,5 +386,6 @@ func (c *Console) findKey(w http.ResponseWriter, r *http.Request, s *session) er
 	}
 	p.Keys = []listedKey{{ID: key.ID.String(), UserID: key.UserID.String(), Name: key.Name, Hint: key.Hint, Status: string(key.Status), Models: key.Models,
 		CreatedAt: key.CreatedAt, CreatedBy: key.CreatedBy, ExpiresAt: key.ExpiresAt, LastUsedAt: key.LastUsedAt, Expired: key.Expired(c.now())}}
+	p.Tags = c.tags(r, s, ownersOf(p.Keys))
 	return c.render(w, r, http.StatusOK, "keys", p)
 }

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
 )
 
@@ -74,6 +76,11 @@ func (c *Console) count(r *http.Request, form chosen) (int64, error) {
 		return 0, err
 	}
 	query.Limit, query.Count = 1, user.CountExact
+	leave, err := c.options.Enter(r.Context())
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
 	found, err := c.options.Admin.List(r.Context(), query)
 	if err != nil || found.Total == nil {
 		return 0, err
@@ -95,16 +102,19 @@ type bulkPage struct {
 
 // confirmBulk says what will happen to how many.
 func (c *Console) confirmBulk(w http.ResponseWriter, r *http.Request, s *session) error {
+	if err := parseForm(w, r); err != nil {
+		return err
+	}
 	action := bulkAction(r.PostFormValue("action"))
 	form, err := readChosen(r)
 	if err != nil {
 		return err
 	}
 	if action == exportAll {
-		return c.exportChosen(w, r, form)
+		return c.exportChosen(w, r, s, form)
 	}
-	if !mayChange(s) {
-		return user.Errorf(user.Forbidden, "this needs the scope users:write, which your token does not have")
+	if !s.caller.Can(auth.UsersWrite) {
+		return c.lacks(r, auth.UsersWrite)
 	}
 	return c.askBulk(w, r, s, action, form, "")
 }
@@ -122,17 +132,28 @@ func (c *Console) askBulk(w http.ResponseWriter, r *http.Request, s *session, ac
 	return c.render(w, r, http.StatusOK, "bulk", p)
 }
 
-// exportChosen leads to the export of those chosen.
-func (c *Console) exportChosen(w http.ResponseWriter, r *http.Request, form chosen) error {
-	values := form.filter
-	if !form.all {
-		values = url.Values{}
-		for _, id := range form.ids {
+// idsAtOnce is how many ids a listing takes.
+const idsAtOnce = 100
+
+// exportChosen sends those chosen as one file: all that the filter finds, or those ticked, in groups.
+func (c *Console) exportChosen(w http.ResponseWriter, r *http.Request, s *session, form chosen) error {
+	if form.all {
+		form.filter.Set("format", "csv")
+		return redirect(w, r, withQuery(Path+"users/export", form.filter))
+	}
+	to := &download{ResponseWriter: w, name: "users.csv"}
+	for ids := range slices.Chunk(form.ids, idsAtOnce) {
+		values := url.Values{"format": {"csv"}}
+		for _, id := range ids {
 			values.Add("id", id.String())
 		}
+		c.options.Routes.ServeHTTP(to, ask(r, s, http.MethodGet, "/ai/admin/users", values, nil))
+		if err := to.end(); err != nil {
+			return err
+		}
+		to.headless = true
 	}
-	values.Set("format", "csv")
-	return redirect(w, r, withQuery(Path+"users/export", values))
+	return nil
 }
 
 // bulkGroup is how many users are changed in one transaction.
@@ -175,7 +196,11 @@ type bulkRun struct {
 	change       user.Change
 	action       bulkAction
 	done, failed int64
+	faults       []bulkResult // the first of those that failed
 }
+
+// mostFaults is how many of the users that failed stand once more below the results, with why.
+const mostFaults = 100
 
 // bulkResult is what became of one user.
 type bulkResult struct {
@@ -196,15 +221,15 @@ func (b *bulkRun) all(form chosen) error {
 		fault = b.console.options.Public(err)
 		b.console.options.Note(b.r.Context(), b.s.caller.Name, err)
 	}
-	return b.write("bulk-bottom", map[string]any{"Done": b.done, "Failed": b.failed, "Fault": fault, "Back": back, "Action": b.action})
+	return b.write("bulk-bottom", map[string]any{"Done": b.done, "Failed": b.failed, "Fault": fault, "Back": back,
+		"Action": b.action, "Rows": b.faults, "More": int(b.failed) - len(b.faults)})
 }
 
 func (b *bulkRun) chosen(form chosen) error {
 	if form.all {
 		return b.found(form.filter)
 	}
-	for from := 0; from < len(form.ids); from += bulkGroup {
-		ids := form.ids[from:min(from+bulkGroup, len(form.ids))]
+	for ids := range slices.Chunk(form.ids, bulkGroup) {
 		users := make([]*user.User, len(ids))
 		for i, id := range ids {
 			users[i] = &user.User{ID: id}
@@ -265,7 +290,9 @@ func (b *bulkRun) group(users []*user.User) error {
 		}
 		if result.Err != nil {
 			shown[i].Error = b.console.options.Public(result.Err)
-			b.failed++
+			if b.failed++; len(b.faults) < mostFaults {
+				b.faults = append(b.faults, shown[i])
+			}
 			continue
 		}
 		b.done++

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -59,9 +60,9 @@ type Options struct {
 	RequestID func(context.Context) string
 	// SourceIP is the client's address, for the audit log.
 	SourceIP func(*http.Request) string
-	// SignedIn and Refused record sign-ins, and tokens that were no good.
+	// SignedIn and Refused record sign-ins, tokens that were no good, and scopes that were not there.
 	SignedIn func(r *http.Request, actor string) error
-	Refused  func(r *http.Request, err error)
+	Refused  func(r *http.Request, scope auth.Scope, err error)
 	// Public is what a client may read of an error, and HTTPStatus its status.
 	Public     func(error) *user.Error
 	HTTPStatus func(error) int
@@ -90,13 +91,18 @@ func New(options Options) *Console {
 		method, path, _ := strings.Cut(pattern, " ")
 		c.mux.Handle(method+" "+Path+path, c.handle(p))
 	}
-	c.mux.Handle("/", c.handle(place{open: true, serve: func(w http.ResponseWriter, r *http.Request, _ *session) error {
-		if r.URL.Path+"/" == Path {
-			return redirect(w, r, Path)
-		}
-		return user.Errorf(user.NotFound, "there is no such page")
-	}}))
+	c.mux.Handle("/", c.handle(place{open: true, serve: c.serveNowhere}))
 	return c
+}
+
+// serveNowhere answers what is no page. Whoever is signed in keeps the navigation.
+func (c *Console) serveNowhere(w http.ResponseWriter, r *http.Request, _ *session) error {
+	if r.URL.Path+"/" == Path {
+		return redirect(w, r, Path)
+	}
+	s, _, _ := c.session(r)
+	c.fail(w, r, s, user.Errorf(user.NotFound, "there is no such page"))
+	return nil
 }
 
 // place is what one method of one path does.
@@ -128,7 +134,8 @@ func (c *Console) pages() map[string]place {
 
 		"GET users":             read(c.serveUsers),
 		"GET users/export":      routed(auth.UsersRead, c.serveExport),
-		"POST users/bulk":       read(c.confirmBulk),
+		"POST users/bulk":       routed(auth.UsersRead, c.confirmBulk),
+		"GET users/bulk":        read(serveBack),
 		"POST users/bulk/apply": {scope: auth.UsersWrite, serve: c.applyBulk, long: true},
 		"GET users/new":         write(c.serveNew),
 		"POST users/new":        write(c.createUser),
@@ -136,6 +143,7 @@ func (c *Console) pages() map[string]place {
 		"GET users/{id}":                                read(c.serveUser),
 		"POST users/{id}":                               write(c.saveUser),
 		"POST users/{id}/status":                        write(c.setStatus),
+		"GET users/{id}/{form...}":                      read(serveBack),
 		"GET users/{id}/delete":                         write(c.serveDelete),
 		"POST users/{id}/delete":                        write(c.deleteUser),
 		"GET users/{id}/models":                         read(c.serveModels),
@@ -150,7 +158,7 @@ func (c *Console) pages() map[string]place {
 		"POST import/stream": routed(auth.UsersWrite, c.streamImport),
 		"POST import/failed": write(c.failedLines),
 
-		"GET activity":   routed(auth.UsersRead, c.serveActivity),
+		"GET activity":   {serve: c.serveActivity, long: true}, // one scope for each of its views
 		"GET feed":       routed(auth.UsersRead, c.serveFeed),
 		"GET keys":       routed(auth.UsersRead, c.serveKeys),
 		"POST keys":      routed(auth.UsersRead, c.findKey),
@@ -198,6 +206,10 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 	if err != nil {
 		return nil, err
 	}
+	if s == nil && reason == "" && fromElsewhere(r) {
+		w.Header().Set("Refresh", "0; url="+r.URL.RequestURI())
+		return nil, c.render(w, r, http.StatusOK, "signedin", c.page(r, nil, "signedin.wait", ""))
+	}
 	if s == nil {
 		next := ""
 		if r.Method == http.MethodGet {
@@ -207,7 +219,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 	}
 	c.options.Note(r.Context(), s.caller.Name, nil)
 	if p.scope != "" && !s.caller.Can(p.scope) {
-		return s, user.Errorf(user.Forbidden, "this needs the scope %s, which your token does not have", p.scope)
+		return s, c.lacks(r, p.scope)
 	}
 	if !p.long {
 		if r.Method == http.MethodPost {
@@ -222,6 +234,19 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 		defer leave()
 	}
 	return s, p.serve(w, r, s)
+}
+
+// lacks refuses what a scope is needed for, and has it recorded.
+func (c *Console) lacks(r *http.Request, scope auth.Scope) error {
+	err := user.Errorf(user.Forbidden, "this needs the scope %s, which your token does not have", scope)
+	c.options.Refused(r, scope, err)
+	return err
+}
+
+// fromElsewhere says that a link on another site led here. A browser sends no strict cookie then, and does
+// once the console's own page leads on.
+func fromElsewhere(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }
 
 // maxForm bounds a form in bytes: as much as a body of the API, of which each character may take three.
@@ -240,8 +265,25 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 }
 
 // serveHome goes to the first page that the session may see.
-func (c *Console) serveHome(w http.ResponseWriter, r *http.Request, _ *session) error {
-	return redirect(w, r, Path+"users")
+func (c *Console) serveHome(w http.ResponseWriter, r *http.Request, s *session) error {
+	for _, first := range []struct {
+		scope auth.Scope
+		path  string
+	}{{auth.UsersRead, "users"}, {auth.AuditRead, auditView}, {auth.UsersWrite, "users/new"}} {
+		if s.caller.Can(first.scope) {
+			return redirect(w, r, Path+first.path)
+		}
+	}
+	return user.Errorf(user.Forbidden, "your token allows nothing that the console shows: ask for one with the scope %s", auth.UsersRead)
+}
+
+// serveBack leads from the address of a form, which an answer may have left in the browser, to where it was sent from.
+func serveBack(w http.ResponseWriter, r *http.Request, _ *session) error {
+	to := Path + "users"
+	if id := r.PathValue("id"); id != "" && id != "bulk" {
+		to += "/" + url.PathEscape(id)
+	}
+	return redirect(w, r, to)
 }
 
 func redirect(w http.ResponseWriter, r *http.Request, to string) error {
@@ -254,7 +296,6 @@ func sameText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), [
 type errorPage struct {
 	page
 	Error     *user.Error
-	Status    int
 	RequestID string
 }
 
@@ -269,7 +310,11 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err e
 	if user.KindOf(err) == user.NotFound {
 		status = http.StatusNotFound
 	}
-	p := errorPage{page: c.page(r, s, "error.title", ""), Error: public, Status: status, RequestID: c.options.RequestID(r.Context())}
+	title := "error." + strconv.Itoa(status)
+	if _, ok := texts()[title]; !ok {
+		title = "error.title"
+	}
+	p := errorPage{page: c.page(r, s, title, ""), Error: public, RequestID: c.options.RequestID(r.Context())}
 	if err := c.render(w, r, status, "error", p); err != nil {
 		http.Error(w, "the page cannot be shown: the log has it under the request's id", http.StatusInternalServerError)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"aiadmin/pkg/access"
 	"aiadmin/pkg/user"
@@ -130,11 +131,24 @@ func (f form) value(name string) any {
 		return f[name]
 	case typed == "":
 		return nil
+	case name == "expiresAt":
+		return asTime(typed)
 	case strings.HasPrefix(name, "limits.") && json.Valid([]byte(typed)):
 		return json.RawMessage(typed)
 	default:
 		return typed
 	}
+}
+
+// asTime is a date, or a time without seconds or zone, as the API takes it: in UTC. Anything else stays as it is.
+func asTime(typed string) string {
+	typed = strings.TrimSpace(typed)
+	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", "2006-01-02T15:04", time.DateTime} {
+		if at, err := time.Parse(layout, typed); err == nil {
+			return user.FormatTime(at)
+		}
+	}
+	return typed
 }
 
 // patch is a merge patch of the fields given, for a user as it is.

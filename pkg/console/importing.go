@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,8 +19,8 @@ import (
 
 const (
 	importPath  = "/ai/admin/users/import"
-	maxKept     = 1 << 20 // bytes of a file that the page carries, so that it need not be chosen again
-	maxProblems = 500     // lines that failed, shown on a page
+	maxKept     = 512 << 10 // bytes of a file that the page carries: a form takes several times as many
+	maxProblems = 500       // lines that failed, shown on a page
 )
 
 type importPage struct {
@@ -36,7 +37,8 @@ type importPage struct {
 type importResult struct {
 	Summary summary
 	Failed  []failedLine
-	More    int // failed lines that are not shown
+	More    int   // failed lines that are not shown
+	Lines   []int // the numbers of all, as far as a file has that can be kept
 	Fault   string
 }
 
@@ -80,11 +82,7 @@ func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session
 	if kept.text.Len() <= maxKept {
 		p.Kept = kept.text.String()
 	}
-	numbers := make([]string, len(p.Result.Failed))
-	for i, failed := range p.Result.Failed {
-		numbers[i] = strconv.Itoa(failed.Line)
-	}
-	p.Lines = strings.Join(numbers, ",")
+	p.Lines = lineRanges(p.Result.Lines)
 	return c.render(w, r, status, "import", p)
 }
 
@@ -227,6 +225,9 @@ func (a *importAnswer) line(text []byte) {
 	if json.Unmarshal(text, &said) != nil {
 		return
 	}
+	if said.Status >= http.StatusBadRequest && len(a.result.Lines) < maxKept {
+		a.result.Lines = append(a.result.Lines, said.Line)
+	}
 	switch {
 	case said.Summary != nil:
 		a.result.Summary, a.whole = *said.Summary, true
@@ -279,12 +280,7 @@ func (c *Console) streamImport(w http.ResponseWriter, r *http.Request, s *sessio
 // failedLines gives back the lines of a file that failed, as a file that can be mended and sent again.
 func (c *Console) failedLines(w http.ResponseWriter, r *http.Request, _ *session) error {
 	content, name := r.PostFormValue("content"), r.PostFormValue("name")
-	wanted := map[int]bool{}
-	for number := range strings.SplitSeq(r.PostFormValue("lines"), ",") {
-		if line, err := strconv.Atoi(number); err == nil {
-			wanted[line] = true
-		}
-	}
+	wanted := linesOf(r.PostFormValue("lines"), len(content)+1)
 	kind, pick, file := "text/csv; charset=utf-8", pickRecords, "failed.csv"
 	if kindOf(name, &keeper{from: strings.NewReader(content)}) != "text/csv" {
 		kind, pick, file = "application/x-ndjson", pickLines, "failed.ndjson"
@@ -293,6 +289,45 @@ func (c *Console) failedLines(w http.ResponseWriter, r *http.Request, _ *session
 	w.Header().Set("Content-Disposition", `attachment; filename="`+file+`"`)
 	_, _ = w.Write([]byte(pick(content, wanted))) // the client is gone when this fails
 	return nil
+}
+
+// lineRanges writes numbers as ranges, such as 3.7-9: a form takes them as they are.
+func lineRanges(lines []int) string {
+	slices.Sort(lines)
+	var out strings.Builder
+	for i := 0; i < len(lines); {
+		first := i
+		for i++; i < len(lines) && lines[i] == lines[i-1]+1; i++ {
+		}
+		if first > 0 {
+			out.WriteByte('.')
+		}
+		out.WriteString(strconv.Itoa(lines[first]))
+		if i-first > 1 {
+			out.WriteString("-" + strconv.Itoa(lines[i-1]))
+		}
+	}
+	return out.String()
+}
+
+// linesOf reads what lineRanges wrote; no line is past the last.
+func linesOf(ranges string, last int) map[int]bool {
+	lines, least := map[int]bool{}, 1
+	for part := range strings.SplitSeq(ranges, ".") {
+		from, to, several := strings.Cut(part, "-")
+		if !several {
+			to = from
+		}
+		first, err := strconv.Atoi(from)
+		end, endErr := strconv.Atoi(to)
+		if err != nil || endErr != nil {
+			continue
+		}
+		for least = max(least, first); least <= min(end, last); least++ {
+			lines[least] = true
+		}
+	}
+	return lines
 }
 
 func pickLines(content string, wanted map[int]bool) string {

@@ -77,10 +77,14 @@ type operationPage struct {
 	Lag time.Duration
 	// Ready says that every check passes.
 	Ready bool
+	Tags  map[string]string // of the users with parked events, by id
 }
 
 // ParkedCount is how many events are parked.
 func (p operationPage) ParkedCount() int64 { return int64(p.Relay.ParkedEvents) }
+
+// NotShown is how many parked events the page leaves out.
+func (p operationPage) NotShown() int64 { return p.ParkedCount() - int64(len(p.Relay.Parked)) }
 
 func (c *Console) serveOperation(w http.ResponseWriter, r *http.Request, s *session) error {
 	p := operationPage{page: c.page(r, s, "operation.title", "operation"), Status: c.options.Status(r.Context()), Now: c.now(), Ready: true}
@@ -90,6 +94,11 @@ func (c *Console) serveOperation(w http.ResponseWriter, r *http.Request, s *sess
 	if p.Relay.Sink != "" && !p.Relay.OldestUnsent.IsZero() {
 		p.Lag = p.Now.Sub(p.Relay.OldestUnsent).Round(time.Second)
 	}
+	ids := make([]string, len(p.Relay.Parked))
+	for i := range ids {
+		ids[i] = p.Relay.Parked[i].UserID.String()
+	}
+	p.Tags = c.tags(r, s, ids)
 	return c.render(w, r, http.StatusOK, "operation", p)
 }
 

@@ -58,7 +58,7 @@ func text(key string, about ...any) string {
 var templates = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"t": text, "asset": assetURL, "when": when, "icon": icon, "join": strings.Join, "path": userPath, "deref": deref,
-		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "anyModels": anyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
+		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "anyModels": anyModels, "userRows": userRows, "dict": dict, "pretty": pretty, "span": span, "said": said,
 		"count": func(n int) string { return number(int64(n)) },
 	}).ParseFS(files, "templates/*.html")
 })
@@ -220,6 +220,32 @@ func when(at any) template.HTML {
 		utc.Format("2 Jan 2006, 15:04") + ` UTC</time>`) //nolint:gosec // digits and names of months
 }
 
+// said is a detail of the audit log for people: times as everywhere, and numbers without an exponent.
+func said(value any) any {
+	switch v := value.(type) {
+	case string:
+		if at, err := time.Parse(time.RFC3339Nano, v); err == nil {
+			return when(at)
+		}
+	case float64:
+		return number(int64(v))
+	}
+	return value
+}
+
+// span says how long something takes or has lasted, in its largest unit.
+func span(d time.Duration) string {
+	for _, unit := range []struct {
+		name string
+		long time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}} {
+		if d >= unit.long {
+			return plural("span."+unit.name, int64(d/unit.long))
+		}
+	}
+	return plural("span.second", int64(d/time.Second))
+}
+
 func userPath(id uuid.UUID) string { return Path + "users/" + id.String() }
 
 func deref(s *string) string {
@@ -265,11 +291,15 @@ func dict(pairs ...any) map[string]any {
 	return made
 }
 
-// pretty shows JSON as people read it: a string without quotes, null as nothing.
+// pretty shows JSON as people read it: a string without quotes, a list of strings by lines, null as nothing.
 func pretty(value []byte) string {
 	var plain string
 	if json.Unmarshal(value, &plain) == nil && string(value) != "null" {
 		return plain
+	}
+	var list []string
+	if json.Unmarshal(value, &list) == nil && len(list) > 0 {
+		return strings.Join(list, "\n")
 	}
 	var out bytes.Buffer
 	if string(value) == "null" || json.Indent(&out, value, "", "  ") != nil {

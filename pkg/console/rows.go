@@ -23,7 +23,8 @@ func userRows(users []*user.User) template.HTML {
 func (r *rows) user(u *user.User) {
 	id, tag := u.ID.String(), template.HTMLEscapeString(u.Tag)
 	r.add(`<tr><td class="tick"><input type="checkbox" name="id" value="`, id, `" aria-label="`, template.HTMLEscapeString(text("bulk.choose", u.Tag)), `"></td>`+"\n")
-	r.add(`<th scope="row"><a href="`, Path, `users/`, id, `">`, template.HTMLEscapeString(u.Name), `</a><br><code>`, tag, `</code></th>`+"\n")
+	r.add(`<th scope="row"><a href="`, Path, `users/`, id, `">`, template.HTMLEscapeString(u.Name), `</a></th>`+"\n")
+	r.cell("users.tag", `<code>`+tag+`</code>`)
 	email := "–"
 	if u.Email != nil {
 		email = template.HTMLEscapeString(*u.Email)

@@ -62,6 +62,9 @@ func (c *Console) setCredential(w http.ResponseWriter, r *http.Request, s *sessi
 }
 
 func (c *Console) removeCredential(w http.ResponseWriter, r *http.Request, s *session) error {
+	if provider := r.PathValue("provider"); r.PostFormValue("confirmed") == "" {
+		return c.confirm(w, r, s, "credentials.confirm", provider, text("credentials.remove"))
+	}
 	body, err := json.Marshal(map[string]any{"credentials": map[string]any{r.PathValue("provider"): nil}})
 	if err != nil {
 		return err
@@ -71,6 +74,21 @@ func (c *Console) removeCredential(w http.ResponseWriter, r *http.Request, s *se
 		return err
 	}
 	return c.changeUser(w, r, s, change, "removed")
+}
+
+type confirmPage struct {
+	page
+	Means, Action, Button, Back string
+}
+
+// confirm asks before something that cannot be undone. With JavaScript, the page before has asked already.
+func (c *Console) confirm(w http.ResponseWriter, r *http.Request, s *session, means, about, button string) error {
+	u, err := c.userOf(r)
+	if err != nil {
+		return err
+	}
+	p := confirmPage{page: c.page(r, s, "confirm.title", "users", button, about), Means: text(means, about), Action: r.URL.EscapedPath(), Button: button, Back: userPath(u.ID)}
+	return c.render(w, r, http.StatusOK, "confirm", p)
 }
 
 type secretPage struct {
@@ -139,7 +157,7 @@ func (c *Console) issueKey(w http.ResponseWriter, r *http.Request, s *session) e
 		wanted["models"] = list
 	}
 	if end := strings.TrimSpace(r.PostFormValue("expiresAt")); end != "" {
-		wanted["expiresAt"] = end
+		wanted["expiresAt"] = asTime(end)
 	}
 	return c.withSecret(w, r, s, u, "/keys", wanted)
 }
@@ -177,6 +195,16 @@ func (c *Console) keyFault(w http.ResponseWriter, r *http.Request, s *session, u
 	return c.render(w, r, c.options.HTTPStatus(public), "user", p)
 }
 
+// keyName is what people call a key of a user.
+func keyName(u *user.User, id string) string {
+	for i := range u.Keys {
+		if u.Keys[i].ID.String() == id {
+			return u.Keys[i].Name
+		}
+	}
+	return id
+}
+
 // changeKey rotates, disables, enables or revokes a key.
 func (c *Console) changeKey(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err := parseForm(w, r); err != nil {
@@ -195,7 +223,7 @@ func (c *Console) changeKey(w http.ResponseWriter, r *http.Request, s *session) 
 			wanted["overlap"] = overlap
 		}
 		if end := strings.TrimSpace(r.PostFormValue("expiresAt")); end != "" {
-			wanted["expiresAt"] = end
+			wanted["expiresAt"] = asTime(end)
 		}
 		return c.withSecret(w, r, s, u, key+"/rotate", wanted)
 	case "disable":
@@ -203,6 +231,9 @@ func (c *Console) changeKey(w http.ResponseWriter, r *http.Request, s *session) 
 	case "enable":
 		err = c.call(r, s, http.MethodPatch, path, nil, []byte(`{"status":"active"}`), nil)
 	case "revoke":
+		if r.PostFormValue("confirmed") == "" {
+			return c.confirm(w, r, s, "keys.confirm", keyName(u, r.PathValue("key")), text("keys.revoke"))
+		}
 		err = c.call(r, s, http.MethodDelete, path, nil, nil, nil)
 	default:
 		err = user.Errorf(user.NotFound, "there is no such page")

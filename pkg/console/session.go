@@ -162,10 +162,10 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string) er
 		end = caller.Until
 	}
 	c.options.Note(r.Context(), caller.Name, nil)
-	if err := c.seal(w, r, sessionCookie, session{Token: token, End: end}, end); err != nil {
+	if err := c.options.SignedIn(r, caller.Name); err != nil {
 		return err
 	}
-	return c.options.SignedIn(r, caller.Name)
+	return c.seal(w, r, sessionCookie, session{Token: token, End: end}, end)
 }
 
 type signInPage struct {
@@ -183,6 +183,9 @@ func (c *Console) signInForm(w http.ResponseWriter, r *http.Request, status int,
 
 // serveSignIn shows the form, takes a token from it, or a link that signs in once.
 func (c *Console) serveSignIn(w http.ResponseWriter, r *http.Request, _ *session) error {
+	if err := parseForm(w, r); err != nil {
+		return err
+	}
 	next := localPath(r.FormValue("next"))
 	token := strings.TrimSpace(r.PostFormValue("token"))
 	if once := r.URL.Query().Get("once"); once != "" && r.Method == http.MethodGet {
@@ -195,7 +198,7 @@ func (c *Console) serveSignIn(w http.ResponseWriter, r *http.Request, _ *session
 	err := c.begin(w, r, token)
 	switch {
 	case errors.Is(err, auth.ErrUnauthenticated):
-		c.options.Refused(r, err)
+		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Because(err))
 		fault := "signin.wrong"
 		if errors.Is(err, auth.ErrExpired) {
 			fault = "signin.expired"
@@ -253,13 +256,13 @@ func (c *Console) serveCallback(w http.ResponseWriter, r *http.Request, _ *sessi
 	if err != nil {
 		return c.signInFailed(w, r, err)
 	}
-	w.Header().Set("Refresh", "0; url="+Path+"users")
+	w.Header().Set("Refresh", "0; url="+Path)
 	return c.render(w, r, http.StatusOK, "signedin", c.page(r, nil, "signedin.title", ""))
 }
 
 func (c *Console) signInFailed(w http.ResponseWriter, r *http.Request, err error) error {
 	if errors.Is(err, auth.ErrUnauthenticated) {
-		c.options.Refused(r, err)
+		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Because(err))
 		return c.signInForm(w, r, http.StatusUnauthorized, "", "signin.refused", "")
 	}
 	c.options.Note(r.Context(), "", err)
@@ -271,11 +274,11 @@ func (c *Console) serveSignOut(w http.ResponseWriter, r *http.Request, _ *sessio
 	return redirect(w, r, Path+"signin")
 }
 
-// localPath returns a path of the console that a form carries; anything else is the first page's.
+// localPath returns a path of the console that a form carries; anything else leads to the first page.
 func localPath(path string) string {
 	at, err := url.Parse(path)
 	if err != nil || at.Host != "" || at.Scheme != "" || !strings.HasPrefix(at.Path, Path) || strings.Contains(path, "\\") {
-		return Path + "users"
+		return Path
 	}
 	return path
 }

@@ -33,6 +33,7 @@ type userPage struct {
 	Statuses []string
 	New      bool
 	Typed    string
+	Provider string // typed beside a secret that was refused
 	Now      time.Time
 }
 
@@ -77,6 +78,9 @@ func (c *Console) userPage(r *http.Request, s *session, u *user.User) (userPage,
 
 func (c *Console) serveUser(w http.ResponseWriter, r *http.Request, s *session) error {
 	u, err := c.userOf(r)
+	if user.KindOf(err) == user.NotFound {
+		return c.serveGone(w, r, s, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -85,6 +89,20 @@ func (c *Console) serveUser(w http.ResponseWriter, r *http.Request, s *session) 
 		return err
 	}
 	return c.render(w, r, http.StatusOK, "user", p)
+}
+
+// serveGone shows what happened to a user who is deleted: the history outlives them.
+func (c *Console) serveGone(w http.ResponseWriter, r *http.Request, s *session, missing error) error {
+	id, ok := user.ParseID(r.PathValue("id"))
+	if !ok {
+		return missing
+	}
+	happened, err := c.history(r, id)
+	if err != nil {
+		return err
+	}
+	p := userPage{page: c.page(r, s, "gone.title", "users"), User: &user.User{ID: id}, History: happened}
+	return c.render(w, r, http.StatusNotFound, "gone", p)
 }
 
 // saveUser changes what the form changed of what it showed.
@@ -142,6 +160,7 @@ func (c *Console) redisplay(w http.ResponseWriter, r *http.Request, s *session, 
 	if err != nil {
 		return err
 	}
+	p.Provider = r.PostFormValue("provider")
 	p.Form, p.Was, p.Version, p.Models = mine, was.encode(), version, viewModels(mine, r.PostFormValue("name-to-match"))
 	if fault != nil {
 		p.Problems = append(fault.Problems, fieldOf(fault)...)

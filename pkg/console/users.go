@@ -1,30 +1,29 @@
 package console
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 
-	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
 )
 
-// trail is the one parameter of the list that the API does not have: the cursors of the pages before.
-const trail = "trail"
-
-// maxTrail bounds the pages that one can go back; past it the way back is to the first one.
-const maxTrail = 8
+// before is the one parameter of the list that the API does not have: the cursor that a page ends before.
+const before = "before"
 
 type usersPage struct {
 	page
-	Query    url.Values // as the API's parameters
-	Problems user.Problems
-	Chips    []chip
-	Columns  []column
-	Found    user.Page
-	Total    int64
+	Query           url.Values // as the API's parameters
+	Problems        user.Problems
+	Chips           []chip
+	Columns         []column
+	Found           user.Page
+	Total           int64
+	Roles, Statuses []string
 	// Hidden are the parameters that the search keeps.
 	Hidden                             []parameter
 	Next, Previous, First, CSV, NDJSON string
@@ -42,55 +41,148 @@ type column struct {
 }
 
 // filterChoice is a filter that the form offers.
-type filterChoice struct {
-	Name, Label, Type string
-	Options           []parameter
-	Hint              string
-}
+type filterChoice struct{ Name, Label, Hint string }
 
 func (c *Console) serveUsers(w http.ResponseWriter, r *http.Request, s *session) error {
-	values := listValues(r.URL.Query())
-	back := slices.DeleteFunc(strings.Split(r.URL.Query().Get(trail), "."), func(s string) bool { return s == "" })
-	p := usersPage{page: c.page(r, s, "users.title", "users"), Query: values, Filters: filterChoices()}
+	asked := r.URL.Query()
+	values, back := listValues(asked), asked.Get(before)
+	if isForm(asked) { // the address has the API's parameters alone
+		return redirect(w, r, withQuery(Path+"users", values))
+	}
+	p := usersPage{page: c.page(r, s, "users.title", "users"), Query: values, Filters: filterChoices(), Roles: roles, Statuses: statuses}
 	query, err := user.ParseQuery(values)
 	status := http.StatusOK
 	if err == nil {
-		p.Found, err = c.options.Admin.List(r.Context(), query)
+		p.Found, err = c.listUsers(r.Context(), values, query, back)
 	}
 	if public := c.options.Public(err); err != nil && public.Kind == user.Invalid {
 		p.Problems, status = public.Problems, http.StatusBadRequest
 	} else if err != nil {
 		return err
+	} else if back != "" && !p.Found.More || len(p.Found.Users) == 0 && (query.After != nil || query.Page > 1) {
+		return redirect(w, r, withQuery(Path+"users", changed(values, "cursor", ""))) // it is the first page, or past the last
 	}
 	if p.Found.Total != nil {
 		p.Total = *p.Found.Total
 	}
 	p.Chips, p.Columns = chips(values), columns(values, query)
-	p.links(values, back, query)
+	p.links(values, query, back)
 	if search := values.Get("q"); search != "" {
 		p.Title = text("users.searched", search)
 	}
 	return c.render(w, r, status, "users", p)
 }
 
-// listValues are the parameters that the API has. A form sends those that are not filled in empty.
+// listUsers lists a page: the one before a cursor if there is one.
+func (c *Console) listUsers(ctx context.Context, values url.Values, query user.Query, back string) (user.Page, error) {
+	if back == "" {
+		return c.options.Admin.List(ctx, query)
+	}
+	values = changed(values, "sort", sortText(turned(query.Sort)))
+	values.Set("cursor", back)
+	query, err := user.ParseQuery(values)
+	if err != nil {
+		return user.Page{}, err
+	}
+	limit := query.Limit
+	query.Limit++ // one more shows whether there is a page before
+	found, err := c.options.Admin.List(ctx, query)
+	if err == nil && query.Sort[0].Field == "email" {
+		err = c.addressesFirst(ctx, query, &found)
+	}
+	found.More = len(found.Users) > limit
+	found.Users = found.Users[:min(limit, len(found.Users))]
+	slices.Reverse(found.Users)
+	return found, err
+}
+
+// addressesFirst mends a page of the order by e-mail address turned round. Users without an address come last
+// in both directions: none of them is before an address, and all addresses are before them.
+func (c *Console) addressesFirst(ctx context.Context, query user.Query, found *user.Page) error {
+	if query.After.Keys[0] != nil {
+		found.Users = withAddresses(found.Users)
+		return nil
+	}
+	query.Limit -= len(found.Users)
+	if query.Limit == 0 {
+		return nil
+	}
+	query.After, query.Count = nil, user.CountNone
+	others, err := c.options.Admin.List(ctx, query)
+	found.Users = append(found.Users, withAddresses(others.Users)...)
+	return err
+}
+
+// withAddresses returns the users up to the first without an e-mail address.
+func withAddresses(users []*user.User) []*user.User {
+	if n := slices.IndexFunc(users, func(u *user.User) bool { return u.Email == nil }); n >= 0 {
+		return users[:n]
+	}
+	return users
+}
+
+// turned is an order from its end to its beginning.
+func turned(sort []user.SortKey) []user.SortKey {
+	sort = slices.Clone(sort)
+	for i := range sort {
+		sort[i].Descending = !sort[i].Descending
+	}
+	return sort
+}
+
+// sortText is an order as the API's parameter has it.
+func sortText(sort []user.SortKey) string {
+	names := make([]string, len(sort))
+	for i, key := range sort {
+		if names[i] = key.Field; key.Descending {
+			names[i] = "-" + key.Field
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// own are the parameters that the API does not have: of the form for filters, and of the pages.
+var own = []string{before, "filter", "value", "done"}
+
+// isForm says that a form was sent: it has fields that are not filled in, or a filter to add.
+func isForm(values url.Values) bool {
+	if values.Has("filter") {
+		return true
+	}
+	for _, all := range values {
+		if slices.ContainsFunc(all, func(v string) bool { return strings.TrimSpace(v) == "" }) {
+			return true
+		}
+	}
+	return false
+}
+
+// listValues are the parameters that the API has, each value once. A form sends those that are not filled in empty.
 func listValues(values url.Values) url.Values {
 	kept := url.Values{}
-	name, value := strings.TrimSpace(values.Get("filter")), strings.TrimSpace(values.Get("value"))
-	for key, all := range values {
+	add := func(name, value string) {
+		if strings.TrimSpace(value) != "" && !slices.Contains(kept[name], value) {
+			kept.Add(name, value)
+		}
+	}
+	for name, all := range values {
 		for _, v := range all {
-			if strings.TrimSpace(v) != "" && !slices.Contains([]string{trail, "filter", "value", "done"}, key) {
-				kept.Add(key, v)
+			if !slices.Contains(own, name) {
+				add(name, v)
 			}
 		}
 	}
-	if name != "" && value != "" { // one that the form adds
-		if path, metadata := strings.CutPrefix(name, "metadata"); metadata && path == "" {
-			member, is, _ := strings.Cut(value, "=")
-			name, value = "metadata."+strings.TrimSpace(member), strings.TrimSpace(is)
-		}
-		kept.Add(name, value)
+	name, value := strings.TrimSpace(values.Get("filter")), strings.TrimSpace(values.Get("value"))
+	switch name {
+	case "":
+		return kept
+	case "metadata":
+		member, is, _ := strings.Cut(value, "=")
+		name, value = "metadata."+strings.TrimSpace(member), strings.TrimSpace(is)
+	case "createdFrom", "createdTo", "expiresBefore":
+		value = asTime(value)
 	}
+	add(name, value)
 	return kept
 }
 
@@ -145,7 +237,7 @@ func chips(values url.Values) (all []chip) {
 }
 
 func columns(values url.Values, query user.Query) []column {
-	all := []column{{text("users.name"), "name", ""}, {text("users.email"), "email", ""}, {text("users.role"), "", ""}, {text("users.status"), "", ""},
+	all := []column{{text("users.name"), "name", ""}, {text("users.tag"), "tag", ""}, {text("users.email"), "email", ""}, {text("users.role"), "", ""}, {text("users.status"), "", ""},
 		{text("users.models"), "", ""}, {text("users.limits"), "", ""}, {text("users.keys"), "", ""}, {text("users.changed"), "", ""}, {text("users.created"), "createdAt", ""}}
 	for i := range all {
 		name := all[i].Sort
@@ -166,30 +258,17 @@ func columns(values url.Values, query user.Query) []column {
 	return all
 }
 
-func (p *usersPage) links(values url.Values, back []string, query user.Query) {
-	cursor := values.Get("cursor")
-	at := func(cursor string, back []string) string {
-		next := changed(values, "cursor", cursor)
-		if len(back) > maxTrail {
-			back = back[len(back)-maxTrail:]
-		}
-		if len(back) > 0 {
-			next.Set(trail, strings.Join(back, "."))
-		}
-		return withQuery(Path+"users", next)
+func (p *usersPage) links(values url.Values, query user.Query, back string) {
+	if n := len(p.Found.Users); n > 0 && (p.Found.More || back != "") {
+		p.Next = withQuery(Path+"users", changed(values, "cursor", query.CursorAfter(p.Found.Users[n-1])))
 	}
-	if p.Found.More {
-		here := cursor
-		if here == "" {
-			here = "-" // the first page
-		}
-		p.Next = at(query.CursorAfter(p.Found.Users[len(p.Found.Users)-1]), append(slices.Clone(back), here))
-	}
-	if cursor != "" || query.Page > 1 {
-		p.First = at("", nil)
+	if query.After != nil || query.Page > 1 || back != "" {
+		p.First = withQuery(Path+"users", changed(values, "cursor", ""))
 		p.Previous = p.First
-		if last := len(back) - 1; last >= 0 && back[last] != "-" {
-			p.Previous = at(back[last], back[:last])
+		if len(p.Found.Users) > 0 && turnable(query.Sort) {
+			round := query
+			round.Sort = turned(query.Sort)
+			p.Previous = withQuery(Path+"users", changed(values, before, round.CursorAfter(p.Found.Users[0])))
 		}
 	}
 	export := filterOf(values)
@@ -208,9 +287,15 @@ func (p *usersPage) links(values url.Values, back []string, query user.Query) {
 	slices.SortFunc(p.Hidden, func(a, b parameter) int { return strings.Compare(a.Name+a.Value, b.Name+b.Value) })
 }
 
-// filterChoices are the filters of the listing that the form offers; search has a field of its own.
+// turnable says that an order has the same users from either end: those without an e-mail address come last in
+// both directions, which can be mended where the address is what is sorted by first.
+func turnable(sort []user.SortKey) bool {
+	return !slices.ContainsFunc(sort[1:], func(k user.SortKey) bool { return k.Field == "email" })
+}
+
+// filterChoices are the filters of the listing that the form offers; search, role and status have fields of their own.
 var filterChoices = sync.OnceValue(func() (all []filterChoice) {
-	for _, name := range []string{"role", "status", "model", "provider", "without", "metadata", "group", "tag", "email", "userName", "externalId", "id",
+	for _, name := range []string{"model", "provider", "without", "metadata", "group", "tag", "email", "userName", "externalId", "id",
 		"createdFrom", "createdTo", "expiresBefore"} {
 		all = append(all, filterChoice{Name: name, Label: text("filter." + name), Hint: texts()["filter."+name+".hint"]})
 	}
@@ -223,30 +308,67 @@ func (c *Console) serveExport(w http.ResponseWriter, r *http.Request, s *session
 	if r.URL.Query().Get("format") == "ndjson" {
 		name = "users.ndjson"
 	}
-	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
-	c.options.Routes.ServeHTTP(onlyGood{w}, ask(r, s, http.MethodGet, "/ai/admin/users", listValues(r.URL.Query()), nil))
-	return nil
+	to := &download{ResponseWriter: w, name: name}
+	c.options.Routes.ServeHTTP(to, ask(r, s, http.MethodGet, "/ai/admin/users", listValues(r.URL.Query()), nil))
+	return to.end()
 }
 
-// onlyGood keeps a problem from being saved as the file that was asked for.
-type onlyGood struct{ http.ResponseWriter }
+// download passes the API's file on. A problem is kept, so that nobody saves it as the file.
+type download struct {
+	http.ResponseWriter
+	name     string
+	begun    bool // some of the file may be on its way
+	headless bool // the next line is a header that the file has already
+	failed   bool
+	problem  bytes.Buffer
+}
 
 // WriteHeader implements [http.ResponseWriter].
-func (o onlyGood) WriteHeader(status int) {
-	if status >= http.StatusBadRequest {
-		o.Header().Del("Content-Disposition")
+func (d *download) WriteHeader(status int) {
+	if d.failed = status >= http.StatusBadRequest; d.failed || d.begun {
+		return
 	}
-	o.ResponseWriter.WriteHeader(status)
+	d.begun = true
+	d.Header().Set("Content-Disposition", `attachment; filename="`+d.name+`"`)
+	d.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (d *download) Write(b []byte) (int, error) {
+	if d.failed {
+		return d.problem.Write(b)
+	}
+	d.WriteHeader(http.StatusOK)
+	lines := b
+	if d.headless {
+		end := bytes.IndexByte(b, '\n')
+		if end < 0 {
+			return len(b), nil
+		}
+		lines, d.headless = b[end+1:], false
+	}
+	if _, err := d.ResponseWriter.Write(lines); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // Unwrap lets [http.ResponseController] reach the connection.
-func (o onlyGood) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+func (d *download) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+
+// end returns the problem as an error. A file that has begun is torn, so that nobody takes it for the whole.
+func (d *download) end() error {
+	if d.failed && d.begun {
+		panic(http.ErrAbortHandler)
+	}
+	if d.failed {
+		return problemOf(d.problem.Bytes())
+	}
+	return nil
+}
 
 // roles and statuses are the choices of a form.
 var (
 	roles    = []string{string(user.Member), string(user.Admin), string(user.Viewer), string(user.Service)}
 	statuses = []string{string(user.Active), string(user.Suspended)}
 )
-
-// mayChange says whether the session may change users.
-func mayChange(s *session) bool { return s.caller.Can(auth.UsersWrite) }

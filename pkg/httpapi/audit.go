@@ -65,9 +65,9 @@ func parseHop(text string) (netip.Addr, bool) {
 // auditPatience is how long a refusal waits for its entry: with the database away, it is answered all the same.
 const auditPatience = 250 * time.Millisecond
 
-// auditRefusal records that a request was refused for who sent it, and logs what cannot be recorded. A missing token
+// AuditRefusal records that a request was refused for who sent it, and logs what cannot be recorded. A missing token
 // is no attempt.
-func (a *API) auditRefusal(r *http.Request, scope auth.Scope, refusal error) {
+func (a *API) AuditRefusal(r *http.Request, scope auth.Scope, refusal error) {
 	entry := AuditEntry(r, user.ScopeDenied)
 	entry.Outcome = user.Denied
 	switch user.KindOf(refusal) {
@@ -87,11 +87,6 @@ func (a *API) auditRefusal(r *http.Request, scope auth.Scope, refusal error) {
 	ctx, cancel := context.WithTimeout(r.Context(), auditPatience)
 	defer cancel()
 	_ = a.options.Admin.Audit(ctx, entry) // whose failure it logs itself
-}
-
-// AuditRefusal records that somebody tried to sign in with a token that is no good.
-func (a *API) AuditRefusal(r *http.Request, err error) {
-	a.auditRefusal(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Because(err))
 }
 
 // bucketOf counts the same by the same in one entry a minute.

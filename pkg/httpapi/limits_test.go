@@ -101,19 +101,8 @@ func TestTricklingBodiesKeepNobodyOut(t *testing.T) {
 	}
 	began := time.Now()
 	for range 20 {
-		r, err := http.NewRequestWithContext(t.Context(), "PUT", s.URL+onePath, strings.NewReader(`{"name":"Ada"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer x")
-		r.Header.Set("Content-Type", "application/json")
-		answer, err := s.Client().Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			t.Errorf("a whole request: %d", answer.StatusCode)
+		if status, _ := send(t, s.Client().Transport, "PUT", s.URL+onePath, strings.NewReader(`{"name":"Ada"}`)); status != http.StatusOK {
+			t.Errorf("a whole request: %d", status)
 		}
 	}
 	if took := time.Since(began); took > time.Second {
@@ -182,20 +171,31 @@ func TestRequestGoesOnAfterItsBody(t *testing.T) {
 	}}, func(o *Options) { o.BodyTimeout = 100 * time.Millisecond })
 	s := httptest.NewServer(a)
 	defer s.Close()
-	r, err := http.NewRequestWithContext(t.Context(), "PUT", s.URL+onePath, strings.NewReader(`{"name":"Ada"}`))
+	if status, _ := send(t, s.Client().Transport, "PUT", s.URL+onePath, strings.NewReader(`{"name":"Ada"}`)); status != http.StatusOK {
+		t.Errorf("%d", status)
+	}
+}
+
+// send sends a request over the network, and returns the status and the answer.
+func send(t *testing.T, by http.RoundTripper, method, url string, body io.Reader) (int, string) {
+	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return 0, ""
 	}
 	r.Header.Set("Authorization", "Bearer x")
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := s.Client().Do(r)
+	answer, err := by.RoundTrip(r)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return 0, ""
 	}
-	_ = answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		t.Errorf("%d", answer.StatusCode)
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Error(err)
 	}
+	return answer.StatusCode, string(text)
 }
 
 func TestPanicEndsOneRequest(t *testing.T) {
@@ -263,20 +263,9 @@ func TestDeadline(t *testing.T) {
 		{"GET", onePath, nil},
 		{"POST", usersPath, neverEnding(t)},
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), test.method, s.URL+test.path, test.body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer x")
-		r.Header.Set("Content-Type", "application/json")
-		answer, err := s.Client().Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(answer.Body)
-		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(body), string(user.Timeout)) {
-			t.Errorf("%s: %d %s", test.method, answer.StatusCode, body)
+		status, body := send(t, s.Client().Transport, test.method, s.URL+test.path, test.body)
+		if status != http.StatusGatewayTimeout || !strings.Contains(body, string(user.Timeout)) {
+			t.Errorf("%s: %d %s", test.method, status, body)
 		}
 	}
 }
@@ -387,19 +376,8 @@ func TestTricklingStreamsOfHTTP2(t *testing.T) {
 	transport := &http.Transport{Protocols: s.Config.Protocols}
 	defer transport.CloseIdleConnections()
 	put := func(body io.Reader) int {
-		r, err := http.NewRequestWithContext(t.Context(), "PUT", s.URL+onePath, body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer x")
-		r.Header.Set("Content-Type", "application/json")
-		answer, err := transport.RoundTrip(r)
-		if err != nil {
-			t.Error(err)
-			return 0
-		}
-		_ = answer.Body.Close()
-		return answer.StatusCode
+		status, _ := send(t, transport, "PUT", s.URL+onePath, body)
+		return status
 	}
 	trickled := make(chan int)
 	go func() { trickled <- put(neverEnding(t)) }()

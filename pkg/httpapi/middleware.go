@@ -189,7 +189,7 @@ func (a *API) Authorize(r *http.Request, scopes ...auth.Scope) (auth.Caller, err
 		}
 	}
 	if err != nil {
-		a.auditRefusal(r, scopes[0], err)
+		a.AuditRefusal(r, scopes[0], err)
 	}
 	return caller, err
 }

@@ -36,6 +36,10 @@ const (
 	SCIMDelete         AuditAction = "scim.delete"
 )
 
+// AuditActions are all of them.
+var AuditActions = []AuditAction{CredentialRevealed, KeyCreated, KeyRotated, KeyRevoked, KeyWasDisabled, UsersExported, UsersImported,
+	TokenRefused, ScopeDenied, VaultRotated, EventsResent, ConsoleSignedIn, SCIMGrant, SCIMRevoke, SCIMSuspend, SCIMDelete}
+
 // AuditOutcome says how an audited action ended.
 type AuditOutcome string
 

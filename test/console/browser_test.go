@@ -208,6 +208,8 @@ func (p *tab) text(selector string) string {
 	return ask[string](p, fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector))
 }
 
+func (p *tab) eval(expression string) string { p.Helper(); return eval[string](p, expression) }
+
 // The ways to find something as people with screen readers do: by what it is and its name.
 func field(label string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll('main label')].filter(l => l.innerText.trim() === %q && l.control?.checkVisibility()).map(l => l.control)[0]`, label)
@@ -279,6 +281,20 @@ func (p *tab) signIn(token string) *tab {
 	return p
 }
 
+// bothWays goes through something with JavaScript and without, each time as another person who is signed in.
+func (s *service) bothWays(t *testing.T, try func(p *tab, code bool)) {
+	t.Helper()
+	for _, code := range []bool{true, false} {
+		t.Run(fmt.Sprintf("JavaScript %t", code), func(t *testing.T) {
+			p := s.person(t)
+			if !code {
+				p.withoutJavaScript()
+			}
+			try(p.signIn(s.token), code)
+		})
+	}
+}
+
 // width sets the width of the window, in CSS pixels.
 func (p *tab) width(pixels int64) {
 	p.run(chromedp.EmulateViewport(pixels, 900))
@@ -317,11 +333,25 @@ func (p *tab) view(name string) {
 	}
 }
 
-// saves lets the browser save files into a folder.
-func (p *tab) saves(dir string) {
+// saves lets the browser save files into a folder of its own, which it returns.
+func (p *tab) saves() string {
 	p.Helper()
+	dir := p.TempDir()
 	command(p, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: "allow", DownloadPath: dir,
 		BrowserContextID: chromedp.FromContext(p.ctx).BrowserContextID})
+	return dir
+}
+
+// saved waits until the browser has saved a file, and returns its lines.
+func (p *tab) saved(dir, name string) []string {
+	p.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if content, err := os.ReadFile(filepath.Join(dir, name)); err == nil && len(content) > 0 {
+			return strings.Split(strings.TrimRight(strings.ReplaceAll(string(content), "\r", ""), "\n"), "\n")
+		}
+	}
+	p.Fatalf("%s was not saved", name)
+	return nil
 }
 
 // keys presses keys, wherever the focus is.

@@ -4,9 +4,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
@@ -30,6 +33,7 @@ func TestRoles(t *testing.T) {
 			[]string{"users/new", "import", "activity?view=audit", "users/" + id + "/delete"}, []string{"New user", "Import", "Suspend", "Delete", "Save", "Reveal", "Audit log"}},
 		{"writer", []auth.Scope{auth.UsersRead, auth.UsersWrite}, []string{"users/new", "import", "users/" + id + "/delete"}, []string{"activity?view=audit"}, []string{"Reveal", "Issue a key"}},
 		{"officer", []auth.Scope{auth.UsersRead, auth.AuditRead, auth.CredentialsRead}, []string{"activity?view=audit"}, []string{"users/new"}, []string{"Save"}},
+		{"auditor", []auth.Scope{auth.AuditRead}, []string{"", "activity?view=audit"}, []string{"users", "activity", "keys", "operation"}, []string{"Users", "Keys", "Changes"}},
 		{"sender", []auth.Scope{auth.EventsSend}, nil, []string{"users", "users/" + id, "keys", "operation"}, []string{"Users", "Operation"}},
 	} {
 		p := s.person(t).signIn(s.addTokenNow(role.name, role.scopes...))
@@ -50,7 +54,15 @@ func TestRoles(t *testing.T) {
 			}
 		}
 	}
+	if found := s.api("GET", "audit?action=scope.denied&actor=writer", "")["audit"].([]any); len(found) != 1 {
+		t.Errorf("what was refused stands in the audit log %d times", len(found))
+	}
 	p := s.person(t).signIn(s.token)
+	p.open("nowhere")
+	p.sees("there is no such page")
+	if title := p.eval("document.title"); !strings.HasPrefix(title, "Not found") || !ask[bool](p, "!!"+link("Users")) {
+		t.Errorf("%q, with a way on: %t", title, ask[bool](p, "!!"+link("Users")))
+	}
 	p.open("users/" + id)
 	p.follows(button("Reveal"))
 	p.sees("sk-live-planted-0123456789")
@@ -172,6 +184,28 @@ func TestLinkSignsInOnce(t *testing.T) {
 	other := s.person(t)
 	other.open("signin?once=code")
 	other.sees("This link has been used")
+}
+
+// TestLinkOnAnotherSite: a link to a list works from anywhere, though no cookie comes with it.
+func TestLinkOnAnotherSite(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.create(`{"tag":"ada","name":"Ada Lovelace"}`)
+	chat := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, `<main><a href="`+s.url+`/ai/admin/console/users?q=lovelace">Look</a></main>`)
+	}))
+	t.Cleanup(chat.Close)
+	elsewhere := strings.Replace(chat.URL, "127.0.0.1", "localhost", 1) // another site
+	s.bothWays(t, func(p *tab, _ bool) {
+		p.run(chromedp.Navigate(elsewhere))
+		p.press(link("Look"))
+		p.sees("1 user")
+	})
+	p := s.person(t)
+	p.run(chromedp.Navigate(elsewhere))
+	p.press(link("Look"))
+	p.sees("Token")
 }
 
 // TestSignInByIssuer goes to the issuer and back, by code and PKCE, and refuses what is not its own.

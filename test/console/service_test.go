@@ -1,14 +1,15 @@
 package console
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -114,15 +115,15 @@ func (s *service) ready() {
 	s.Fatal("the service does not become ready")
 }
 
-// api asks the API and decodes its answer.
-func (s *service) api(method, path, body string) map[string]any {
+// send sends a request to the API, and returns the status and the answer.
+func (s *service) send(method, path, token, mediaType, body string) (int, string) {
 	s.Helper()
 	request, err := http.NewRequest(method, s.url+"/ai/admin/"+path, strings.NewReader(body))
 	if err != nil {
 		s.Fatal(err)
 	}
-	request.Header.Set("Authorization", "Bearer "+s.token)
-	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", mediaType)
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		s.Fatal(err)
@@ -132,12 +133,19 @@ func (s *service) api(method, path, body string) map[string]any {
 	if err != nil {
 		s.Fatal(err)
 	}
-	if answer.StatusCode >= 400 {
+	return answer.StatusCode, string(text)
+}
+
+// api asks the API and decodes its answer.
+func (s *service) api(method, path, body string) map[string]any {
+	s.Helper()
+	status, text := s.send(method, path, s.token, "application/json", body)
+	if status >= 400 {
 		s.Fatalf("%s %s: %s", method, path, text)
 	}
 	var decoded map[string]any
 	if len(text) > 0 {
-		if err := json.Unmarshal(text, &decoded); err != nil {
+		if err := json.Unmarshal([]byte(text), &decoded); err != nil {
 			s.Fatal(err)
 		}
 	}
@@ -154,24 +162,13 @@ func (s *service) create(body string) string {
 // people makes many users by an import.
 func (s *service) people(n int) {
 	s.Helper()
-	var file bytes.Buffer
+	var file strings.Builder
 	for i := range n {
 		fmt.Fprintf(&file, `{"tag":"p%04d","name":"Person %04d","email":"p%04d@example.com","models":["gpt-5*"],"limits":{"requestsPerMinute":%d},"metadata":{"team":"t%d"}}`+"\n", i, i, i, i+1, i%7)
 	}
-	request, err := http.NewRequest(http.MethodPost, s.url+"/ai/admin/users/import?results=failed", &file)
-	if err != nil {
-		s.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+s.token)
-	request.Header.Set("Content-Type", "application/x-ndjson")
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
-	if want := fmt.Sprintf(`"created":%d`, n); err != nil || !strings.Contains(string(text), want) {
-		s.Fatalf("import: %v %.1000s", err, text)
+	_, text := s.send("POST", "users/import?results=failed", s.token, "application/x-ndjson", file.String())
+	if want := fmt.Sprintf(`"created":%d`, n); !strings.Contains(text, want) {
+		s.Fatalf("import: %.1000s", text)
 	}
 }
 
@@ -187,19 +184,56 @@ func (s *service) addTokenNow(name string, scopes ...auth.Scope) string {
 func (s *service) know(token string) {
 	s.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		request, err := http.NewRequest(http.MethodGet, s.url+"/ai/admin/users", nil)
-		if err != nil {
-			s.Fatal(err)
-		}
-		request.Header.Set("Authorization", "Bearer "+token)
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			s.Fatal(err)
-		}
-		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusUnauthorized {
+		if status, _ := s.send("GET", "users", token, "", ""); status != http.StatusUnauthorized {
 			return
 		}
 	}
 	s.Fatal("the token is not taken")
+}
+
+// client is somebody signed in without a browser.
+type client struct {
+	http.Client
+	s *service
+}
+
+func (s *service) client(t testing.TB, token string) *client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{http.Client{Jar: jar, Transport: &http.Transport{DisableCompression: true}}, s} // the sizes are those on the wire
+	t.Cleanup(c.CloseIdleConnections)
+	answer, err := c.PostForm(s.url+"/ai/admin/console/signin", url.Values{"token": {token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	return c
+}
+
+// do sends a request and reads the answer.
+func (c *client) do(request *http.Request) (*http.Response, string) {
+	c.s.Helper()
+	answer, err := c.Do(request)
+	if err != nil {
+		c.s.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		c.s.Fatal(err)
+	}
+	return answer, string(body)
+}
+
+// get reads a page of the service.
+func (c *client) get(path string) (*http.Response, string) {
+	c.s.Helper()
+	request, err := http.NewRequest(http.MethodGet, c.s.url+path, nil)
+	if err != nil {
+		c.s.Fatal(err)
+	}
+	return c.do(request)
 }

@@ -5,7 +5,8 @@ const say = text => { const said = document.getElementById('said'); if (said) sa
 
 // Times in the viewer's zone and words, with UTC as title.
 const near = new Intl.RelativeTimeFormat(document.documentElement.lang, {numeric: 'auto'});
-const far = new Intl.DateTimeFormat(document.documentElement.lang, {dateStyle: 'medium', timeStyle: 'short'});
+const utc = new Intl.DateTimeFormat(document.documentElement.lang, {dateStyle: 'long', timeStyle: 'medium', hourCycle: 'h23', timeZone: 'UTC'});
+const far = new Intl.DateTimeFormat(document.documentElement.lang, {dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23'});
 const steps = [['second', 60], ['minute', 60], ['hour', 24], ['day', 7]];
 
 function speak(root = document) {
@@ -13,10 +14,11 @@ function speak(root = document) {
     const at = new Date(time.dateTime);
     let ago = (at - Date.now()) / 1000, words = '';
     for (const [unit, most] of steps) {
-      if (Math.abs(ago) < most) { words = near.format(Math.round(ago), unit); break; }
+      if (Math.abs(ago) < most) { words = near.format(Math.trunc(ago), unit); break; }
       ago /= most;
     }
     time.textContent = words || far.format(at);
+    time.title ||= utc.format(at) + ' UTC';
   }
 }
 speak();
@@ -41,6 +43,7 @@ if (search) {
       if (!found) return search.submit();
       results.replaceChildren(...found.childNodes);
       history.replaceState(null, '', url);
+      for (const kept of document.querySelectorAll('[data-search]')) kept.value = query.get('q') ?? '';
       document.title = page.title;
       speak(results);
       say(results.querySelector('[data-say]')?.firstChild.textContent.trim() ?? '');
@@ -59,16 +62,22 @@ document.addEventListener('change', event => {
 });
 
 document.addEventListener('submit', event => {
-  const question = event.target.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
+  const form = event.target, question = form.dataset.confirm;
+  if (!question) return;
+  if (confirm(question)) form.elements.confirmed.value = '1';
+  else event.preventDefault();
 });
 
 // Changes that are not saved are not lost by a click on a link.
 const guarded = document.querySelector('form[data-guard]');
 if (guarded) {
   let changed = false;
-  guarded.addEventListener('input', () => { changed = true; });
-  document.addEventListener('submit', () => { changed = false; });
+  guarded.addEventListener('input', event => {
+    if (changed || event.target.name === 'name-to-match') return;
+    changed = true;
+    document.getElementById('unsaved').textContent = guarded.dataset.guard;
+  });
+  guarded.addEventListener('submit', () => { changed = false; });
   addEventListener('beforeunload', event => { if (changed) event.preventDefault(); });
 }
 
@@ -87,11 +96,24 @@ for (const part of document.querySelectorAll('[data-models]')) {
 
 document.querySelector('[data-focus]')?.focus();
 
+// What was done is said once, and not again when the page is opened again.
+const here = new URL(location);
+if (here.searchParams.has('done')) {
+  here.searchParams.delete('done');
+  history.replaceState(null, '', here);
+}
+
 document.addEventListener('click', async event => {
   const button = event.target.closest('[data-copy]');
   if (!button) return;
-  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-  say(button.dataset.copied);
+  const copied = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(copied.textContent);
+    button.textContent = button.dataset.copied;
+    say(button.dataset.copied);
+  } catch { // no secure connection, or not allowed: it is one key away
+    getSelection().selectAllChildren(copied);
+  }
 });
 
 // A secret goes with its page: no copy stays in the browser's memory of pages.

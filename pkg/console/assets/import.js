@@ -6,13 +6,13 @@ export default function importer(form, {say}) {
   form.addEventListener('submit', event => {
     event.preventDefault();
     const file = form.elements.file.files[0];
-    if (file) run(form, state, file, true, say);
+    // What was judged is what is applied, whatever the form says by then.
+    if (file) run(form.dataset, state, file, {mode: form.elements.mode.value, match: form.elements.match.value}, true, say);
   });
 }
 
-async function run(form, state, file, dryRun, say) {
-  const words = form.dataset;
-  const query = new URLSearchParams({mode: form.elements.mode.value, match: form.elements.match.value, results: 'failed'});
+async function run(words, state, file, choice, dryRun, say) {
+  const query = new URLSearchParams({...choice, results: 'failed'});
   if (dryRun) query.set('dryRun', 'true');
   const part = document.createElement('section'), title = document.createElement('h2'), bar = document.createElement('progress'), said = document.createElement('p');
   part.className = 'card stack';
@@ -22,16 +22,20 @@ async function run(form, state, file, dryRun, say) {
   part.append(title, bar, said);
   state.replaceChildren(part);
   const headers = {'Content-Type': await kindOf(file)};
+  const stay = event => event.preventDefault();
+  if (!dryRun) addEventListener('beforeunload', stay);
+  said.ariaLive = 'off'; // the number grows too fast to be read out
   if (!dryRun) headers['Idempotency-Key'] = crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now();
   const failed = [];
   let summary;
   try {
     const answer = await fetch(words.stream + '?' + query, {method: 'POST', headers, body: file});
+    if (answer.status === 401) throw {detail: words.out};
     if (!answer.ok) throw await answer.json().catch(() => ({detail: words.torn}));
     for await (const line of lines(answer.body)) {
       if (line.progress) {
         bar.value = line.progress.bytes;
-        said.textContent = line.progress.lines.toLocaleString();
+        said.textContent = words.wordlines.replace('%s', line.progress.lines.toLocaleString());
       } else if (line.summary) summary = line.summary;
       else if (line.status >= 400) failed.push(line);
     }
@@ -40,8 +44,11 @@ async function run(form, state, file, dryRun, say) {
     bar.remove();
     said.className = 'notice bad';
     said.setAttribute('role', 'alert');
+    said.ariaLive = null;
     said.textContent = [fault.detail ?? words.torn, ...(fault.details ?? []).map(one => one.field + ' ' + one.message)].join(' · ');
     return;
+  } finally {
+    removeEventListener('beforeunload', stay);
   }
   bar.remove();
   title.textContent = dryRun ? words.judged : words.applied;
@@ -52,7 +59,7 @@ async function run(form, state, file, dryRun, say) {
     const apply = document.createElement('button');
     apply.className = 'main';
     apply.textContent = words.apply;
-    apply.addEventListener('click', () => run(form, state, file, false, say));
+    apply.addEventListener('click', () => run(words, state, file, choice, false, say));
     part.append(apply);
   }
   say(title.textContent);
@@ -97,7 +104,7 @@ function problems(words, failed) {
   region.tabIndex = 0;
   region.setAttribute('role', 'region');
   region.setAttribute('aria-label', words.wordproblems);
-  table.className = 'plain';
+  table.className = 'plain lines';
   for (const word of [words.wordline, words.wordproblem]) {
     const cell = document.createElement('th');
     cell.scope = 'col';
@@ -114,6 +121,7 @@ function problems(words, failed) {
     row.insertCell().textContent = details.length ? details.map(d => d.field + ' ' + d.message).join('; ') : one.problem?.detail ?? one.status;
   }
   region.append(table);
+  if (failed.length > shown) table.createCaption().textContent = words.wordmore.replace('%d', (failed.length - shown).toLocaleString());
   return region;
 }
 

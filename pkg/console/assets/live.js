@@ -1,5 +1,5 @@
 // The change feed as it happens, filtered by user, actor and kind.
-export default function live(state, {speak}) {
+export default function live(state, {say, speak}) {
   const feed = document.getElementById('feed');
   const filter = document.getElementById('feed-filter');
   const words = state.dataset;
@@ -10,10 +10,12 @@ export default function live(state, {speak}) {
     const event = JSON.parse(message.data);
     const kind = event.type.slice(event.type.lastIndexOf('.') + 1);
     const {user, actor, type} = Object.fromEntries(new FormData(filter));
-    const by = event.actor ?? '';
-    if (user && event.subject !== user.trim() || type && kind !== type || actor && by !== actor.trim()) return;
+    const by = event.actor ?? '', tag = event.data.user?.tag;
+    const about = user.trim(), from = actor.trim();
+    if (about && about !== event.subject && about.toLowerCase() !== tag || type && kind !== type || from && by !== from) return;
     feed.prepend(entry(event, kind, by, words));
     speak(feed);
+    say([words[kind], tag ?? event.subject, by && words.by, by].join(' '));
     document.getElementById('feed-empty')?.remove();
     while (feed.children.length > 200) feed.lastElementChild.remove();
   };
@@ -24,11 +26,11 @@ function entry(event, kind, by, words) {
   const what = document.createElement('b'), link = document.createElement('a'), code = document.createElement('code');
   what.textContent = words[kind];
   code.textContent = event.data.user?.tag ?? event.subject;
+  code.title = event.subject;
   link.href = words.users + event.subject;
   link.append(code);
   const time = document.createElement('time');
   time.dateTime = event.time;
-  time.title = new Date(event.time).toUTCString();
   line.append(what, ' ', link, ' ');
   if (by) {
     const who = document.createElement('b');
