@@ -58,7 +58,9 @@ func TestLines(t *testing.T) {
 		"a huge quoted cell": {true, "tag,name\na,\"" + huge + "\n\n\"\nb,B\n", []string{"2 BODY_TOO_LARGE", `5 {"tag":"b","name":"B"}`}},
 		"not UTF-8":          {true, "tag\n\xff\n\xfe\nb\n", []string{"2 MALFORMED_BODY", "3 MALFORMED_BODY", `4 {"tag":"b"}`}},
 		"limits and members": {true, "limits.tokensPerMinute,metadata.team,models,metadata.x\n5,5,\"[\"\"a\"\"]\",\n,,[,\n", []string{
-			`2 {"limits":{"tokensPerMinute":5},"metadata":{"team":"5"},"models":["a"]}`, "3 MALFORMED_BODY"}},
+			`2 {"models":["a"],"limits":{"tokensPerMinute":5},"metadata":{"team":"5"}}`, "3 MALFORMED_BODY"}},
+		"members apart": {true, "metadata.a,tag,limits.tokensPerMinute,metadata.b,limits.requestsPerMinute\n1,t,2,3,4\n,u,,,\n", []string{
+			`2 {"tag":"t","limits":{"tokensPerMinute":2,"requestsPerMinute":4},"metadata":{"a":"1","b":"3"}}`, `3 {"tag":"u"}`}},
 		"metadata apart": {true, "metadata,metadata.b\n\"{\"\"a\"\":1}\",2\n", []string{"2 MALFORMED_BODY"}},
 	} {
 		for reader, wrap := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "by halves": iotest.HalfReader} {
