@@ -187,6 +187,8 @@ var features = map[string]func(*testing.T, *service){
 			`active eq true`: {ada, eve}, `active eq false`: {bob}, `active ne true`: {bob}, ourURN + `:role eq "viewer"`: {bob}, ourURN + `:requestsPerMinute gt 4`: {bob}, ourURN + `:tag eq "eve"`: {eve},
 			`title eq "COUNTESS"`: {ada}, `title pr`: {ada}, `title ne "x"`: {ada, bob, eve}, `meta.created gt "2020-01-01T00:00:00Z"`: {ada, bob, eve}, `meta.lastModified lt "2020-01-01T00:00:00Z"`: nil,
 			`userName eq "bob" or userName eq "x" and title pr`: {bob}, `(userName eq "bob" or userName pr) and title pr`: {ada}, `not (active eq true) and userName pr`: {bob}, `userName eq "ada\u0040b.ca"`: {ada},
+			`meta.resourceType eq "User" and title pr`: {ada}, `meta.resourceType ne "User"`: nil, `schemas eq "` + coreURN + `" and title pr`: {ada}, `meta.version eq "W/\"1\"" and title pr`: {ada}, `meta pr`: {ada, bob, eve},
+			`emails[value eq "home@b.ca"]`: {ada}, `emails[type ne "work"]`: {ada},
 			`title eq null`: {bob, eve}, `userName eq "a" and (title co "x" or active eq true)`: nil,
 		} {
 			found(t, s, "/Users", filter, want...)
@@ -199,11 +201,14 @@ var features = map[string]func(*testing.T, *service){
 		one := s.user(t, "a")
 		g, h := s.group(t, "Research", one), s.ask(t, "POST", "/Groups", `{"schemas":["`+groupURN+`"],"displayName":"Sales","externalId":"S1"}`).is(t, 201).id(t)
 		for filter, want := range map[string][]string{`displayName eq "RESEARCH"`: {g}, `displayName co "a"`: {g, h}, `externalId eq "S1"`: {h}, `externalId eq "s1"`: nil, `members.value eq "` + one + `"`: {g},
-			`members pr`: {g}, `not (members pr)`: {h}, `id eq "` + h + `" or displayName sw "res"`: {g, h}, `meta.created gt "2020-01-01T00:00:00Z" and displayName ew "s"`: {h}} {
+			`members pr`: {g}, `not (members pr)`: {h}, `members[value eq "` + one + `"]`: {g}, `meta.resourceType eq "Group"`: {g, h}, `meta.resourceType eq "User"`: nil, `schemas eq "` + groupURN + `" and externalId pr`: {h}, `id eq "` + h + `" or displayName sw "res"`: {g, h}, `meta.created gt "2020-01-01T00:00:00Z" and displayName ew "s"`: {h}} {
 			found(t, s, "/Groups", filter, want...)
 		}
 		found(t, s, "/Users", `groups.value eq "`+g+`"`, one)
 		found(t, s, "/Users", `groups eq "`+h+`"`)
+		for _, filter := range []string{`groups.display eq "research"`, `groups[type eq "direct" and display sw "R"]`, `groups pr`} {
+			found(t, s, "/Users", filter, one)
+		}
 		s.ask(t, "GET", "/Groups?filter="+escaped(`members.display eq "x"`), "").fails(t, 400, "tooMany")
 	},
 	"7644 3.4.2.3 sorting": func(t *testing.T, s *service) {
@@ -271,6 +276,7 @@ var features = map[string]func(*testing.T, *service){
 		}
 		s.ask(t, "GET", "/?startIndex=2&count=1", "").is(t, 200).has(t, "Resources.0.id", `"`+g+`"`).has(t, "totalResults", "2").has(t, "startIndex", "2")
 		s.ask(t, "GET", "/?filter="+escaped(`userName eq "same"`), "").is(t, 200).has(t, "totalResults", "1")
+		s.ask(t, "GET", "/?filter="+escaped(`(meta.resourceType eq "User") or (meta.resourceType eq "Group")`), "").is(t, 200).has(t, "totalResults", "2")
 		s.ask(t, "GET", "/?filter="+escaped(`nothing eq "same"`), "").fails(t, 400, "invalidFilter")
 	},
 	"7644 3.9 projection": func(t *testing.T, s *service) {
