@@ -188,7 +188,7 @@ var features = map[string]func(*testing.T, *service){
 			`title eq "COUNTESS"`: {ada}, `title pr`: {ada}, `title ne "x"`: {ada, bob, eve}, `meta.created gt "2020-01-01T00:00:00Z"`: {ada, bob, eve}, `meta.lastModified lt "2020-01-01T00:00:00Z"`: nil,
 			`userName eq "bob" or userName eq "x" and title pr`: {bob}, `(userName eq "bob" or userName pr) and title pr`: {ada}, `not (active eq true) and userName pr`: {bob}, `userName eq "ada\u0040b.ca"`: {ada},
 			`meta.resourceType eq "User" and title pr`: {ada}, `meta.resourceType ne "User"`: nil, `schemas eq "` + coreURN + `" and title pr`: {ada}, `meta.version eq "W/\"1\"" and title pr`: {ada}, `meta pr`: {ada, bob, eve},
-			`emails[value eq "home@b.ca"]`: {ada}, `emails[type ne "work"]`: {ada},
+			`emails[value eq "home@b.ca"]`: {ada}, `emails.value eq "a\u0000b"`: nil, `emails[type ne "work"]`: {ada},
 			`title eq null`: {bob, eve}, `userName eq "a" and (title co "x" or active eq true)`: nil,
 		} {
 			found(t, s, "/Users", filter, want...)

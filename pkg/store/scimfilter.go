@@ -254,6 +254,9 @@ func (b *sqlFilter) inName(form string) string {
 func (b *sqlFilter) email(c scim.Compare, text string) condition {
 	switch c.Op {
 	case scim.Equal:
+		if strings.ContainsRune(text, 0) { // which the database cannot hold
+			return condition{sql: "false", exact: true}
+		}
 		return condition{sql: "(u.email_key = " + b.arg(user.FoldAddress(text), "text") + " OR " + b.facet(user.SCIMFacet("emails.value", text)) + ")"}
 	case scim.Present:
 		return condition{sql: "(u.email_key IS NOT NULL OR (u.scim->'emails') IS NOT NULL)"}
