@@ -94,7 +94,8 @@ func (a *Attribute) read(v jsontext.Value) (any, error) {
 		return a.readOne(v)
 	}
 	list, err := a.readList(v)
-	return a.normalize(list, true), err
+	prune := a.maxValues != maxMembers // a member without a value is an error, not a member less
+	return a.normalize(list, prune), err
 }
 
 // readList reads the values of a multi-valued attribute; one that stands alone is a list of one.

@@ -83,6 +83,7 @@ var features = map[string]func(*testing.T, *service){
 		s.ask(t, "POST", "/Users", userBody("A")).fails(t, 409, "uniqueness")
 		s.ask(t, "POST", "/Users", userBody("b", `"emails":[{"value":"not an address"}]`)).fails(t, 400, "invalidValue")
 		s.ask(t, "POST", "/Users", userBody("c", `"`+ourURN+`":{"role":"king"}`)).fails(t, 400, "invalidValue")
+		s.ask(t, "POST", "/Groups", `{"schemas":["`+groupURN+`"],"displayName":"G","members":[{"$ref":"https://a.b/scim/v2/Users/`+uuid.NewString()+`"}]}`).fails(t, 400, "invalidValue")
 		s.ask(t, "POST", "/Groups", groupBody("")).fails(t, 400, "invalidValue")
 		s.ask(t, "POST", "/Groups", groupBody("G", uuid.NewString())).fails(t, 400, "invalidValue")
 		s.group(t, "G")
