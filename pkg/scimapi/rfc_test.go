@@ -266,6 +266,9 @@ var features = map[string]func(*testing.T, *service){
 		}
 		s.ask(t, "GET", "/Users?cursor=&count=-1", "").fails(t, 400, "invalidCount")
 		s.ask(t, "GET", "/Users?cursor=&count=x", "").fails(t, 400, "invalidCount")
+		for members, wrong := range map[string]string{`"cursor":"","count":-1`: "invalidCount", `"cursor":"","count":"x"`: "invalidCount", `"cursor":5`: "invalidCursor", `"count":"x"`: "invalidValue"} {
+			s.ask(t, "POST", "/Users/.search", searchBody+","+members+"}").fails(t, 400, wrong)
+		}
 		s.ask(t, "POST", "/Users/.search", searchBody+`,"cursor":"","count":3}`).is(t, 200).has(t, "itemsPerPage", "3")
 		mixed := s.ask(t, "POST", "/.search", searchBody+`,"cursor":"","count":4}`).is(t, 200).has(t, "totalResults", "5")
 		s.ask(t, "POST", "/.search", searchBody+`,"cursor":"`+mixed.body["nextCursor"].(string)+`","count":4}`).is(t, 200).has(t, "itemsPerPage", "1").has(t, "nextCursor", "null")
