@@ -278,6 +278,9 @@ var features = map[string]func(*testing.T, *service){
 		for _, a := range []answer{s.ask(t, "GET", "/?filter="+escaped(`displayName eq "same"`), ""), s.ask(t, "POST", "/.search", searchBody+`,"filter":"displayName eq \"same\""}`)} {
 			a.is(t, 200).has(t, "totalResults", "2").has(t, "Resources.0.id", `"`+id+`"`).has(t, "Resources.1.id", `"`+g+`"`)
 		}
+		for _, path := range []string{"//Users", "/.search/x", "/ServiceProviderConfig/x", "/Users/x/y", "/Nothing"} {
+			s.ask(t, "GET", path, "").fails(t, 404, "")
+		}
 		s.ask(t, "GET", "/?startIndex=2&count=1", "").is(t, 200).has(t, "Resources.0.id", `"`+g+`"`).has(t, "totalResults", "2").has(t, "startIndex", "2")
 		s.ask(t, "GET", "/?filter="+escaped(`userName eq "same"`), "").is(t, 200).has(t, "totalResults", "1")
 		s.ask(t, "GET", "/?filter="+escaped(`(meta.resourceType eq "User") or (meta.resourceType eq "Group")`), "").is(t, 200).has(t, "totalResults", "2")
