@@ -311,9 +311,6 @@ func (a *Attribute) identity(element any) (key string, meaningful bool) {
 		delete(rest, "type")
 		return key, len(rest) > 0
 	}
-	text := object.text("value")
-	if !value.CaseExact {
-		text = user.Fold(text)
-	}
+	text := value.fold(object.text("value"))
 	return user.Fold(object.text("type")) + "\x00" + text, text != ""
 }

@@ -198,6 +198,12 @@ var features = map[string]func(*testing.T, *service){
 			s.ask(t, "POST", "/Users/.search", body).is(t, 200).has(t, "totalResults", fmt.Sprint(len(want))).has(t, "Resources.0.active", "null")
 		}
 	},
+	"7643 2.3.1 a domain is compared as its A-label": func(t *testing.T, s *service) {
+		id := s.user(t, "a@münchen.de", `"emails":[{"value":"a@münchen.de","type":"work"}]`)
+		for _, filter := range []string{`userName eq "A@xn--mnchen-3ya.de"`, `userName eq "a@xn--mnchen-3ya.de" and title eq null`, `emails.value eq "a@XN--mnchen-3ya.de"`, `emails[type eq "work"].value eq "a@xn--mnchen-3ya.de"`} {
+			found(t, s, "/Users", filter, id)
+		}
+	},
 	"7644 3.4.2.2 filters of groups": func(t *testing.T, s *service) {
 		one := s.user(t, "a")
 		g, h := s.group(t, "Research", one), s.ask(t, "POST", "/Groups", `{"schemas":["`+groupURN+`"],"displayName":"Sales","externalId":"S1"}`).is(t, 201).id(t)
