@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"aiadmin/pkg/user"
 )
 
 // Filter is a condition on a resource: an [And], [Or], [Not], [Compare] or [ValuePath]. Its
@@ -126,9 +124,8 @@ func (f Compare) one(value any) bool {
 }
 
 func (f Compare) text(s, wanted string) bool {
-	if !f.Path.Leaf().CaseExact {
-		s, wanted = user.Fold(s), user.Fold(wanted)
-	}
+	leaf := f.Path.Leaf()
+	s, wanted = leaf.fold(s), leaf.fold(wanted)
 	switch f.Op {
 	case Contains:
 		return strings.Contains(s, wanted)

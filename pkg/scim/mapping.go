@@ -107,6 +107,11 @@ func (p Profile) Patch(patch *Patch) (Change, error) {
 	return p.assign(before, after, written, true)
 }
 
+// Kept says whether the attribute is stored and given back as sent.
+func (p AttributePath) Kept() bool {
+	return slices.Contains(keptPaths, AttributePath{p.Extension, p.Attribute, nil})
+}
+
 func writtenBy(resource Object) Written {
 	written := Written{}
 	for name, value := range resource {

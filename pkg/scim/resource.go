@@ -94,7 +94,8 @@ func (a *Attribute) read(v jsontext.Value) (any, error) {
 		return a.readOne(v)
 	}
 	list, err := a.readList(v)
-	return a.normalize(list, true), err
+	prune := a.maxValues != maxMembers // a member without a value is an error, not a member less
+	return a.normalize(list, prune), err
 }
 
 // readList reads the values of a multi-valued attribute; one that stands alone is a list of one.
@@ -310,9 +311,6 @@ func (a *Attribute) identity(element any) (key string, meaningful bool) {
 		delete(rest, "type")
 		return key, len(rest) > 0
 	}
-	text := object.text("value")
-	if !value.CaseExact {
-		text = user.Fold(text)
-	}
+	text := value.fold(object.text("value"))
 	return user.Fold(object.text("type")) + "\x00" + text, text != ""
 }

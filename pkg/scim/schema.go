@@ -3,6 +3,8 @@ package scim
 import (
 	"slices"
 	"strings"
+
+	"aiadmin/pkg/user"
 )
 
 // The URNs of messages (RFC 7644, section 8.2) and of discovery's documents (RFC 7643, section 10.4).
@@ -58,7 +60,19 @@ type Attribute struct {
 	SubAttributes   []*Attribute `json:"subAttributes,omitempty"`
 
 	closed    bool // only canonical values are taken
+	address   bool // compared as an e-mail address: see [user.FoldAddress]
 	maxValues int  // of a multi-valued attribute
+}
+
+// fold returns the form in which values of the attribute are compared.
+func (a *Attribute) fold(s string) string {
+	switch {
+	case a.CaseExact:
+		return s
+	case a.address:
+		return user.FoldAddress(s)
+	}
+	return user.Fold(s)
 }
 
 // Sub returns the sub-attribute of a name, ignoring case, or nil.
@@ -130,7 +144,7 @@ var common = []*Attribute{
 
 // UserSchema is the core schema of users (RFC 7643, section 4.1), without what is not stored.
 var UserSchema = &Schema{ID: "urn:ietf:params:scim:schemas:core:2.0:User", Name: "User", Description: "User Account", Attributes: []*Attribute{
-	text("userName", "What the identity provider calls the user; unique").must().unique(),
+	text("userName", "What the identity provider calls the user; unique").must().unique().asAddress(),
 	complexOf("name", "The parts of the user's name",
 		text("formatted", "The full name, for display"),
 		text("familyName", "The family name"),
@@ -149,7 +163,7 @@ var UserSchema = &Schema{ID: "urn:ietf:params:scim:schemas:core:2.0:User", Name:
 	text("timezone", "The user's time zone, such as Europe/Berlin"),
 	typed("active", Boolean, "False suspends the user"),
 	multi(complexOf("emails", "E-mail addresses; the product uses the primary one, else the work one, else the first",
-		plural(text("value", "The address").unique(), "work", "home", "other")...)).atMost(20),
+		plural(text("value", "The address").unique().asAddress(), "work", "home", "other")...)).atMost(20),
 	multi(complexOf("phoneNumbers", "Phone numbers",
 		plural(text("value", "The number"), "work", "home", "mobile", "fax", "pager", "other")...)),
 	multi(complexOf("addresses", "Postal addresses",
@@ -251,6 +265,7 @@ func (a *Attribute) unique() *Attribute                  { a.Uniqueness = server
 func (a *Attribute) only(mutability string) *Attribute   { a.Mutability = mutability; return a }
 func (a *Attribute) given(returned string) *Attribute    { a.Returned = returned; return a }
 func (a *Attribute) oneOf(values ...string) *Attribute   { a.CanonicalValues = values; return a }
+func (a *Attribute) asAddress() *Attribute               { a.address = true; return a }
 func (a *Attribute) closedSet() *Attribute               { a.closed = true; return a }
 func (a *Attribute) refersTo(types ...string) *Attribute { a.ReferenceTypes = types; return a }
 func (a *Attribute) atMost(values int) *Attribute        { a.maxValues = values; return a }

@@ -180,15 +180,21 @@ type lookedFor struct {
 	provider string
 }
 
+// targetOf looks for no credential of what cannot be a provider's name. Nobody holds one, and a name that is
+// not UTF-8 would fail the statement for every question in it.
 func targetOf(q *access.Question) (way int, t lookedFor) {
+	provider := q.Provider
+	if !user.IsProvider(provider) {
+		provider = ""
+	}
 	if q.KeyHash != nil {
-		return byHash, lookedFor{*q.KeyHash, q.Provider}
+		return byHash, lookedFor{*q.KeyHash, provider}
 	}
 	index, value := KeyOf(q.Subject)
 	if index == KeyID {
-		return index, lookedFor{q.Subject.ID, q.Provider}
+		return index, lookedFor{q.Subject.ID, provider}
 	}
-	return index, lookedFor{value, q.Provider}
+	return index, lookedFor{value, provider}
 }
 
 // read looks up what all of the questions are about, in one round trip.

@@ -67,6 +67,9 @@ func (b *sqlFilter) join(filters []scim.Filter, operator string, compare func(sc
 // valuePath finds by the values that a filter in brackets asks for. That they are of one element is for
 // [scim.Matches] to say.
 func (b *sqlFilter) valuePath(f scim.ValuePath, compare func(scim.Compare) condition) condition {
+	if c, ok := f.Filter.(scim.Compare); ok { // the same without the brackets
+		return compare(c)
+	}
 	joined := condition{sql: "true"}
 	parts, _ := f.Filter.(scim.And)
 	if parts == nil {
@@ -96,6 +99,8 @@ func (b *sqlFilter) users(c scim.Compare) condition {
 		return b.shown(c, "tag", b.text(folded(c, user.FoldTag), "u.tag", ""))
 	case role:
 		return b.shown(c, "role", b.text(folded(c, user.Fold), "u.role", ""))
+	case "meta.resourceType":
+		return b.text(c, "'"+scim.Users.Name+"'", "")
 	case "meta.created":
 		return b.time(c, "u.created_at")
 	case "meta.lastModified":
@@ -249,6 +254,9 @@ func (b *sqlFilter) inName(form string) string {
 func (b *sqlFilter) email(c scim.Compare, text string) condition {
 	switch c.Op {
 	case scim.Equal:
+		if strings.ContainsRune(text, 0) { // which the database cannot hold
+			return condition{sql: "false", exact: true}
+		}
 		return condition{sql: "(u.email_key = " + b.arg(user.FoldAddress(text), "text") + " OR " + b.facet(user.SCIMFacet("emails.value", text)) + ")"}
 	case scim.Present:
 		return condition{sql: "(u.email_key IS NOT NULL OR (u.scim->'emails') IS NOT NULL)"}
@@ -274,15 +282,15 @@ func (b *sqlFilter) facet(facet string) string {
 
 // kept finds users of whom an attribute is kept as sent.
 func (b *sqlFilter) kept(c scim.Compare) condition {
-	if c.Op == scim.NotEqual || c.Path.Attribute == nil || c.Path.Extension == scim.UserExtension ||
-		c.Path.Attribute.Name == "name" || c.Path.Attribute.Name == "emails" { // which other fields may stand for
+	name := c.Path.Attribute.Name
+	if c.Op == scim.NotEqual || !c.Path.Kept() || name == "name" || name == "emails" { // which other fields may stand for
 		return anything
 	}
 	value := "u.scim"
 	if c.Path.Extension != nil {
 		value += "->" + b.arg(c.Path.Extension.ID, "text")
 	}
-	return condition{sql: "(" + value + "->" + b.arg(c.Path.Attribute.Name, "text") + ") IS NOT NULL"}
+	return condition{sql: "(" + value + "->" + b.arg(name, "text") + ") IS NOT NULL"}
 }
 
 // groups writes a comparison of an attribute of groups. All that it can write is exact.
@@ -295,6 +303,10 @@ func (b *sqlFilter) groups(c scim.Compare) condition {
 		return b.text(folded(c, user.Fold), "g.name_key", "")
 	case "externalId":
 		return b.text(c, "g.external_id", "")
+	case "schemas":
+		return b.text(c, "'"+scim.GroupSchema.ID+"'", "")
+	case "meta.resourceType":
+		return b.text(c, "'"+scim.Groups.Name+"'", "")
 	case "meta.created":
 		return b.time(c, "g.created_at")
 	case "meta.lastModified":
