@@ -8,11 +8,11 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Export calls yield with every user that a query's filter selects, in its order, without holding more than
-// one. All are of one snapshot; the place that it returns is that snapshot's in the change feed: whoever
-// follows the feed from there misses no later change, and meets again only what was under way meanwhile. An
-// error of yield ends the export and is returned as it is. The query's page, cursor and count do not matter.
-// It keeps a connection for as long as it runs.
+// Export calls yield with every user that a query's filter selects, in its order, and holds one at a time.
+// All are of one snapshot. The place returned is the snapshot's in the change feed: following the feed from
+// there misses no later change, and repeats only changes that were under way. An error of yield ends the
+// export and is returned as it is. The query's page, cursor and count are ignored. Export holds a connection
+// until it ends.
 func (s *Store) Export(ctx context.Context, q user.Query, yield func(*user.User) error) (user.Place, error) {
 	q.After, q.Page = nil, 0
 	var place user.Place
