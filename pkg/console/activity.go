@@ -82,7 +82,7 @@ func (c *Console) serveActivity(w http.ResponseWriter, r *http.Request, s *sessi
 	return c.render(w, r, status, "activity", p)
 }
 
-// filled leaves out the parameters that a form sent empty.
+// filled returns the parameters without those that a form sent empty.
 func filled(values url.Values) url.Values {
 	kept := url.Values{}
 	for name, all := range values {
@@ -95,7 +95,7 @@ func filled(values url.Values) url.Values {
 	return kept
 }
 
-// only are the parameters of those names.
+// only returns the parameters with the given names.
 func only(values url.Values, names ...string) url.Values {
 	kept := url.Values{}
 	for _, name := range names {
@@ -124,7 +124,8 @@ func (c *Console) readAudit(r *http.Request, s *session, p *activityPage) error 
 	return nil
 }
 
-// readChanges reads what happened last, for those who may, and where the live list begins.
+// readChanges reads the latest changes, if the caller may see them, and the cursor where the live
+// list begins.
 func (c *Console) readChanges(r *http.Request, s *session, p *activityPage) (err error) {
 	if p.Cursor, err = c.options.Now(r.Context()); err != nil {
 		return err
@@ -157,7 +158,8 @@ func (c *Console) readChanges(r *http.Request, s *session, p *activityPage) (err
 	return nil
 }
 
-// serveFeed streams the change feed, by the API's own route: that ends when the token is revoked.
+// serveFeed streams the change feed by the API's own route, which ends the stream when the token is
+// revoked.
 func (c *Console) serveFeed(w http.ResponseWriter, r *http.Request, s *session) error {
 	request := ask(r, s, http.MethodGet, "/ai/admin/changes", only(r.URL.Query(), "after"), nil)
 	request.Header.Set("Accept", "text/event-stream")
@@ -192,12 +194,12 @@ type keysPage struct {
 	Total    *int64
 	Next     string
 	Problems user.Problems
-	// Looked says that a pasted secret was looked for; Fault is why it is nobody's.
+	// Looked says that a pasted secret was looked up; Fault says why no key was found.
 	Looked bool
 	Fault  string
 }
 
-// keyViews are the lists that the page offers, as the API's parameters.
+// keyViews returns the API's parameters for a list that the page offers.
 func keyViews(show string, now time.Time) url.Values {
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	switch show {

@@ -21,7 +21,7 @@ const (
 	exportAll   bulkAction = "export"
 )
 
-// change is what the action does to each user; nil for none.
+// change returns what the action does to each user.
 func (b bulkAction) change() (user.Change, error) {
 	switch b {
 	case suspendAll:
@@ -34,7 +34,7 @@ func (b bulkAction) change() (user.Change, error) {
 	return nil, user.Errorf(user.Malformed, "choose what to do: suspend, activate, delete or export")
 }
 
-// chosen are the users that a form is about: those of the ids or, with all, all that the filter finds.
+// chosen identifies the users that a form is about: by ids or, if all is set, by a filter.
 type chosen struct {
 	ids    []uuid.UUID
 	all    bool
@@ -59,12 +59,12 @@ func readChosen(r *http.Request) (chosen, error) {
 		form.ids = append(form.ids, id)
 	}
 	if len(form.ids) == 0 {
-		return form, user.Errorf(user.Invalid, "nobody is chosen: tick users, or all that are found")
+		return form, user.Errorf(user.Invalid, "no user is chosen: tick some, or choose all users found")
 	}
 	return form, nil
 }
 
-// count says how many users are meant.
+// count returns how many users are chosen.
 func (c *Console) count(r *http.Request, form chosen) (int64, error) {
 	if !form.all {
 		return int64(len(form.ids)), nil
@@ -93,7 +93,7 @@ type bulkPage struct {
 	Problems user.Problems
 }
 
-// confirmBulk says what will happen to how many.
+// confirmBulk shows what will happen, and to how many users.
 func (c *Console) confirmBulk(w http.ResponseWriter, r *http.Request, s *session) error {
 	action := bulkAction(r.PostFormValue("action"))
 	form, err := readChosen(r)
@@ -122,7 +122,7 @@ func (c *Console) askBulk(w http.ResponseWriter, r *http.Request, s *session, ac
 	return c.render(w, r, http.StatusOK, "bulk", p)
 }
 
-// exportChosen leads to the export of those chosen.
+// exportChosen redirects to the export of the chosen users.
 func (c *Console) exportChosen(w http.ResponseWriter, r *http.Request, form chosen) error {
 	values := form.filter
 	if !form.all {
@@ -138,7 +138,7 @@ func (c *Console) exportChosen(w http.ResponseWriter, r *http.Request, form chos
 // bulkGroup is how many users are changed in one transaction.
 const bulkGroup = 200
 
-// applyBulk changes all that are meant and writes what becomes of each as it goes.
+// applyBulk changes the chosen users and writes each result as it comes.
 func (c *Console) applyBulk(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err := parseForm(w, r); err != nil {
 		return err
@@ -177,7 +177,7 @@ type bulkRun struct {
 	done, failed int64
 }
 
-// bulkResult is what became of one user.
+// bulkResult is the outcome for one user.
 type bulkResult struct {
 	ID    uuid.UUID
 	Tag   string
@@ -216,7 +216,7 @@ func (b *bulkRun) chosen(form chosen) error {
 	return nil
 }
 
-// found goes through all that a filter finds, page after page.
+// found changes all users that a filter finds, page by page.
 func (b *bulkRun) found(filter url.Values) error {
 	query, err := user.ParseQuery(filter)
 	if err != nil {
@@ -273,7 +273,7 @@ func (b *bulkRun) group(users []*user.User) error {
 	return b.write("bulk-rows", map[string]any{"Rows": shown, "Action": b.action})
 }
 
-// write adds to the page that is being answered.
+// write appends to the page under way.
 func (b *bulkRun) write(name string, data any) error {
 	all, err := templates()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // trail is the one parameter of the list that the API does not have: the cursors of the pages before.
 const trail = "trail"
 
-// maxTrail bounds the pages that one can go back; past it the way back is to the first one.
+// maxTrail bounds how many pages one can go back; beyond it the way back leads to the first page.
 const maxTrail = 8
 
 type usersPage struct {
@@ -73,7 +73,7 @@ func (c *Console) serveUsers(w http.ResponseWriter, r *http.Request, s *session)
 	return c.render(w, r, status, "users", p)
 }
 
-// listValues are the parameters that the API has. A form sends those that are not filled in empty.
+// listValues returns the parameters that the API has. Forms also send empty ones, which it drops.
 func listValues(values url.Values) url.Values {
 	kept := url.Values{}
 	name, value := strings.TrimSpace(values.Get("filter")), strings.TrimSpace(values.Get("value"))
@@ -97,7 +97,7 @@ func listValues(values url.Values) url.Values {
 // placing are the parameters that say which part of the list is shown, and how.
 var placing = []string{"cursor", "page", "limit", "sort", "count"}
 
-// filterOf are the parameters that say which users are meant.
+// filterOf returns the parameters that say which users are meant.
 func filterOf(values url.Values) url.Values {
 	kept := url.Values{}
 	for name, all := range values {
@@ -108,7 +108,8 @@ func filterOf(values url.Values) url.Values {
 	return kept
 }
 
-// changed is a copy with one parameter replaced, at the list's beginning; an empty value removes it.
+// changed returns a copy with one parameter replaced, at the list's beginning; an empty value
+// removes it.
 func changed(values url.Values, name, value string) url.Values {
 	kept := url.Values{}
 	for key, all := range values {
@@ -228,7 +229,7 @@ func (c *Console) serveExport(w http.ResponseWriter, r *http.Request, s *session
 	return nil
 }
 
-// onlyGood keeps a problem from being saved as the file that was asked for.
+// onlyGood keeps a browser from saving a problem as the file that was asked for.
 type onlyGood struct{ http.ResponseWriter }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -248,5 +249,5 @@ var (
 	statuses = []string{string(user.Active), string(user.Suspended)}
 )
 
-// mayChange says whether the session may change users.
+// mayChange reports whether the session may change users.
 func mayChange(s *session) bool { return s.caller.Can(auth.UsersWrite) }
