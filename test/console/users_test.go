@@ -172,7 +172,7 @@ func TestUserIsEdited(t *testing.T) {
 			p.follows(button("Ask"))
 			p.sees("Yes, this user may use gpt-5-mini: the pattern gpt-5* allows it")
 			p.follows(button("Suspend"))
-			p.sees("The status is changed.")
+			p.sees("The status was changed.")
 			p.follows(button("Activate"))
 			p.open("users/" + id + "?field=email#history")
 			p.sees("ada@example.com")
@@ -199,7 +199,7 @@ func TestNewUserAndDelete(t *testing.T) {
 			p.wait("the name's problem", `document.querySelector('#p-name')`)
 			p.put("Name", "Grace Hopper")
 			p.follows(button("Create"))
-			p.sees("The user is made.")
+			p.sees("The user was created.")
 			if title := p.eval("document.title"); !strings.Contains(title, "Grace Hopper") {
 				t.Errorf("title %q", title)
 			}
@@ -209,7 +209,7 @@ func TestNewUserAndDelete(t *testing.T) {
 			p.sees("This is not the tag")
 			p.fill("Tag", "grace")
 			p.follows(button("Delete"))
-			p.sees("The user is deleted.")
+			p.sees("The user was deleted.")
 		})
 	}
 }
@@ -243,7 +243,7 @@ func TestTwoTabs(t *testing.T) {
 	first.shot("conflict-1280")
 	first.view("conflict")
 	first.do(`document.querySelector('[name="choose.name"][value=mine]').click()`)
-	first.follows(button("Save what is chosen"))
+	first.follows(button("Save the chosen values"))
 	first.sees("Saved.")
 	got := s.api("GET", "users/"+id, "")
 	if limits := fmt.Sprint(got["limits"]); got["name"] != "Ada Byron" || got["email"] != "ada@new.example.com" || !strings.Contains(limits, "77") {
@@ -263,7 +263,7 @@ func TestBulk(t *testing.T) {
 	p.sees("1,050 users will be suspended.")
 	s.api("DELETE", "users/tag:p0007", "")
 	p.follows(button("Suspend"))
-	p.sees("Meanwhile other users match.")
+	p.sees("The matching users have changed.")
 	p.sees("1,049 users will be suspended.")
 	p.follows(button("Suspend"))
 	p.sees("1,049 users done, 0 failed")

@@ -59,9 +59,9 @@ func TestImport(t *testing.T) {
 			dir := t.TempDir()
 			p.saves(dir)
 			if code {
-				p.press(link("Take the failed lines away"))
+				p.press(link("Download the failed lines"))
 			} else {
-				p.press(button("Take the failed lines away"))
+				p.press(button("Download the failed lines"))
 			}
 			want := "tag,name,email\r\ntaken,Again,\r\ngrace,\"Grace\",not-an-address\r\n"
 			for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
@@ -123,7 +123,7 @@ func TestKeys(t *testing.T) {
 			p.do(`document.querySelector('#keys details').open = true`)
 			p.fill("Name of the key", "ci")
 			p.follows(button("Issue"))
-			p.sees("This is shown once.")
+			p.sees("This is shown only once.")
 			secret := p.text("#secret")
 			if !strings.HasPrefix(secret, "aik_") {
 				t.Fatalf("secret %q", secret)
@@ -140,22 +140,22 @@ func TestKeys(t *testing.T) {
 			p.sees("ci")
 			p.fill("Find by secret", "aik_nonsense")
 			p.follows(button("Find whose it is"))
-			p.sees("This is no key of this service")
+			p.sees("This is not a key of this service")
 			p.open("users/" + id)
 			p.follows(button("Rotate ci"))
-			p.sees("This is shown once.")
+			p.sees("This is shown only once.")
 			if again := p.text("#secret"); again == secret || !strings.HasPrefix(again, "aik_") {
 				t.Errorf("rotated: %q", again)
 			}
 			p.follows(link("Back to Ada"))
 			p.follows(button("Disable ci"))
-			p.sees("The key is disabled.")
+			p.sees("The key was disabled.")
 			p.open("keys?show=disabled")
 			p.sees("1 key")
 			p.open("users/" + id)
 			p.follows(button("Enable ci"))
 			p.follows(button("Revoke ci"))
-			p.sees("The key is revoked.")
+			p.sees("The key was revoked.")
 			p.sees("This user has no keys.")
 		})
 	}
@@ -176,7 +176,7 @@ func TestCredentials(t *testing.T) {
 		p.fill("Provider", "openai")
 		p.fill("Secret", "sk-first-0123456789")
 		p.follows(button("Set or replace"))
-		p.sees("The credential is stored.")
+		p.sees("The credential was stored.")
 		p.fill("Provider", "openai")
 		p.fill("Secret", "sk-second-0123456789")
 		p.follows(button("Set or replace"))
@@ -186,7 +186,7 @@ func TestCredentials(t *testing.T) {
 		p.sees("openai")
 		p.open("users/" + id)
 		p.follows(button("Remove openai"))
-		p.sees("The credential is removed.")
+		p.sees("The credential was removed.")
 		p.fill("Provider", "Open AI")
 		p.fill("Secret", "sk-third-0123456789")
 		p.follows(button("Set or replace"))
