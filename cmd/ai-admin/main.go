@@ -35,9 +35,9 @@ type cli struct {
 	Resend     resendCmd     `cmd:"" help:"Send parked events again: those that the sink refused for good."`
 	Token      tokenCmd      `cmd:"" help:"Make a bearer token and its entry in tokens.json."`
 	Key        keyCmd        `cmd:"" help:"Find out whose API key a secret is."`
-	Users      usersCmd      `cmd:"" help:"Ask a running service about users: list, get, suspend, activate, delete, export, import."`
-	Keys       keysCmd       `cmd:"" help:"Ask a running service about API keys: list, find, create, rotate, disable, enable, revoke."`
-	Audit      auditCmd      `cmd:"" help:"Ask a running service for the audit log."`
+	Users      usersCmd      `cmd:"" help:"Work with the users of a running service: list, get, suspend, activate, delete, export, import."`
+	Keys       keysCmd       `cmd:"" help:"Work with the API keys of a running service: list, find, create, rotate, disable, enable, revoke."`
+	Audit      auditCmd      `cmd:"" help:"Read the audit log of a running service."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 }

@@ -14,7 +14,7 @@ import (
 )
 
 type serveCmd struct {
-	Mounts         string        `help:"Folder of the mounted volumes: postgres, vault, auth, config." default:"/etc/ai-admin" placeholder:"DIR"`
+	Mounts         string        `help:"Folder of the mounted volumes postgres, vault, auth and config; default: ${default}." default:"/etc/ai-admin" placeholder:"DIR"`
 	Port           int           `help:"Port to serve on." default:"8080" env:"PORT"`
 	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
 	DrainDelay     time.Duration `help:"How long to go on accepting requests after SIGTERM." default:"1s"`
