@@ -58,7 +58,7 @@ func text(key string, about ...any) string {
 var templates = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"t": text, "asset": assetURL, "when": when, "icon": icon, "join": strings.Join, "path": userPath, "deref": deref,
-		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "anyModels": anyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
+		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "keyModels": keyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
 		"count": func(n int) string { return number(int64(n)) },
 	}).ParseFS(files, "templates/*.html")
 })
@@ -253,6 +253,14 @@ func money(c user.Cents) string { return fmt.Sprintf("$%d.%02d", c/100, c%100) }
 func anyModels(models []string) string {
 	if models == nil {
 		return text("models.all")
+	}
+	return text("models.none")
+}
+
+// keyModels says what a key without models may use: a key only narrows what its user may use.
+func keyModels(models []string) string {
+	if models == nil {
+		return text("keys.models.all")
 	}
 	return text("models.none")
 }
