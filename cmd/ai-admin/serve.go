@@ -14,7 +14,7 @@ import (
 )
 
 type serveCmd struct {
-	Mounts         string        `help:"Folder of the mounted volumes: postgres, vault, auth, config." default:"/etc/ai-admin" placeholder:"DIR"`
+	Mounts         string        `help:"Folder of the mounted volumes postgres, vault, auth and config; default: ${default}." default:"/etc/ai-admin" placeholder:"DIR"`
 	Port           int           `help:"Port to serve on." default:"8080" env:"PORT"`
 	Host           string        `help:"Address to serve on, also the metrics; default: all." placeholder:"ADDRESS"`
 	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
@@ -46,8 +46,9 @@ func checkPort(port int) error {
 func (serveCmd) Help() string {
 	return `Serves until SIGTERM, then finishes the requests in flight and exits with 0.
 Missing or malformed mounts end it with exit code 2 and one line per problem.
-Besides PORT and what Go itself reads (GOMEMLIMIT, SSL_CERT_DIR), only what Knative sets is
-read from the environment: K_SINK (where events go), K_CE_OVERRIDES, K_SERVICE and K_REVISION.`
+From the environment it reads PORT, what Go itself reads (GOGC, GOMEMLIMIT, SSL_CERT_DIR,
+HTTPS_PROXY and the like), and what Knative sets: K_SINK (where events go), K_CE_OVERRIDES,
+K_SERVICE and K_REVISION.`
 }
 
 func (c serveCmd) Run(ctx context.Context, s streams) (err error) {

@@ -64,7 +64,7 @@ type ValuePath struct {
 	Filter Filter        // of comparisons with the attribute's values
 }
 
-// Matches says whether a resource meets the filter.
+// Matches reports whether a resource meets the filter.
 func Matches(f Filter, resource Object) bool { return f.match(resource) }
 
 func (f And) match(value any) bool {
@@ -137,7 +137,7 @@ func (f Compare) text(s, wanted string) bool {
 	return f.ordered(strings.Compare(s, wanted))
 }
 
-// ordered says whether the operator holds for the order of two values.
+// ordered reports whether the operator holds for the order of two values.
 func (f Compare) ordered(order int) bool {
 	switch f.Op {
 	case Equal:

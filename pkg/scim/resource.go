@@ -80,7 +80,8 @@ func (t *ResourceType) readInto(resource Object, under *Schema, object jsontext.
 	return nil
 }
 
-// checkSchemas refuses schemas that do not have the type's own. Without any, the endpoint says it.
+// checkSchemas refuses schemas without the type's own. If there are none, the endpoint decides the
+// type.
 func (t *ResourceType) checkSchemas(value jsontext.Value) error {
 	if value.Kind() == 'n' || string(onlyElement(value)) == "null" || lists(value, t.Schema.ID) {
 		return nil
@@ -284,7 +285,7 @@ func (a *Attribute) normalize(list List, prune bool) List {
 	return kept
 }
 
-// merge adds what an equal value says besides.
+// merge copies the other sub-attributes of an equal value.
 func merge(first, second any) {
 	into, ok := first.(Object)
 	from, _ := second.(Object)

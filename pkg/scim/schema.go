@@ -203,7 +203,7 @@ var EnterpriseUser = &Schema{ID: "urn:ietf:params:scim:schemas:extension:enterpr
 	),
 }}
 
-// UserExtension is what the product knows of users and the RFC does not. Its attributes are flat
+// UserExtension has the product's attributes of users that the RFC lacks. Its attributes are flat
 // and its amounts integers, as identity providers map nothing else.
 var UserExtension = &Schema{ID: "urn:ietf:params:scim:schemas:extension:ai-admin:2.0:User", Name: "AIAdminUser", Description: "AI administration", Attributes: []*Attribute{
 	text("tag", "A short unique name: 1 to 63 of a-z 0-9 . _ -").unique(),
@@ -297,7 +297,8 @@ func (p AttributePath) String() string {
 	return name
 }
 
-// Leaf returns what the path's values are of: the sub-attribute, or else the attribute.
+// Leaf returns the attribute that the path's values belong to: the sub-attribute, or else the
+// attribute.
 func (p AttributePath) Leaf() *Attribute {
 	if p.Sub != nil {
 		return p.Sub
@@ -305,7 +306,7 @@ func (p AttributePath) Leaf() *Attribute {
 	return p.Attribute
 }
 
-// mutability returns whether a client may write the path.
+// mutability says whether a client may write the path.
 func (p AttributePath) mutability() string {
 	if p.Attribute.Mutability == readOnly {
 		return readOnly
@@ -361,7 +362,8 @@ func (t *ResourceType) cutURN(name string) (*Schema, string) {
 // schemas returns the core schema and the extensions.
 func (t *ResourceType) schemas() []*Schema { return append([]*Schema{t.Schema}, t.Extensions...) }
 
-// isUnpublished says whether a name or path begins with an attribute that is taken and dropped.
+// isUnpublished reports whether a name or path begins with an attribute that is accepted and
+// dropped.
 func (t *ResourceType) isUnpublished(name string) bool {
 	if schema, rest := t.cutURN(name); schema == t.Schema {
 		name = rest

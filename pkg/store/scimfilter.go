@@ -9,12 +9,12 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// condition is a SCIM filter in SQL. An exact one finds just what the filter finds. Another one finds that
-// and perhaps more, by an index if there is one: [scim.Matches] decides about each row.
+// condition is a SCIM filter in SQL. An exact one finds just what the filter matches. Any other may find
+// more, by an index if there is one; [scim.Matches] then decides about each row.
 type condition struct {
 	sql   string
 	exact bool
-	point bool // it finds one row at most, by a unique index
+	point bool // finds one row at most, by a unique index
 }
 
 var anything = condition{sql: "true"}
@@ -64,8 +64,8 @@ func (b *sqlFilter) join(filters []scim.Filter, operator string, compare func(sc
 	return joined
 }
 
-// valuePath finds by the values that a filter in brackets asks for. That they are of one element is for
-// [scim.Matches] to say.
+// valuePath finds rows with the values that a filter in brackets asks for. Whether one element has them
+// all is for [scim.Matches] to decide.
 func (b *sqlFilter) valuePath(f scim.ValuePath, compare func(scim.Compare) condition) condition {
 	if c, ok := f.Filter.(scim.Compare); ok { // the same without the brackets
 		return compare(c)
@@ -201,7 +201,7 @@ func escapeLike(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
 }
 
-// uuidEquals is the condition that a column has the id; one that is malformed is nobody's.
+// uuidEquals returns the condition that a column has the id. A malformed id matches nothing.
 func (b *sqlFilter) uuidEquals(c scim.Compare, column string) string {
 	text, _ := c.Value.(string)
 	id, ok := user.ParseID(text)
@@ -241,7 +241,7 @@ func (b *sqlFilter) displayName(c scim.Compare, text string) condition {
 	return anything
 }
 
-// inName finds names that contain a text: by the trigrams of the search text where it has one.
+// inName finds names that contain a text, by the trigrams of the search text if it has any.
 func (b *sqlFilter) inName(form string) string {
 	column := "u.name_key"
 	if utf8.RuneCountInString(form) >= 3 {
@@ -280,7 +280,7 @@ func (b *sqlFilter) facet(facet string) string {
 	return "u.facets @> " + b.arg([]string{facet}, "text[]")
 }
 
-// kept finds users of whom an attribute is kept as sent.
+// kept finds users with an attribute that is kept as sent.
 func (b *sqlFilter) kept(c scim.Compare) condition {
 	name := c.Path.Attribute.Name
 	if c.Op == scim.NotEqual || !c.Path.Kept() || name == "name" || name == "emails" { // which other fields may stand for
@@ -293,7 +293,7 @@ func (b *sqlFilter) kept(c scim.Compare) condition {
 	return condition{sql: "(" + value + "->" + b.arg(name, "text") + ") IS NOT NULL"}
 }
 
-// groups writes a comparison of an attribute of groups. All that it can write is exact.
+// groups writes a comparison of an attribute of groups. Whatever it can write is exact.
 func (b *sqlFilter) groups(c scim.Compare) condition {
 	text, _ := c.Value.(string)
 	switch c.Path.String() {
