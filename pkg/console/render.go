@@ -58,7 +58,7 @@ func text(key string, about ...any) string {
 var templates = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"t": text, "asset": assetURL, "when": when, "icon": icon, "join": strings.Join, "path": userPath, "deref": deref,
-		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "anyModels": anyModels, "userRows": userRows, "dict": dict, "pretty": pretty, "span": span, "said": said,
+		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "keyModels": keyModels, "userRows": userRows, "dict": dict, "pretty": pretty, "span": span, "said": said,
 		"count": func(n int) string { return number(int64(n)) },
 	}).ParseFS(files, "templates/*.html")
 })
