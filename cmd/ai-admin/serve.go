@@ -16,6 +16,7 @@ import (
 type serveCmd struct {
 	Mounts         string        `help:"Folder of the mounted volumes: postgres, vault, auth, config." default:"/etc/ai-admin" placeholder:"DIR"`
 	Port           int           `help:"Port to serve on." default:"8080" env:"PORT"`
+	Host           string        `help:"Address to serve on; all of the machine's when empty."`
 	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
 	DrainDelay     time.Duration `help:"How long to go on accepting requests after SIGTERM." default:"1s"`
 	AccessOnly     bool          `help:"Serve the check that gateways make, probes and metrics, and nothing else."`
@@ -64,7 +65,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) (err error) {
 		Options: app.Options{Mounts: c.Mounts, Log: s.out, AccessOnly: c.AccessOnly, Version: version, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
 			Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES"),
 			Service: os.Getenv("K_SERVICE"), Revision: os.Getenv("K_REVISION")}},
-		Address: net.JoinHostPort("", strconv.Itoa(c.Port)), DrainDelay: c.DrainDelay,
+		Address: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), DrainDelay: c.DrainDelay,
 	}))
 }
 

@@ -98,6 +98,17 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+// TestHost serves on one address of the machine and no other.
+func TestHost(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, database(t), append([]string{"--host", "127.0.0.1"}, quickStop...))
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(s.url, "http://"))
+	must(t, err)
+	if conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.2", port)); err == nil {
+		t.Error("another address answers", conn.Close())
+	}
+}
+
 // TestStreamEndsOnStop holds that an open stream does not hold a stop up.
 func TestStreamEndsOnStop(t *testing.T) {
 	t.Parallel()
