@@ -213,6 +213,8 @@ var features = map[string]func(*testing.T, *service){
 		}
 		found(t, s, "/Users", `groups.value eq "`+g+`"`, one)
 		found(t, s, "/Users", `groups eq "`+h+`"`)
+		found(t, s, "/Users", `groups eq "`+strings.ToUpper(g)+`"`) // ids are compared in their exact case
+		found(t, s, "/Groups", `members eq "`+strings.ToUpper(one)+`"`)
 		for _, filter := range []string{`groups.display eq "research"`, `groups[type eq "direct" and display sw "R"]`, `groups pr`} {
 			found(t, s, "/Users", filter, one)
 		}

@@ -113,8 +113,7 @@ func (b *sqlFilter) users(c scim.Compare) condition {
 		return b.email(c, text)
 	case "groups", "groups.value":
 		if c.Op == scim.Equal {
-			id, _ := user.ParseID(text)
-			return condition{sql: "u.id IN (SELECT m.user_id FROM group_members AS m WHERE m.group_id = " + b.arg(id, "uuid") + ")", exact: true}
+			return condition{sql: "u.id IN (SELECT m.user_id FROM group_members AS m WHERE " + b.uuidEquals(c, "m.group_id") + ")", exact: true}
 		}
 		return anything
 	default:
@@ -295,7 +294,6 @@ func (b *sqlFilter) kept(c scim.Compare) condition {
 
 // groups writes a comparison of an attribute of groups. Whatever it can write is exact.
 func (b *sqlFilter) groups(c scim.Compare) condition {
-	text, _ := c.Value.(string)
 	switch c.Path.String() {
 	case "id":
 		return b.text(c, "g.id::text", b.uuidEquals(c, "g.id"))
@@ -316,8 +314,7 @@ func (b *sqlFilter) groups(c scim.Compare) condition {
 		case scim.Present:
 			return condition{sql: "EXISTS (SELECT FROM group_members AS m WHERE m.group_id = g.id)", exact: true}
 		case scim.Equal:
-			id, _ := user.ParseID(text)
-			return condition{sql: "g.id IN (SELECT m.group_id FROM group_members AS m WHERE m.user_id = " + b.arg(id, "uuid") + ")", exact: true}
+			return condition{sql: "g.id IN (SELECT m.group_id FROM group_members AS m WHERE " + b.uuidEquals(c, "m.user_id") + ")", exact: true}
 		}
 	}
 	return anything
