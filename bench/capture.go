@@ -64,6 +64,7 @@ func (b *bench) logged(ctx context.Context, o operation) (a answer, found []stat
 	if err := b.quiet(ctx); err != nil {
 		return a, nil, 0, 0, err
 	}
+	time.Sleep(500 * time.Millisecond) // the last change's look for data to erase is over by then
 	before, err := b.logSize(ctx)
 	if err != nil {
 		return a, nil, 0, 0, err

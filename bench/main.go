@@ -57,7 +57,7 @@ func (c runCmd) Run(ctx context.Context) error {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *bench, *report) error
-	}{{"memory", measureIdle}, {"flat", measureFlat}, {"", measureOperations}, {"memory", measureLists}, {"overload", measureOverload}, {"relay", measureRelay}} {
+	}{{"memory", measureIdle}, {"flat", measureFlat}, {"", measureOperations}, {"memory", measureLists}, {"overload", measureOverload}, {"tracing", measureTracing}, {"relay", measureRelay}} {
 		if part.name != "" && !c.wanted(part.name) {
 			continue
 		}

@@ -141,7 +141,7 @@ func (b *bench) pgbench(ctx context.Context, o operation, s script, connections 
 		howLong = []string{"-t", strconv.FormatInt(each, 10)}
 	}
 	statements := s.text
-	if o.method != "GET" { // a change's transaction in one round trip: nobody can do with fewer
+	if o.changes() { // a change's transaction in one round trip: nobody can do with fewer
 		statements = "\\startpipeline\n" + statements + "\\endpipeline\n"
 	}
 	text := fmt.Sprintf("\\set i :i + 1\n\\set n %s\n\\set m %d + (:i - 1) * %d + :client_id\n\\set u :m\n%s", subject, fresh, connections, statements)
@@ -164,7 +164,7 @@ func (b *bench) pgbench(ctx context.Context, o operation, s script, connections 
 	if err != nil || rate == nil || processed == nil {
 		return 0, fmt.Errorf("pgbench of %s: %w\n%s\n%s", o.name, err, out, text)
 	}
-	if o.method != "GET" {
+	if o.changes() {
 		if err := b.checkChanged(ctx, before, string(processed[1])); err != nil {
 			return 0, fmt.Errorf("pgbench of %s: %w\n%s", o.name, err, text)
 		}

@@ -104,7 +104,7 @@ func measureRelay(ctx context.Context, b *bench, r *report) error {
 	if err := b.fillOutbox(ctx); err != nil {
 		return err
 	}
-	if b.service, err = b.startService(ctx, "K_SINK=http://"+to.address); err != nil {
+	if b.service, err = b.startService(ctx, b.mounts(), "K_SINK=http://"+to.address); err != nil {
 		return err
 	}
 	if err := b.measureDrain(ctx, to, r); err != nil {

@@ -20,9 +20,9 @@ type service struct {
 
 // startService starts the product as the image does. Its log lines go to /dev/null: what
 // a container runtime does with them is not the service's.
-func (b *bench) startService(ctx context.Context, environment ...string) (*service, error) {
+func (b *bench) startService(ctx context.Context, mounts string, environment ...string) (*service, error) {
 	port := freePort()
-	args := []string{"serve", "--mounts", b.mounts(), "--port", strconv.Itoa(port), "--drain-delay", "10ms"}
+	args := []string{"serve", "--mounts", mounts, "--port", strconv.Itoa(port), "--drain-delay", "10ms"}
 	if b.options.Profile != "" {
 		args = append(args, "--profile-to", b.options.Profile)
 	}

@@ -61,7 +61,7 @@ func setUp(ctx context.Context, options runCmd) (b *bench, err error) {
 		return nil, err
 	}
 	progress("starting the service")
-	b.service, err = b.startService(ctx)
+	b.service, err = b.startService(ctx, b.mounts())
 	return b, err
 }
 

@@ -64,7 +64,7 @@ func (c *auditHistoryCmd) Run(ctx context.Context, s streams) error {
 type auditExportCmd struct {
 	connection
 	Where []string `arg:"" optional:"" help:"Conditions, as in the API: actor=console, action=key.created, userId=…, from=…, to=…"`
-	Out   string   `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is whole."`
+	Out   string   `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is complete."`
 }
 
 // Help is the text that audit export --help ends with.

@@ -31,15 +31,16 @@ type connection struct {
 }
 
 // profilesHelp tells how several services are kept apart.
-const profilesHelp = `Profiles are in ai-admin/profiles.yaml in the user's configuration folder ($XDG_CONFIG_HOME
-or ~/.config). The flags and AI_ADMIN_URL, AI_ADMIN_TOKEN_FILE go before them:
+const profilesHelp = `Profiles are in ai-admin/profiles.yaml in the user's configuration folder ($XDG_CONFIG_HOME or
+~/.config, on macOS ~/Library/Application Support). --url and --token-file win over a profile;
+AI_ADMIN_URL and AI_ADMIN_TOKEN_FILE win over the default profile, not over one that you pick:
 
     default: test
     profiles:
       test: {url: "https://ai-admin.test.example.com", tokenFile: /home/ada/.ai-admin/test}
       prod: {url: "https://ai-admin.example.com", tokenFile: /home/ada/.ai-admin/prod}
 
-Exit codes: 0 all is done, 1 it was refused or a line failed, 2 a wrong call, 3 the answer was torn.`
+Exit codes: 0 all is done, 1 it was refused or a line failed, 2 a wrong call, 3 the answer broke off.`
 
 // profiles is profiles.yaml.
 type profiles struct {
@@ -91,7 +92,7 @@ func (c *connection) open(s streams) (*service, error) {
 		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}}}, nil
 }
 
-// fill takes from a profile what is not given.
+// fill takes from a profile what flags and environment leave open.
 func (c *connection) fill() error {
 	folder, err := os.UserConfigDir()
 	if err != nil && c.Profile == "" {
@@ -116,12 +117,19 @@ func (c *connection) fill() error {
 	if !ok && name != "" {
 		return usage("--profile=%s: is not in %s", name, file)
 	}
-	if c.Profile != "" { // asked for: it goes before the environment
-		c.URL, c.TokenFile = profile.URL, profile.TokenFile
-		return nil
+	if c.Profile != "" { // asked for: it wins over the environment, though not over flags
+		c.URL, c.TokenFile = unlessFrom("AI_ADMIN_URL", c.URL), unlessFrom("AI_ADMIN_TOKEN_FILE", c.TokenFile)
 	}
 	c.URL, c.TokenFile = cmp.Or(c.URL, profile.URL), cmp.Or(c.TokenFile, profile.TokenFile)
 	return nil
+}
+
+// unlessFrom returns a value unless it comes from an environment variable.
+func unlessFrom(variable, value string) string {
+	if value == os.Getenv(variable) {
+		return ""
+	}
+	return value
 }
 
 // send sends a request and returns the answer if it is no problem.

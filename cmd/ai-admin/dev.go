@@ -24,8 +24,8 @@ import (
 type devCmd struct {
 	Port int    `help:"Port to serve on; 0 is any free one." default:"8080" env:"PORT"`
 	Host string `help:"Address to serve on; 0.0.0.0 lets other machines in." default:"127.0.0.1"`
-	Dir  string `help:"Folder that keeps the database, the mounts and the token." default:".dev" placeholder:"DIR"`
-	Demo int    `help:"Fill in N plausible users; those of an earlier run count." placeholder:"N"`
+	Dir  string `help:"Folder that keeps the database, the mounts and the token; default: ${default}." default:".dev" placeholder:"DIR"`
+	Demo int    `help:"Create N plausible users; those of an earlier run count." placeholder:"N"`
 }
 
 // Help is the text that dev --help ends with.
@@ -33,7 +33,7 @@ func (devCmd) Help() string {
 	return `Needs nothing mounted and nothing running: starts a private PostgreSQL in .dev/ (installs
 it first on Debian, as root or with sudo), lays out the volumes for you to edit, makes
 a vault key and an admin token, serves, and prints how to reach it. Data stays between
-runs; remove .dev/ to begin anew. Ctrl-C stops the service and the database.
+runs; remove .dev/ to start afresh. Ctrl-C stops the service and the database.
 The service's log goes to standard error, everything else to standard output.`
 }
 

@@ -45,7 +45,7 @@ func bar(s streams, total int64, what string) *progressbar.ProgressBar {
 type exportCmd struct {
 	connection
 	Where    []string `arg:"" optional:"" help:"Conditions, as in the API: role=admin, q=ada, sort=tag."`
-	Out      string   `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is whole."`
+	Out      string   `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is complete."`
 	Format   string   `enum:"ndjson,csv,," default:"" help:"Default: by the file's name, else -o, else ndjson."`
 	Metadata string   `placeholder:"NAMES" help:"In CSV, a column for each of these members of metadata: team,costCenter."`
 }
@@ -168,7 +168,7 @@ type importCmd struct {
 	Mode   string `enum:"create,update,upsert,delete" default:"create" help:"What each line does: ${enum}."`
 	Match  string `enum:"tag,id,externalId,email,userName" default:"tag" help:"The field that names the user: ${enum}."`
 	DryRun bool   `help:"Judge every line, and change nothing."`
-	Key    string `placeholder:"KEY" help:"Idempotency-Key: sent again with it, a file goes on where it was torn. Default: a new one."`
+	Key    string `placeholder:"KEY" help:"Idempotency-Key: sent again with it, a file continues where it broke off. Default: a new one."`
 }
 
 // Help is the text that users import --help ends with.

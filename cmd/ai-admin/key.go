@@ -23,13 +23,13 @@ type keyCmd struct {
 
 // keyFindCmd answers whose a secret is that was found somewhere.
 type keyFindCmd struct {
-	Mounts string `help:"Folder of the mounted volumes." default:"/etc/ai-admin" placeholder:"DIR"`
+	Mounts string `help:"Folder of the mounted volumes; default: ${default}." default:"/etc/ai-admin" placeholder:"DIR"`
 }
 
 // Help is the text that key find --help ends with.
 func (keyFindCmd) Help() string {
-	return `The secret comes on standard input, so that it is in no list of processes and no history of
-a shell. The exit code is 1 when it is nobody's.
+	return `The secret comes on standard input, so that no process list and no shell history shows it.
+The exit code is 1 if no key has it.
 
 Examples:
 
@@ -37,7 +37,7 @@ Examples:
     pbpaste | kubectl exec -i POD -c user-container -- /ko-app/ai-admin key find`
 }
 
-var errNobodys = exitError{1, errors.New("ai-admin: the secret is nobody's: it never was a key's, or the key was revoked or rotated since")}
+var errNobodys = exitError{1, errors.New("ai-admin: no key has this secret: none ever had, or the key was revoked or rotated since")}
 
 // Run finds the key.
 func (c keyFindCmd) Run(ctx context.Context, s streams) error {
@@ -54,7 +54,7 @@ func (c keyFindCmd) find(ctx context.Context, from io.Reader, to io.Writer) erro
 	}
 	secret, ok := access.ParseSecret(strings.TrimSpace(line))
 	if !ok {
-		return exitError{1, errors.New("ai-admin: this is no secret of a key: one begins with aik_ and has 49 characters after that")}
+		return exitError{1, errors.New("ai-admin: this is not the secret of a key: those are aik_ and 49 characters after it")}
 	}
 	db, err := app.OpenStore(c.Mounts)
 	if err != nil {

@@ -30,8 +30,8 @@ func TestKeyFind(t *testing.T) {
 	}{
 		{current.Text().Reveal() + "\n", "user " + user + " (ada, active)\nkey  " + key + " (ci, active)\n", 0},
 		{"  " + former.Text().Reveal() + "\r\nmore", "rotated; this secret is the former one", 0},
-		{access.NewSecret().Text().Reveal(), "nobody's", 1},
-		{"aik_x", "no secret of a key", 1}, {"", "no secret of a key", 1}, {strings.Repeat("x", 100_000), "no secret of a key", 1},
+		{access.NewSecret().Text().Reveal(), "no key has this secret", 1},
+		{"aik_x", "not the secret of a key", 1}, {"", "not the secret of a key", 1}, {strings.Repeat("x", 100_000), "not the secret of a key", 1},
 	} {
 		var out, errs bytes.Buffer
 		code := exitCode(streams{&out, &errs}, keyFindCmd{Mounts: mounts}.find(t.Context(), strings.NewReader(test.input), &out))

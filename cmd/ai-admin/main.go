@@ -32,14 +32,14 @@ type cli struct {
 	Dev        devCmd        `cmd:"" help:"Serve with a private PostgreSQL: nothing mounted, nothing to set up."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database to this version's schema."`
 	Rotate     rotateCmd     `cmd:"" help:"Seal every stored credential with the primary vault key."`
-	Resend     resendCmd     `cmd:"" help:"Send parked events again: those that the sink had refused for good."`
+	Resend     resendCmd     `cmd:"" help:"Send parked events again: those that the sink refused for good."`
 	Token      tokenCmd      `cmd:"" help:"Make a bearer token and its entry in tokens.json."`
-	Key        keyCmd        `cmd:"" help:"Find out whose an API key is."`
-	Users      usersCmd      `cmd:"" help:"Ask a running service about users: list, get, suspend, activate, delete, export, import."`
-	Keys       keysCmd       `cmd:"" help:"Ask a running service about API keys: list, find, create, rotate, disable, enable, revoke."`
-	Audit      auditCmd      `cmd:"" help:"Ask a running service for the audit log."`
+	Key        keyCmd        `cmd:"" help:"Find out whose API key a secret is."`
+	Users      usersCmd      `cmd:"" help:"Work with the users of a running service: list, get, suspend, activate, delete, export, import."`
+	Keys       keysCmd       `cmd:"" help:"Work with the API keys of a running service: list, find, create, rotate, disable, enable, revoke."`
+	Audit      auditCmd      `cmd:"" help:"Read the audit log of a running service."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
-	Completion completionCmd `cmd:"" help:"Print what makes a shell complete commands."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 }
 
 // streams are the process's outputs, handed to every command so that tests can read them.

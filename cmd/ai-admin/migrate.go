@@ -8,7 +8,7 @@ import (
 )
 
 type migrateCmd struct {
-	Mounts string `help:"Folder of the mounted volumes." default:"/etc/ai-admin" placeholder:"DIR"`
+	Mounts string `help:"Folder of the mounted volumes; default: ${default}." default:"/etc/ai-admin" placeholder:"DIR"`
 }
 
 // Help is the text that migrate --help ends with.

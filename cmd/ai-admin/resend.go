@@ -19,15 +19,15 @@ type resendCmd struct {
 	All    bool   `xor:"whose" help:"The parked events of all users."`
 	User   string `xor:"whose" placeholder:"ID" help:"The parked events of one user."`
 	DryRun bool   `help:"List them, and change nothing."`
-	Mounts string `help:"Folder of the mounted volumes." default:"/etc/ai-admin" placeholder:"DIR"`
+	Mounts string `help:"Folder of the mounted volumes; default: ${default}." default:"/etc/ai-admin" placeholder:"DIR"`
 }
 
 // Help is the text that resend --help ends with.
 func (resendCmd) Help() string {
 	return `An event that the sink refused for good (a 4xx other than 408, 425 and 429) as often as
-outbox.maxAttempts says is parked: it is tried no more, and its user's later events wait
+outbox.maxAttempts says is parked: it is not tried again, and its user's later events wait
 behind it. /readyz?verbose and the metric ai_admin_outbox_parked count them. Once the
-cause is mended, this command has them tried again, from the first try on, each user's in
+cause is fixed, this command has them tried again as if for the first time, each user's in
 order. The running service takes them up within seconds; it need not be restarted.
 
 Examples:

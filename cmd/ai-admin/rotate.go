@@ -10,19 +10,19 @@ import (
 )
 
 type rotateCmd struct {
-	Mounts string `help:"Folder of the mounted volumes." default:"/etc/ai-admin" placeholder:"DIR"`
+	Mounts string `help:"Folder of the mounted volumes; default: ${default}." default:"/etc/ai-admin" placeholder:"DIR"`
 }
 
 // Help is the text that rotate --help ends with.
 func (rotateCmd) Help() string {
 	return `Seals every stored credential that is not under the key named by vault/PRIMARY with that
-key, the values of the function that this service replaced included. The service may go
-on running; if this command is ended, the next run goes on where it was. It waits up to a
-minute for a user whom another session holds, and holds nobody meanwhile.
+key, the old function's values included. The service may keep running; if this command is
+interrupted, the next run continues. It waits up to a minute for a user that another
+session has locked, and keeps no user locked meanwhile.
 
 To rotate: add the new key to the vault volume, let every copy of the service take it up,
 name it in PRIMARY, let every copy take that up, and run this. Remove the old key once a
-further run names the new one and finds nothing left to reseal.`
+further run names the new one and finds nothing left to seal.`
 }
 
 const progressEvery = time.Second

@@ -14,8 +14,9 @@ import (
 )
 
 type serveCmd struct {
-	Mounts         string        `help:"Folder of the mounted volumes: postgres, vault, auth, config." default:"/etc/ai-admin" placeholder:"DIR"`
+	Mounts         string        `help:"Folder of the mounted volumes postgres, vault, auth and config; default: ${default}." default:"/etc/ai-admin" placeholder:"DIR"`
 	Port           int           `help:"Port to serve on." default:"8080" env:"PORT"`
+	Host           string        `help:"Address to serve on, also the metrics; default: all." placeholder:"ADDRESS"`
 	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
 	DrainDelay     time.Duration `help:"How long to go on accepting requests after SIGTERM." default:"1s"`
 	AccessOnly     bool          `help:"Serve the check that gateways make, probes and metrics, and nothing else."`
@@ -45,8 +46,9 @@ func checkPort(port int) error {
 func (serveCmd) Help() string {
 	return `Serves until SIGTERM, then finishes the requests in flight and exits with 0.
 Missing or malformed mounts end it with exit code 2 and one line per problem.
-Besides PORT and what Go itself reads (GOMEMLIMIT, SSL_CERT_DIR), only what Knative sets is
-read from the environment: K_SINK (where events go), K_CE_OVERRIDES, K_SERVICE and K_REVISION.`
+From the environment it reads PORT, what Go itself reads (GOGC, GOMEMLIMIT, SSL_CERT_DIR,
+HTTPS_PROXY and the like), and what Knative sets: K_SINK (where events go), K_CE_OVERRIDES,
+K_SERVICE and K_REVISION.`
 }
 
 func (c serveCmd) Run(ctx context.Context, s streams) (err error) {
@@ -64,7 +66,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) (err error) {
 		Options: app.Options{Mounts: c.Mounts, Log: s.out, AccessOnly: c.AccessOnly, Version: version, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
 			Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES"),
 			Service: os.Getenv("K_SERVICE"), Revision: os.Getenv("K_REVISION")}},
-		Address: net.JoinHostPort("", strconv.Itoa(c.Port)), DrainDelay: c.DrainDelay,
+		Address: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), DrainDelay: c.DrainDelay,
 	}))
 }
 

@@ -22,8 +22,8 @@ type tokenCmd struct {
 	Name      string        `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
 	Scope     []string      `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
 	ExpiresIn time.Duration `placeholder:"DURATION" xor:"expiry" help:"How long it is accepted, such as 720h; default: until its entry is removed."`
-	ExpiresAt time.Time     `placeholder:"TIME" xor:"expiry" help:"Until when it is accepted, in RFC 3339, such as 2027-01-31T00:00:00Z."`
-	Append    string        `placeholder:"FILE" help:"Add the entry to this tokens.json, which is made when missing."`
+	ExpiresAt time.Time     `placeholder:"TIME" xor:"expiry" help:"When it stops being accepted, such as 2027-01-31T00:00:00Z."`
+	Append    string        `placeholder:"FILE" help:"Add the entry to this tokens.json, which is created if missing."`
 }
 
 // Help is shown by --help below the flags.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -506,7 +507,8 @@ func (h *Handler) configuration(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	scheme := "http"
-	if forwarded := r.Header["X-Forwarded-Proto"]; r.TLS != nil || len(forwarded) == 1 && forwarded[0] == "https" {
+	// Of several proxies, the first is the one that the client reached.
+	if forwarded, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ","); r.TLS != nil || strings.TrimSpace(forwarded) == "https" {
 		scheme = "https"
 	}
 	base := scheme + "://" + r.Host

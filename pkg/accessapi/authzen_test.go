@@ -229,7 +229,7 @@ func TestEvaluationReveals(t *testing.T) {
 func TestConfiguration(t *testing.T) {
 	t.Parallel()
 	g := newRig(t)
-	for forwarded, base := range map[string]string{"X-Forwarded-Proto: https": "https" + strings.TrimPrefix(g.url, "http"), "X-Other: x": g.url, "X-Forwarded-Proto: ftp": g.url} {
+	for forwarded, base := range map[string]string{"X-Forwarded-Proto: https": "https" + strings.TrimPrefix(g.url, "http"), "X-Forwarded-Proto: https, http": "https" + strings.TrimPrefix(g.url, "http"), "X-Other: x": g.url, "X-Forwarded-Proto: ftp": g.url} {
 		got := g.ask(t, http.MethodGet, "/.well-known/authzen-configuration", "", forwarded, "X-Request-ID: 7")
 		want := `{"policy_decision_point":"` + base + `","access_evaluation_endpoint":"` + base + evaluation + `","access_evaluations_endpoint":"` + base + evaluations + `"}`
 		if got.status != http.StatusOK || got.body != want || got.header.Get("Content-Type") != "application/json" || got.header.Get("X-Request-ID") != "7" {

@@ -243,7 +243,7 @@ func (s *Service) carryOut(ctx context.Context, mode store.Mode, commands []user
 	return map[int]uuid.UUID{}
 }
 
-var errContended = user.Errorf(user.Unavailable, "others change the same at the same time: try again shortly")
+var errContended = user.Errorf(user.Unavailable, "others are changing the same data: try again shortly")
 
 // try makes attempts at a batch until one is not in conflict with what others do at the same time. Of
 // several commands it makes two: the second knows what made the first fail.

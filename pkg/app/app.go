@@ -196,6 +196,7 @@ func (a *App) relayOptions(options Options, settings config.Config) relay.Option
 func (a *App) changed() {
 	a.api.Wake()
 	a.relay.Wake()
+	a.janitor.Changed()
 	if !a.relay.Sends() { // what is erased waits for no sink
 		a.janitor.Wake()
 	}

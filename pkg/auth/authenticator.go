@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// What [Authenticator.Authenticate] fails with. The texts are for the log: an answer to
-// the client says no more than which of them it was.
+// The errors of [Authenticator.Authenticate]. Their texts are for the log: an answer tells the
+// client no more than which of them it was.
 var (
 	// ErrUnauthenticated is matched by ErrMissing and ErrInvalid: answer 401.
 	ErrUnauthenticated = errors.New("auth: unauthenticated")
@@ -23,9 +23,8 @@ var (
 	ErrInvalid = fmt.Errorf("%w: invalid bearer token", ErrUnauthenticated)
 	// ErrExpired, an ErrInvalid: a token that was good until it expired.
 	ErrExpired = invalid("it has expired")
-	// ErrUnavailable: the issuer's keys cannot be had now, so that the token can be
-	// neither accepted nor refused: answer 503. It wraps the context's error when that
-	// is what ended the wait.
+	// ErrUnavailable: the issuer's keys cannot be fetched now, so the token can be neither accepted
+	// nor refused: answer 503. It wraps the context's error if that ended the wait.
 	ErrUnavailable = errors.New("auth: the token's issuer cannot be reached")
 )
 
@@ -55,8 +54,8 @@ type Authenticator struct {
 	federation atomic.Pointer[federation]
 }
 
-// New returns an Authenticator; it asks no issuer for anything yet. It fails when nobody
-// could ever be let in: neither tokens nor issuers, and not Disabled.
+// New returns an Authenticator. It contacts no issuer yet. It fails if nobody could ever be let in:
+// without tokens and issuers, unless Disabled.
 func New(o Options) (*Authenticator, error) {
 	a := &Authenticator{disabled: o.Disabled, client: o.HTTPClient, now: o.Now, log: o.Log}
 	if a.now == nil {
@@ -73,10 +72,10 @@ func New(o Options) (*Authenticator, error) {
 	return a, nil
 }
 
-// SetTokens replaces all tokens, for every Authenticate that begins after it returns.
+// SetTokens replaces all tokens. Every Authenticate that begins after it returns uses the new ones.
 func (a *Authenticator) SetTokens(tokens []Token) { a.tokens.Store(newTokenSet(tokens)) }
 
-// SetIssuers replaces all issuers, their keys and what is remembered of verified tokens.
+// SetIssuers replaces all issuers, with their keys and the cache of verified tokens.
 func (a *Authenticator) SetIssuers(issuers []Issuer) {
 	a.federation.Store(newFederation(issuers, a.client, a.now, a.log))
 }
@@ -108,9 +107,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, authorizationHeader st
 // hundreds of groups, are below it.
 const maxHeader = 16 << 10
 
-// bearer returns the token of an Authorization header (RFC 6750 section 2.1). The scheme
-// ignores case (RFC 9110 section 11.1). Any visible ASCII is taken, more than the
-// grammar's b64token: an operator's own token is known by its hash, whatever it is made of.
+// bearer returns the token of an Authorization header (RFC 6750 section 2.1). The scheme ignores
+// case (RFC 9110 section 11.1). Any visible ASCII is accepted, more than the grammar's b64token: an
+// operator's own token is known by its hash, whatever its characters.
 func bearer(header string) (string, error) {
 	if len(header) > maxHeader {
 		return "", invalid("the header is over 16 KiB")

@@ -16,8 +16,8 @@ const (
 	maxRedirects  = 3
 )
 
-// clientFor returns the client to call an issuer with: the configured one or, for the
-// cluster's own issuer, one that the Kubernetes API server answers.
+// clientFor returns the client for calls to an issuer: the configured one or, for the cluster's own
+// issuer, one that the Kubernetes API server accepts.
 func clientFor(issuer string, configured *http.Client) *http.Client {
 	if configured != nil {
 		return bounded(*configured)
@@ -28,7 +28,7 @@ func clientFor(issuer string, configured *http.Client) *http.Client {
 	return bounded(http.Client{Transport: oneShotTransport()})
 }
 
-// bounded limits what an issuer may send, for how long, and where it may send us.
+// bounded limits how much an issuer may send, how long it may take, and where it may redirect.
 func bounded(client http.Client) *http.Client {
 	if client.Transport == nil {
 		client.Transport = oneShotTransport()
@@ -71,16 +71,16 @@ func (b boundedBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 // serviceAccount is where Kubernetes mounts a pod's own identity.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// isAPIServer tells whether an issuer is the Kubernetes API server by its name inside a
-// cluster, as it is for Knative Eventing's sender tokens where no public issuer is set up.
+// isAPIServer reports whether host is the Kubernetes API server's name inside a cluster. That is
+// the issuer of Knative Eventing's sender tokens where no public issuer is set up.
 func isAPIServer(host string) bool {
 	return host == "kubernetes.default.svc" || strings.HasPrefix(host, "kubernetes.default.svc.")
 }
 
-// clusterTransport calls the Kubernetes API server, whose certificate is the cluster's
-// own and which shows its keys to service accounts only. The account's token goes to no
-// server but one with a certificate of the cluster. Both files are read for each request,
-// since Kubernetes replaces them; without them it is an ordinary transport.
+// clusterTransport calls the Kubernetes API server, whose certificate is signed by the cluster and
+// which shows its keys to service accounts only. The account's token is sent only to a server with
+// such a certificate. Both files are read for each request, since Kubernetes replaces them. Without
+// them it is an ordinary transport.
 type clusterTransport struct{ folder string }
 
 func (c clusterTransport) RoundTrip(r *http.Request) (*http.Response, error) {

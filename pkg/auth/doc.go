@@ -15,32 +15,32 @@
 // # State, and who changes it
 //
 //   - The list of tokens is an immutable snapshot behind one atomic pointer, swapped by
-//     [Authenticator.SetTokens]. Nothing caches its answers, so that a removed token is
-//     refused by the next request, and an expired one too.
+//     [Authenticator.SetTokens]. Nothing caches its answers, so the next request with a removed or
+//     expired token is refused.
 //   - The issuers, their keys and the cache of verified JWTs are one snapshot too,
 //     swapped by [Authenticator.SetIssuers]: a cached answer cannot outlive the issuers
 //     that it was given under. A cached answer lives 60 s, and never past the token's exp.
-//   - An issuer's keys are one atomic pointer, replaced only by the goroutine that holds
-//     the issuer's fetch lock. A goroutine that waited for the lock tries the keys it finds
-//     then; where they don't verify its token, only keys whose fetch began after it arrived
-//     count as the issuer's word. So many requests at once make one or two fetches, and no
-//     token of a new key is refused for keys that are older than the token.
+//   - An issuer's keys are one atomic pointer, replaced only by the goroutine that holds the
+//     issuer's fetch lock. A goroutine that waited for the lock tries the keys it finds then. If
+//     they don't verify its token, only keys whose fetch began after it arrived decide. So many
+//     concurrent requests make one or two fetches, and no token of a new key is refused by keys
+//     that are older than the token.
 //
 // The package starts no goroutine and keeps no connection open.
 //
 // # When an issuer fails
 //
-//   - Nothing is fetched at start: discovery and keys come with the first token that
-//     needs them, so that an issuer that is down does not hold up the service.
-//   - A failed fetch is tried again after a growing, jittered wait (0.2 s to 15 s); until
-//     then tokens that no key at hand verifies are answered with [ErrUnavailable] at once.
-//     Tokens that one verifies go on being accepted.
+//   - Nothing is fetched at start: the first token that needs them fetches discovery and keys, so
+//     an issuer that is down does not delay the service.
+//   - A failed fetch is tried again after a growing, jittered wait (0.2 s to 15 s); until then a
+//     token that no cached key verifies fails with [ErrUnavailable] at once. Tokens that one
+//     verifies are still accepted.
 //   - Keys older than 10 minutes are fetched again by one request while the others use
 //     the old ones, so that a key that the issuer withdrew is dropped.
-//   - A signature that no key at hand verifies makes a fetch at once: the key may be new, or
-//     another under the same key id. Five fetches may follow in a row, then one every two
-//     seconds. So forged tokens cannot be turned against the issuer, and are judged by keys
-//     at most two seconds old.
+//   - A signature that no cached key verifies causes a fetch at once: the key may be new, or
+//     another under the same key id. Five fetches may follow in a row, then one every two seconds.
+//     So forged tokens cannot be used to flood the issuer, and they are judged by keys at most two
+//     seconds old.
 //   - A fetch ends after 5 s and a body after 1 MiB, and belongs to no request: a client
 //     that hangs up does not cancel it for the others.
 package auth

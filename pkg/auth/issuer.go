@@ -19,15 +19,15 @@ type Issuer struct {
 	Issuer   string // its URL, exactly as in its tokens' iss
 	Audience string // what a token's aud must hold
 	// ClientID is the console's at the issuer, a public client (OAuth 2.1 section 2.1); its ID tokens are
-	// accepted as those for Audience are. Empty where nobody signs in by this issuer.
+	// accepted as those for Audience are. Empty if nobody signs in with this issuer.
 	ClientID string
 	Grants   []Grant
 }
 
-// Grant gives scopes to the tokens of which Claim is Value. A claim that is a list holds
-// each of its elements; true, false and numbers are compared by their JSON text; objects
-// and null match nothing. Claim is a claim's name or, where there is none of that name, a
-// path into nested objects: realm_access.roles, or kubernetes.io.namespace.
+// Grant gives scopes to tokens whose Claim is Value. A claim that is a list matches by each of its
+// elements; true, false and numbers are compared by their JSON text; objects and null match
+// nothing. Claim is a claim's name or, if the token has no claim of that name, a path into nested
+// objects: realm_access.roles, or kubernetes.io.namespace.
 type Grant struct {
 	Claim, Value string
 	Scopes       []Scope
@@ -54,7 +54,7 @@ func newFederation(configured []Issuer, client *http.Client, now func() time.Tim
 	return f
 }
 
-// authenticate judges a token that is none of tokens.json's.
+// authenticate judges a token that is not in tokens.json.
 func (f *federation) authenticate(ctx context.Context, token string, hash [32]byte) (Caller, error) {
 	if len(f.issuers) == 0 || strings.Count(token, ".") != 2 {
 		return Caller{}, invalid("it is not a known token")
@@ -87,9 +87,9 @@ type issuer struct {
 	now      func() time.Time
 }
 
-// judge verifies the token and returns its caller, and when it expires. The claims are
-// looked at before the signature: a token that can't be accepted costs no cryptography,
-// and no request to the issuer.
+// judge verifies the token and returns its caller, and when it expires. The claims are checked
+// before the signature: a token that can't be accepted costs no cryptography, and no request to the
+// issuer.
 func (i *issuer) judge(ctx context.Context, token jwt) (Caller, time.Time, error) {
 	expiry, err := i.period(token.claims)
 	if err != nil {
@@ -127,7 +127,7 @@ func (i *issuer) period(all object) (expiry time.Time, err error) {
 	return expiry, err
 }
 
-// caller checks aud and sub and adds up what the token is granted.
+// caller checks aud and sub and collects the scopes that the token is granted.
 func (i *issuer) caller(all object) (Caller, error) {
 	// RFC 7519 lets sub be anything; OpenID Connect Core section 2 says 255 characters.
 	// It ends up in logs and in the database, which takes no NUL.
@@ -154,14 +154,14 @@ func (i *issuer) caller(all object) (Caller, error) {
 	return NewCaller("oidc:"+i.url+"#"+sub, granted...), nil
 }
 
-// Verifying a JWT takes 50 µs and more, a look at the cache under one.
+// Verifying a JWT takes 50 µs or more, a cache lookup under one.
 const (
 	verdictsKept = 4096             // tokens; each entry is at most 255 bytes of sub, the issuer's URL and 250 bytes
 	verdictTTL   = 60 * time.Second // how long a withdrawn key's tokens may go on
 )
 
-// verdicts remember who the verified tokens belong to, by the tokens' hash. Refusals are
-// not kept: they would push out the callers that are welcome.
+// verdicts caches the callers of verified tokens, by the tokens' hash. Refusals are not cached:
+// they would evict valid callers.
 //
 // It is the plain LRU with a time in the entry; the library's expiring one starts a
 // goroutine that never ends, and cannot honour each token's own exp.

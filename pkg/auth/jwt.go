@@ -11,8 +11,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// algorithms are the only signatures accepted. In particular no "none", and no HMAC, for
-// which an issuer's public key would do as the shared secret (RFC 8725 sections 2.1 and 3.1).
+// algorithms are the only signatures accepted. In particular "none" is not, nor is HMAC, for which
+// an issuer's public key would serve as the shared secret (RFC 8725 sections 2.1 and 3.1).
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.EdDSA}
 
 // jwt is a signed token. Nothing in it can be trusted before [keySet.verify].
@@ -48,8 +48,8 @@ func parseJWT(token string) (jwt, error) {
 	return parsed, nil
 }
 
-// parseHeader reads the JOSE header and refuses what changes a token's meaning in a way
-// that is not understood here (RFC 7515 section 4.1).
+// parseHeader reads the JOSE header. It refuses members that change a token's meaning in ways not
+// supported here (RFC 7515 section 4.1).
 func parseHeader(encoded string) (object, error) {
 	text, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
@@ -125,8 +125,8 @@ func stringOf(value jsontext.Value) (text string, ok bool) {
 	return text, ok
 }
 
-// find returns the member of that name or, at the longest prefix up to a dot that names
-// an object, what the rest of the path finds in it; nil when there is none.
+// find returns the member named path. If there is none, it cuts path at a dot, longest prefix
+// first, and finds the rest in the object of that name. It returns nil if nothing is found.
 func (o object) find(path string) jsontext.Value {
 	if value, ok := o[path]; ok {
 		return value

@@ -87,7 +87,7 @@ func (s *keySet) verify(ctx context.Context, token jwt) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 	if now := s.current.Load(); now != held && now.verify(token) {
-		return nil // they came while this one waited
+		return nil // another request has fetched them meanwhile
 	}
 	fresh, err := s.since(ctx, arrival)
 	if err != nil {
@@ -101,8 +101,8 @@ func (s *keySet) verify(ctx context.Context, token jwt) error {
 
 var errSignature = invalid("its signature is by none of the issuer's keys")
 
-// renewed replaces keys that are too old, unless another goroutine is at it or the issuer
-// is away: then the old ones stay in use.
+// renewed replaces keys that are too old. The old ones stay in use while another goroutine fetches
+// new ones, or the issuer is away.
 func (s *keySet) renewed(ctx context.Context, old *keys) *keys {
 	select {
 	case s.lock <- struct{}{}:
@@ -125,7 +125,7 @@ func (s *keySet) since(ctx context.Context, arrival uint64) (*keys, error) {
 	case current != nil && current.fetch > arrival:
 		return current, nil
 	case now.Before(s.retryAt):
-		return nil, fmt.Errorf("%w: the last try failed, the next waits", ErrUnavailable)
+		return nil, fmt.Errorf("%w: the last fetch failed, and the next one is not due yet", ErrUnavailable)
 	case current != nil && !s.limiter.AllowN(now, 1):
 		return current, nil
 	}
@@ -171,8 +171,8 @@ func (k *keys) verify(token jwt) bool {
 	return false
 }
 
-// fetchKeys asks the issuer where its keys are (OpenID Connect Discovery 1.0 section 4)
-// and gets them. It asks anew every time, so that an issuer may move them.
+// fetchKeys asks the issuer where its keys are (OpenID Connect Discovery 1.0 section 4) and gets
+// them. It asks every time, since an issuer may move them.
 func fetchKeys(ctx context.Context, client *http.Client, issuer string) ([]publicKey, error) {
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), issuer)
 	if err != nil {
@@ -215,8 +215,8 @@ func getJWKS(ctx context.Context, client *http.Client, from string) ([]publicKey
 	return parseJWKS(body)
 }
 
-// parseJWKS leaves out what is no public signature key of ours, as RFC 7517 section 5
-// asks. A set without any is refused, so that the last good one stays in use.
+// parseJWKS skips keys that are not public signature keys of a supported kind, as RFC 7517 section
+// 5 asks. A set without any is refused, so that the last good one stays in use.
 func parseJWKS(body []byte) ([]publicKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`

@@ -48,7 +48,7 @@ func ScopeNames() string {
 	return strings.Join(names, ", ")
 }
 
-// scopeSet has a bit per scope, so that a Caller is copied and cached without sharing.
+// scopeSet has a bit per scope, so a Caller can be copied and cached without sharing memory.
 type scopeSet uint16
 
 func setOf(wanted ...Scope) scopeSet {

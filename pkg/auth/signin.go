@@ -10,8 +10,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// SignIn is the beginning of a sign-in by an issuer: authorization code flow with PKCE (RFC 7636), state
-// and nonce. Its members must be kept, where nobody else reads them, until the issuer sends the person back.
+// SignIn is the state of a sign-in at an issuer: authorization code flow with PKCE (RFC 7636), state and
+// nonce. Keep it secret until the issuer sends the person back.
 type SignIn struct {
 	Issuer   string `json:"issuer"`
 	State    string `json:"state"`
@@ -20,7 +20,7 @@ type SignIn struct {
 	Redirect string `json:"redirect"` // where the issuer sends the person
 }
 
-// SignInIssuers returns the issuers that people can sign in by: those with a ClientID.
+// SignInIssuers returns the issuers that people can sign in with: those that have a ClientID.
 func (a *Authenticator) SignInIssuers() (issuers []string) {
 	for url, one := range a.federation.Load().issuers {
 		if one.clientID() != "" {
@@ -30,10 +30,10 @@ func (a *Authenticator) SignInIssuers() (issuers []string) {
 	return issuers
 }
 
-// BeginSignIn returns the address at the issuer to send a person to, and what to keep meanwhile. An issuer
-// that cannot be reached is [ErrUnavailable].
+// BeginSignIn returns the issuer's address to send a person to, and the state to keep meanwhile. It fails
+// with [ErrUnavailable] if the issuer cannot be reached.
 func (a *Authenticator) BeginSignIn(ctx context.Context, issuer, redirect string) (string, SignIn, error) {
-	// Random text of 256 bits is what all three values have to be.
+	// All three values must be random; a verifier has 256 bits.
 	kept := SignIn{Issuer: issuer, State: oauth2.GenerateVerifier(), Nonce: oauth2.GenerateVerifier(), Verifier: oauth2.GenerateVerifier(), Redirect: redirect}
 	flow, _, err := a.flow(ctx, kept)
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *Authenticator) EndSignIn(ctx context.Context, kept SignIn, code string)
 func (a *Authenticator) flow(ctx context.Context, kept SignIn) (*oauth2.Config, *http.Client, error) {
 	known, ok := a.federation.Load().issuers[kept.Issuer]
 	if !ok || known.clientID() == "" {
-		return nil, nil, invalid("nobody signs in by this issuer")
+		return nil, nil, invalid("people cannot sign in with this issuer")
 	}
 	client := clientFor(kept.Issuer, a.client)
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), kept.Issuer)
@@ -83,7 +83,7 @@ func (a *Authenticator) flow(ctx context.Context, kept SignIn) (*oauth2.Config, 
 	return &oauth2.Config{ClientID: known.clientID(), Endpoint: endpoint, RedirectURL: kept.Redirect, Scopes: []string{oidc.ScopeOpenID, "profile", "email"}}, client, nil
 }
 
-// clientID is the first of the issuer's policies; empty for none.
+// clientID returns the first client id among the issuer's policies; empty for none.
 func (i *issuer) clientID() string {
 	for _, policy := range i.policies {
 		if policy.ClientID != "" {

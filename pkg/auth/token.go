@@ -16,8 +16,8 @@ import (
 	"aiadmin/pkg/secret"
 )
 
-// Token is a bearer token as the service knows it: by the hash of its bytes. The tokens
-// are long and random, so that a plain SHA-256 cannot be searched backwards.
+// Token is a bearer token as the service knows it: by the hash of its bytes. Tokens are long and
+// random, so a plain SHA-256 cannot be reversed by trying them all.
 type Token struct {
 	Name   string
 	SHA256 [32]byte
@@ -57,7 +57,7 @@ func (t Token) MarshalJSON() ([]byte, error) {
 // maxName bounds a token's name, in characters.
 const maxName = 200
 
-// CheckTokenName keeps names printable on one line, and apart from the other callers' names.
+// CheckTokenName checks that a name prints on one line and cannot be another caller's.
 func CheckTokenName(name string) error {
 	length := utf8.RuneCountInString(name)
 	switch {
@@ -88,9 +88,8 @@ func newTokenSet(tokens []Token) *tokenSet {
 	return &set
 }
 
-// find compares with every token, without an early exit: how long it takes tells
-// neither whether a token matched nor which, nor how much of a hash was right. It returns
-// nil when none matches.
+// find compares hash with every token's, without an early exit, so that its time reveals nothing
+// about a match. It returns nil when none matches.
 func (s tokenSet) find(hash [32]byte) *knownToken {
 	found := -1
 	for i := range s {

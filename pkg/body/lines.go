@@ -13,7 +13,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// MaxLine bounds a line of a file: as much as a body that brings one user.
+// MaxLine bounds a line of a file without its line break: as much as a body that brings one user.
 const MaxLine = 1 << 20
 
 // Line is one user of a file.
@@ -37,7 +37,8 @@ var (
 	errNoHeader     = user.Errorf(user.Malformed, "the file is empty: a CSV file begins with a line that names its columns")
 )
 
-// ReadNDJSON reads a file of JSON objects, one a line. Empty lines count, and are no users.
+// ReadNDJSON reads a file of JSON objects, one a line. Empty lines count, and are no users. A byte order mark
+// is passed over.
 func ReadNDJSON(r io.Reader) *Lines { return &Lines{records: newRecords(r, false)} }
 
 // ReadCSV reads a file as RFC 4180 has it, with a header. A byte order mark is passed over. Line breaks within
@@ -54,7 +55,7 @@ func ReadCSV(r io.Reader) (*Lines, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := l.split(bytes.TrimPrefix(header, []byte("\ufeff")))
+	names, err := l.split(header)
 	if err != nil {
 		return nil, err
 	}
@@ -137,16 +138,39 @@ func malformedCSV(err error) error {
 
 // keepReturns replaces the carriage returns within quotes.
 func keepReturns(record []byte) []byte {
-	kept, quoted := bytes.Clone(record), false
+	kept, at := bytes.Clone(record), cellStart
 	for i, c := range kept {
-		switch {
-		case c == '"':
-			quoted = !quoted
-		case c == '\r' && quoted:
+		if at = at.after(c); at == quoted && c == '\r' {
 			kept[i] = carriageReturn[0]
 		}
 	}
 	return kept
+}
+
+// place is where in a CSV file a byte is, as far as quotes matter.
+type place int
+
+const (
+	cellStart place = iota
+	unquoted        // in a cell that is not quoted, where a quote is a fault and opens nothing
+	quoted
+	quoteSeen // in a quoted cell: its end, or the first of two quotes that stand for one
+)
+
+// after returns the place after one more byte.
+func (p place) after(c byte) place {
+	switch {
+	case p == quoted && c == '"':
+		return quoteSeen
+	case p == quoted:
+		return quoted
+	case c == '"' && p != unquoted:
+		return quoted
+	case c == ',' || c == '\n':
+		return cellStart
+	default:
+		return unquoted
+	}
 }
 
 // refill is a reader whose content is one record after the other.
@@ -175,21 +199,26 @@ func newRecords(r io.Reader, csv bool) records {
 	return records{from: bufio.NewReaderSize(r, 64<<10), csv: csv}
 }
 
-// next returns a record without its line feed, and the line where it begins. It is good until the next call.
+// next returns a record without its line break, and the line where it begins. It is good until the next call.
 func (s *records) next() (record []byte, line int, err error) {
+	if s.read == 0 {
+		s.skipMark()
+	}
 	s.buffer = s.buffer[:0]
-	tooLarge, quoted, begun := false, false, s.line+1
+	tooLarge, at, begun := false, cellStart, s.line+1
 	for {
 		part, err := s.from.ReadSlice('\n')
 		s.read += int64(len(part))
-		if tooLarge = tooLarge || len(s.buffer)+len(part) > MaxLine; !tooLarge {
+		if tooLarge = tooLarge || len(s.buffer)+len(part) > MaxLine+len("\r\n"); !tooLarge {
 			s.buffer = append(s.buffer, part...)
 		}
-		quoted = quoted != (s.csv && bytes.Count(part, []byte{'"'})%2 == 1)
+		for i := 0; s.csv && i < len(part); i++ {
+			at = at.after(part[i])
+		}
 		switch {
 		case err == nil:
 			s.line++
-			if quoted {
+			if at == quoted {
 				continue
 			}
 		case errors.Is(err, bufio.ErrBufferFull):
@@ -199,9 +228,19 @@ func (s *records) next() (record []byte, line int, err error) {
 		case len(s.buffer) == 0 && !tooLarge:
 			return nil, begun, io.EOF
 		}
-		if tooLarge {
+		record := bytes.TrimSuffix(bytes.TrimSuffix(s.buffer, []byte{'\n'}), []byte{'\r'})
+		if tooLarge || len(record) > MaxLine {
 			return nil, begun, errLineTooLarge
 		}
-		return bytes.TrimSuffix(bytes.TrimSuffix(s.buffer, []byte{'\n'}), []byte{'\r'}), begun, nil
+		return record, begun, nil
+	}
+}
+
+// skipMark passes over a byte order mark.
+func (s *records) skipMark() {
+	const mark = "\ufeff"
+	if begin, _ := s.from.Peek(len(mark)); string(begin) == mark { // a fault comes again with the first record
+		n, _ := s.from.Discard(len(mark))
+		s.read += int64(n)
 	}
 }

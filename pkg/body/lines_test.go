@@ -39,6 +39,7 @@ func all(t testing.TB, lines *body.Lines) (read []string) {
 func TestLines(t *testing.T) {
 	t.Parallel()
 	huge := strings.Repeat("x", body.MaxLine)
+	padded := `{"a":"` + huge[:body.MaxLine-len(`{"a":""}`)] + `"}`
 	for name, test := range map[string]struct {
 		csv     bool
 		content string
@@ -49,16 +50,22 @@ func TestLines(t *testing.T) {
 		"nothing":            {false, "", nil},
 		"a huge line":        {false, huge + "y\n{\"a\":1}\n", []string{"1 BODY_TOO_LARGE", `2 {"a":1}`}},
 		"a huge last line":   {false, huge + "y", []string{"1 BODY_TOO_LARGE"}},
+		"lines of 1 MiB":     {false, padded + "\n" + padded + "\r\n" + padded + " \n" + padded, []string{"1 " + padded, "2 " + padded, "3 BODY_TOO_LARGE", "4 " + padded}},
+		"a mark in NDJSON":   {false, "\ufeff{\"a\":1}\n", []string{`1 {"a":1}`}},
+		"a mark alone":       {false, "\ufeff", nil},
 		"records":            {true, "tag,name\r\na,A\r\nb,\r\n", []string{`2 {"tag":"a","name":"A"}`, `3 {"tag":"b"}`}},
 		"a mark":             {true, "\ufefftag\nx\n", []string{`2 {"tag":"x"}`}},
 		"breaks in cells":    {true, "tag,externalId\n\"a\r\nb\",\"c\n\r\"\nd,e\n", []string{`2 {"tag":"a\r\nb","externalId":"c\n\r"}`, `5 {"tag":"d","externalId":"e"}`}},
 		"too few cells":      {true, "tag,name\na\n\nb,B\n", []string{"2 MALFORMED_BODY", `4 {"tag":"b","name":"B"}`}},
 		"a bare quote":       {true, "tag,name\na\"b\",x\nb,B\n", []string{"2 MALFORMED_BODY", `3 {"tag":"b","name":"B"}`}},
+		"one bare quote":     {true, "tag,name\na,5\" b\nb,\"B\"\"\"\nc,\"C\"c\"\r\nd,\"D\r\n\"\n", []string{"2 MALFORMED_BODY", `3 {"tag":"b","name":"B\""}`, "4 MALFORMED_BODY", `5 {"tag":"d","name":"D\r\n"}`}},
 		"no end of a quote":  {true, "tag\na\n\"b\nc\n", []string{`2 {"tag":"a"}`, "3 MALFORMED_BODY"}},
 		"a huge quoted cell": {true, "tag,name\na,\"" + huge + "\n\n\"\nb,B\n", []string{"2 BODY_TOO_LARGE", `5 {"tag":"b","name":"B"}`}},
 		"not UTF-8":          {true, "tag\n\xff\n\xfe\nb\n", []string{"2 MALFORMED_BODY", "3 MALFORMED_BODY", `4 {"tag":"b"}`}},
 		"limits and members": {true, "limits.tokensPerMinute,metadata.team,models,metadata.x\n5,5,\"[\"\"a\"\"]\",\n,,[,\n", []string{
-			`2 {"limits":{"tokensPerMinute":5},"metadata":{"team":"5"},"models":["a"]}`, "3 MALFORMED_BODY"}},
+			`2 {"models":["a"],"limits":{"tokensPerMinute":5},"metadata":{"team":"5"}}`, "3 MALFORMED_BODY"}},
+		"members apart": {true, "metadata.a,tag,limits.tokensPerMinute,metadata.b,limits.requestsPerMinute\n1,t,2,3,4\n,u,,,\n", []string{
+			`2 {"tag":"t","limits":{"tokensPerMinute":2,"requestsPerMinute":4},"metadata":{"a":"1","b":"3"}}`, `3 {"tag":"u"}`}},
 		"metadata apart": {true, "metadata,metadata.b\n\"{\"\"a\"\":1}\",2\n", []string{"2 MALFORMED_BODY"}},
 	} {
 		for reader, wrap := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "by halves": iotest.HalfReader} {

@@ -15,8 +15,8 @@ import (
 	"aiadmin/pkg/auth"
 )
 
-// Config is config.yaml. CORS, Retention, Access, SCIM and LogLevel change while the service runs; the
-// others take effect at the next start (see [Config.RestartNeeded]).
+// Config is config.yaml. Changes of CORS, Retention, Access, SCIM and LogLevel take effect while the
+// service runs; the others at the next start (see [Config.RestartNeeded]).
 type Config struct {
 	Auth          AuthMode
 	CORS          CORS
@@ -39,7 +39,7 @@ type SCIM struct {
 	GrantAdmin bool // make, suspend and delete admins
 }
 
-// AuthMode says whether callers must show who they are.
+// AuthMode says whether callers must authenticate.
 type AuthMode string
 
 // The two modes; AuthRequired is the default.
@@ -59,23 +59,23 @@ type Console struct {
 	Enabled bool
 }
 
-// Retention is how long things are kept; 0 is for good.
+// Retention says how long things are kept; 0 keeps them for good.
 type Retention struct {
-	Claims          time.Duration // which events were applied: a duplicate after that is a new event
+	Claims          time.Duration // how long applied events are remembered: a repetition after that is applied again
 	IdempotencyKeys time.Duration
 	History         time.Duration // history and change feed
 	Audit           time.Duration // the audit log
 }
 
-// Database is how the database is used; where it is says the postgres volume.
+// Database says how the database is used; the postgres volume says where it is.
 type Database struct {
 	MaxConnections int
 	MigrateOnStart bool
 }
 
-// Outbox is how stubbornly outgoing events are sent.
+// Outbox says how persistently outgoing events are sent.
 type Outbox struct {
-	MaxAttempts int           // an event refused for good that often is parked
+	MaxAttempts int           // refusals after which an event is parked
 	MaxBackoff  time.Duration // the longest wait between two tries
 }
 
@@ -88,7 +88,7 @@ type Tracing struct {
 // Access is how gateways ask whether a caller may use a model.
 type Access struct {
 	GatewayToken GatewayToken
-	MaxAge       time.Duration // that a gateway may cache an allowed check for; 0: not at all
+	MaxAge       time.Duration // how long a gateway may cache an allowed check; 0: not at all
 }
 
 // GatewayToken says whether a gateway must show a token of its own to ask.
@@ -135,7 +135,7 @@ func Parse(files map[string]string) (Config, error) {
 	return c, nil
 }
 
-// schema is all that config.yaml may hold.
+// schema lists everything that config.yaml may hold.
 func (c *Config) schema() fields {
 	return fields{
 		"auth": oneOf(&c.Auth, map[string]AuthMode{"required": AuthRequired, "disabled": AuthDisabled}),
@@ -207,7 +207,7 @@ func scope(s *auth.Scope) field {
 	}
 }
 
-// checkTogether judges settings that are each right, but not with each other.
+// checkTogether checks settings that are valid alone but not together.
 func (p *problems) checkTogether(c Config, root *yaml.Node) {
 	if !slices.Contains(c.CORS.AllowedOrigins, "*") {
 		return
@@ -222,8 +222,8 @@ func (p *problems) checkTogether(c Config, root *yaml.Node) {
 	}
 }
 
-// RestartNeeded names the settings that differ in next and take effect only at the next
-// start. CORS, Retention and LogLevel are never among them.
+// RestartNeeded names the settings that differ in next and take effect only at the next start.
+// Settings that take effect while the service runs are never among them.
 func (c Config) RestartNeeded(next Config) []string {
 	var changed []string
 	for _, setting := range []struct {

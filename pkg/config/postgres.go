@@ -32,9 +32,9 @@ type Postgres struct {
 	URL      secret.Text // PG_URL itself; empty when the PG_* files say it
 }
 
-// ConnString is what [pgx.ParseConfig] reads. Besides PG_URL's own words it spells out
-// everything that pgx would otherwise take from the process's environment or home folder
-// and that decides whom it trusts and as whom it comes.
+// ConnString returns what [pgx.ParseConfig] reads. PG_URL is passed on as it is. Otherwise it
+// spells out every setting that pgx would take from the environment or the home folder and that
+// decides whom to trust and how to log in.
 func (p Postgres) ConnString() secret.Text {
 	if p.URL.Len() > 0 {
 		return p.URL
@@ -61,8 +61,8 @@ func (p Postgres) ConnString() secret.Text {
 	return secret.New(strings.TrimSpace(out.String()))
 }
 
-// sessionAttributes picks the one of several hosts that takes writes. A single host that only reads
-// serves reads meanwhile.
+// sessionAttributes picks the one of several hosts that takes writes. A single host is used even
+// while it is read-only, since it can still serve reads.
 func (p Postgres) sessionAttributes() string {
 	if strings.Contains(p.Host, ",") {
 		return "read-write"
@@ -76,8 +76,8 @@ var quoter = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
 const defaultPort = "5432"
 
-// pgFiles is what the postgres volume may hold; other names that start with PG_ are
-// taken for misspelt ones.
+// pgFiles lists the keys of the postgres volume; any other name that starts with PG_ is taken for a
+// misspelt one.
 var pgFiles = []string{"PG_HOST", "PG_PORT", "PG_DB", "PG_USER", "PG_PASS", "PG_SSLMODE", "PG_SSLROOTCERT", "PG_URL"}
 
 // ParsePostgres makes the parse function of the postgres volume mounted at dir; the
@@ -142,7 +142,7 @@ func (f *pgReader) word(file, what string) string {
 	return value
 }
 
-// password may be empty, for a server that trusts the connection, but not left out.
+// password may be empty, for a server that trusts the connection, but not missing.
 func (f *pgReader) password() secret.Text {
 	value, present := f.files["PG_PASS"]
 	switch {
@@ -154,7 +154,7 @@ func (f *pgReader) password() secret.Text {
 	return secret.New(value)
 }
 
-// maxHosts bounds how long all of them can keep a connection waiting.
+// maxHosts bounds how long a connection attempt takes when no host answers.
 const maxHosts = 8
 
 // hosts reads a list as libpq does (PostgreSQL manual, section 34.1.1.3).
@@ -197,14 +197,15 @@ func (f *pgReader) ports(hosts string) string {
 	return strings.Join(ports, ",")
 }
 
-// byURL passes over an empty PG_URL that a template left beside the PG_* files.
+// byURL reports whether PG_URL is in use. An empty one that a template left beside the PG_* files
+// is ignored.
 func (f *pgReader) byURL() bool {
 	url, mounted := f.files["PG_URL"]
 	_, byHost := f.files["PG_HOST"]
 	return url != "" || mounted && !byHost
 }
 
-// url takes PG_URL as it is. The driver's own error may quote the password.
+// url takes PG_URL as it is. The driver's own error is dropped, because it may quote the password.
 func (f *pgReader) url() Postgres {
 	for _, file := range pgFiles {
 		if f.files[file] != "" && file != "PG_URL" {
@@ -236,8 +237,8 @@ const (
 	maxCert = 1 << 20 // bytes
 )
 
-// sslMode defaults to the strictest mode that the mounted files allow for: with a CA, the
-// server must be who it says; without one, TLS is used where the server has it.
+// sslMode defaults to the strictest mode that the mounted files allow for: with a CA, the server
+// must be who it claims to be; without one, TLS is used where the server has it.
 func (f *pgReader) sslMode(rootCA string) string {
 	mode := f.files["PG_SSLMODE"]
 	verifies := slices.Contains([]string{"require", "verify-ca", "verify-full"}, mode)

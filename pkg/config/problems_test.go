@@ -74,7 +74,7 @@ func TestParseReportsEveryProblem(t *testing.T) {
 		"anchors and tags":     {"auth: &a required\nsource: *a\nmetricsPort: !!str 7\nlogLevel: *a", []string{"1: auth: must be written out: anchors, aliases and tags are not read here", "2: source: must be written out: anchors, aliases and tags are not read here", "3: metricsPort: must be written out: anchors, aliases and tags are not read here", "4: logLevel: must be written out: anchors, aliases and tags are not read here"}},
 		"no mapping":           {"just text", []string{"1: the file: must be a mapping with the keys " + topKeys}},
 		"two documents":        {"auth: required\n---\nauth: disabled\n", []string{"3: second document: must not be there: one document is read"}},
-		"a duplicate key":      {"auth: required\nauth: disabled\n", []string{"2: auth: must be there once"}},
+		"a duplicate key":      {"auth: required\nauth: disabled\n", []string{"2: auth: must appear only once"}},
 		"the star beside one":  {"cors: {allowedOrigins: ['*', 'https://a.example'], allowCredentials: true}", []string{"1: cors.allowedOrigins: must be * alone, or a list of origins without it", "1: cors.allowCredentials: must be false beside the origin *: list the origins instead"}},
 		"no YAML":              {"auth: [required\nlogLevel: info", []string{" must be YAML: line 1: did not find expected ',' or ']'"}},
 		"stray text is hidden": {"source: |planted-secret\n", []string{" must be YAML: did not find expected comment or line break"}},

@@ -30,20 +30,20 @@ type problems struct {
 	list []error
 }
 
-// add notes what is expected at a node.
+// add reports what is expected at a node.
 func (p *problems) add(n *yaml.Node, path, want string) {
 	p.list = append(p.list, fmt.Errorf("%s:%d: %s: %s", p.file, n.Line, cmp.Or(path, "the file"), want))
 }
 
-// whole notes what is expected of the file.
+// whole reports what is expected of the whole file.
 func (p *problems) whole(want string) { p.list = append(p.list, fmt.Errorf("%s: %s", p.file, want)) }
 
 // err joins the problems, one line each; nil when there are none.
 func (p *problems) err() error { return errors.Join(p.list...) }
 
-// read applies f, but for what only looks like a value. An empty value counts as not
-// written. Anchors and the like are refused: nothing in this file is long enough to need
-// them, and a few lines of them can stand for gigabytes.
+// read applies f to a node's value, and reports whether there is one: an empty value counts as
+// absent. Anchors, aliases and tags are refused: the file is too short to need them, and a few
+// lines of them can expand to gigabytes.
 func (p *problems) read(f field, n *yaml.Node, path string) (written bool) {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "" || n.Style&yaml.TaggedStyle != 0:
@@ -72,7 +72,7 @@ func object(known fields, required ...string) field {
 			case !ok || key.Kind != yaml.ScalarNode:
 				found.add(key, name, "unknown key; the keys here are "+names(known))
 			case seen[key.Value]:
-				found.add(key, name, "must be there once")
+				found.add(key, name, "must appear only once")
 			default:
 				seen[key.Value] = true
 				written[key.Value] = found.read(f, value, name)
@@ -86,7 +86,7 @@ func object(known fields, required ...string) field {
 	}
 }
 
-// list reads a sequence, each element by the field that element makes.
+// list reads a sequence; element makes the field that reads one value.
 func list[T any](into *[]T, least, most int, element func(*T) field) field {
 	return func(found *problems, n *yaml.Node, path string) {
 		if n.Kind != yaml.SequenceNode || len(n.Content) < least || len(n.Content) > most {
@@ -137,7 +137,7 @@ func (p *problems) document(content string) *yaml.Node {
 	return root
 }
 
-// isText refuses what no parser should have to look at.
+// isText refuses content that should not reach a parser.
 func (p *problems) isText(content string) bool {
 	switch {
 	case len(content) > maxFile:
@@ -168,7 +168,7 @@ func (p *problems) next(decoder *yaml.Decoder) *yaml.Node {
 	}
 }
 
-// aliasName is the one thing of the file that the parser's messages repeat.
+// aliasName matches the only part of the file that the parser's messages repeat.
 var aliasName = regexp.MustCompile(`(?s)unknown anchor '.*' referenced`)
 
 func syntaxProblem(err error) string {
@@ -180,7 +180,7 @@ var logLevels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// textOf is a string's text, less the line end of a block. YAML 1.1's yes and on are
+// textOf returns a string's text, without a block's trailing line end. YAML 1.1's yes and on are
 // text, as in YAML 1.2.
 func textOf(n *yaml.Node) (string, bool) {
 	return strings.TrimRight(n.Value, "\n"), n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str"
@@ -206,7 +206,7 @@ func integer(into *int, least, most int) field {
 	}
 }
 
-// ratio reads a part of a whole.
+// ratio reads a number from 0 to 1.
 func ratio(into *float64) field {
 	return func(found *problems, n *yaml.Node, path string) {
 		value, err := strconv.ParseFloat(n.Value, 64)
@@ -250,7 +250,7 @@ func oneOf[T any](into *T, choices map[string]T) field {
 	}
 }
 
-// text reads a string that keeps a rule.
+// text reads a string and applies a rule to it.
 func text(into *string, keep rule) field {
 	return func(found *problems, n *yaml.Node, path string) {
 		written, ok := textOf(n)
@@ -267,8 +267,8 @@ func text(into *string, keep rule) field {
 	}
 }
 
-// claimValue reads what a claim must be: text, or a bare number or truth value, which a
-// token holds by its JSON text. A number stays as it is spelt.
+// claimValue reads the value that a claim must have: text, or a bare number or boolean, which is
+// compared with the token's JSON text. A number keeps its spelling.
 func claimValue(into *string) field {
 	return func(found *problems, n *yaml.Node, path string) {
 		switch n.ShortTag() {

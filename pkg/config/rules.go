@@ -10,8 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// A rule returns the value to use or, when the written one is not to be had, what is
-// expected.
+// A rule returns the value to use or, if the written one is not valid, what is expected.
 type rule func(written string) (value, want string)
 
 // nameRule is for audiences, claims and their values.
@@ -22,9 +21,9 @@ func nameRule(written string) (string, string) {
 	return written, ""
 }
 
-// originRule takes what browsers send as Origin (RFC 6454 section 6.2): scheme and host
-// in lower case, a port unless it is the scheme's own. An origin written in another way
-// would never match.
+// originRule takes what browsers send as Origin (RFC 6454 section 6.2): scheme and host in lower
+// case, a port unless it is the scheme's default. An origin in any other spelling would never
+// match.
 func originRule(written string) (string, string) {
 	const want = "must be an origin: https://host or https://host:port (or http), with nothing after it; or * alone"
 	if written == "*" {
@@ -40,9 +39,9 @@ func originRule(written string) (string, string) {
 	return u.Scheme + "://" + u.Host, ""
 }
 
-// issuerRule follows OpenID Connect Discovery 1.0 section 3: https, no query, no
-// fragment. Over plain http, whoever sits on the way could hand us signing keys, so it
-// is for the machine itself alone.
+// issuerRule follows OpenID Connect Discovery 1.0 section 3: https, no query, no fragment. Over
+// plain http, anybody on the path could hand us signing keys, so http is allowed for localhost
+// alone.
 func issuerRule(written string) (string, string) {
 	const want = "must be an https:// URL without user, query and fragment (http:// for localhost alone), exactly as in the tokens' iss"
 	u, err := url.Parse(written)
@@ -55,7 +54,7 @@ func issuerRule(written string) (string, string) {
 	return written, ""
 }
 
-// sourceRule follows CloudEvents 1.0 section 3: a URI reference that is not empty.
+// sourceRule follows CloudEvents 1.0 section 3: a non-empty URI reference.
 func sourceRule(written string) (string, string) {
 	u, err := url.Parse(written)
 	if err != nil || written == "" || len(written) > 1024 || strings.ContainsFunc(written, notInURI) || u.User != nil {
@@ -73,7 +72,7 @@ func endpointRule(written string) (string, string) {
 	return written, ""
 }
 
-// isWeb is true for http and https URLs with a host and port that can be asked.
+// isWeb reports whether u is an http or https URL with a usable host and port.
 func isWeb(u *url.URL) bool {
 	_, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
 	return (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && err == nil &&
@@ -84,7 +83,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// notInURI is true for what RFC 3986 allows nowhere but percent-encoded.
+// notInURI reports whether RFC 3986 allows r only percent-encoded.
 func notInURI(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"<>\\^`{|}", r)
 }

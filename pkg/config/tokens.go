@@ -87,27 +87,27 @@ func timestamp(into *time.Time) field {
 	}
 }
 
-// distinct refuses a name or a token that two entries share. The list may be shorter than
-// the file's when that was refused.
+// distinct refuses a name or a token that two entries share. tokens is shorter than the file's list
+// if the list itself was refused.
 func (p *problems) distinct(tokens []auth.Token, root *yaml.Node) {
 	names, hashes := map[string]int{}, map[[32]byte]int{}
 	for i, token := range tokens {
 		n, path := root.Content[i], fmt.Sprintf("[%d]", i)
 		if first, again := names[token.Name]; again && token.Name != "" {
-			p.add(n, path+".name", fmt.Sprintf("must be a name of its own, but [%d] has the same", first))
+			p.add(n, path+".name", fmt.Sprintf("must be unique, but [%d] has the same name", first))
 		} else {
 			names[token.Name] = i
 		}
 		if first, again := hashes[token.SHA256]; again && token.SHA256 != [32]byte{} {
-			p.add(n, path+".sha256", fmt.Sprintf("must be a token of its own, but [%d] has the same", first))
+			p.add(n, path+".sha256", fmt.Sprintf("must be unique, but [%d] has the same token", first))
 		} else {
 			hashes[token.SHA256] = i
 		}
 	}
 }
 
-// json parses JSON into the nodes that a [field] reads; nil when it is malformed. JSON is
-// almost YAML, but YAML refuses tabs and takes more than a JSON file may hold.
+// json parses JSON into the nodes that a [field] reads; nil when it is malformed. A YAML parser
+// will not do: it refuses tabs, and accepts more than JSON.
 func (p *problems) json(content string) *yaml.Node {
 	if !p.isText(content) {
 		return nil
@@ -136,7 +136,7 @@ type jsonReader struct {
 	line    int
 }
 
-// at is the line that was read last.
+// at returns the line that was read last.
 func (r *jsonReader) at() int {
 	offset := r.dec.InputOffset()
 	r.line += strings.Count(r.content[r.counted:offset], "\n")

@@ -58,7 +58,7 @@ func TestParseTokensNamesEveryProblem(t *testing.T) {
 		{"a comment", "[] # none", []string{"malformed at line 1"}},
 		{"too large", "[" + strings.Repeat(" ", 1<<20) + "]", []string{"at most 1048576 bytes"}},
 		{"invalid UTF-8", `[{"name":"` + "\xff" + `",` + ok + `}]`, []string{"must be UTF-8"}},
-		{"a key twice", "[\n{\"name\":\"a\",\n\"name\":\"b\"," + ok + `}]`, []string{":3: [0].name: must be there once"}},
+		{"a key twice", "[\n{\"name\":\"a\",\n\"name\":\"b\"," + ok + `}]`, []string{":3: [0].name: must appear only once"}},
 		{"entries of other kinds", "[null,\n1,\"x\",[]]", []string{":1: [0]: ", ":2: [1]: ", ":2: [2]: ", ":2: [3]: "}},
 		{"all missing", `[{}]`, []string{"[0].name: is missing", "[0].sha256: is missing", "[0].scopes: is missing"}},
 		{"all of the wrong kind", `[{"name":1,"sha256":2,"scopes":"admin"}]`, []string{"[0].name: ", "[0].sha256: ", "[0].scopes: "}},

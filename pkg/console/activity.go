@@ -133,7 +133,7 @@ func filled(values url.Values) url.Values {
 	return kept
 }
 
-// only are the parameters of those names.
+// only returns the parameters with the given names.
 func only(values url.Values, names ...string) url.Values {
 	kept := url.Values{}
 	for _, name := range names {
@@ -177,7 +177,8 @@ func (c *Console) readAudit(r *http.Request, s *session, p *activityPage) error 
 	return nil
 }
 
-// readChanges reads what happened last, for those who may, and where the live list begins.
+// readChanges reads the latest changes, if the caller may see them, and the cursor where the live
+// list begins.
 func (c *Console) readChanges(r *http.Request, s *session, p *activityPage) (err error) {
 	if p.Cursor, err = c.options.Now(r.Context()); err != nil {
 		return err
@@ -262,7 +263,8 @@ func (c *Console) changesOf(r *http.Request, typed, cursor string) (items []hist
 	return items, found.Next, err
 }
 
-// serveFeed streams the change feed, by the API's own route: that ends when the token is revoked.
+// serveFeed streams the change feed by the API's own route, which ends the stream when the token is
+// revoked.
 func (c *Console) serveFeed(w http.ResponseWriter, r *http.Request, s *session) error {
 	request := ask(r, s, http.MethodGet, "/ai/admin/changes", only(r.URL.Query(), "after"), nil)
 	request.Header.Set("Accept", "text/event-stream")
@@ -297,7 +299,7 @@ type keysPage struct {
 	Total    *int64
 	Next     string
 	Problems user.Problems
-	// Looked says that a pasted secret was looked for; Fault is why it is nobody's.
+	// Looked says that a pasted secret was looked up; Fault says why no key was found.
 	Looked bool
 	Fault  string
 	Tags   map[string]string // of the users, by id

@@ -23,7 +23,7 @@ const (
 	exportAll   bulkAction = "export"
 )
 
-// change is what the action does to each user; nil for none.
+// change returns what the action does to each user.
 func (b bulkAction) change() (user.Change, error) {
 	switch b {
 	case suspendAll:
@@ -36,7 +36,7 @@ func (b bulkAction) change() (user.Change, error) {
 	return nil, user.Errorf(user.Malformed, "choose what to do: suspend, activate, delete or export")
 }
 
-// chosen are the users that a form is about: those of the ids or, with all, all that the filter finds.
+// chosen identifies the users that a form is about: by ids or, if all is set, by a filter.
 type chosen struct {
 	ids    []uuid.UUID
 	all    bool
@@ -61,12 +61,12 @@ func readChosen(r *http.Request) (chosen, error) {
 		form.ids = append(form.ids, id)
 	}
 	if len(form.ids) == 0 {
-		return form, user.Errorf(user.Invalid, "nobody is chosen: tick users, or all that are found")
+		return form, user.Errorf(user.Invalid, "no user is chosen: tick some, or choose all users found")
 	}
 	return form, nil
 }
 
-// count says how many users are meant.
+// count returns how many users are chosen.
 func (c *Console) count(r *http.Request, form chosen) (int64, error) {
 	if !form.all {
 		return int64(len(form.ids)), nil
@@ -100,7 +100,7 @@ type bulkPage struct {
 	Problems user.Problems
 }
 
-// confirmBulk says what will happen to how many.
+// confirmBulk shows what will happen, and to how many users.
 func (c *Console) confirmBulk(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err := parseForm(w, r); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (c *Console) exportChosen(w http.ResponseWriter, r *http.Request, s *sessio
 // bulkGroup is how many users are changed in one transaction.
 const bulkGroup = 200
 
-// applyBulk changes all that are meant and writes what becomes of each as it goes.
+// applyBulk changes the chosen users and writes each result as it comes.
 func (c *Console) applyBulk(w http.ResponseWriter, r *http.Request, s *session) error {
 	if err := parseForm(w, r); err != nil {
 		return err
@@ -241,7 +241,7 @@ func (b *bulkRun) chosen(form chosen) error {
 	return nil
 }
 
-// found goes through all that a filter finds, page after page.
+// found changes all users that a filter finds, page by page.
 func (b *bulkRun) found(filter url.Values) error {
 	query, err := user.ParseQuery(filter)
 	if err != nil {
@@ -300,7 +300,7 @@ func (b *bulkRun) group(users []*user.User) error {
 	return b.write("bulk-rows", map[string]any{"Rows": shown, "Action": b.action})
 }
 
-// write adds to the page that is being answered.
+// write appends to the page under way.
 func (b *bulkRun) write(name string, data any) error {
 	all, err := templates()
 	if err != nil {

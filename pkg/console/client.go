@@ -10,7 +10,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// answer is what one of the API's routes said.
+// answer records the answer of one of the API's routes.
 type answer struct {
 	header http.Header
 	status int
@@ -33,8 +33,8 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.body.Write(b)
 }
 
-// call asks one of the API's routes and decodes its answer into a value, unless that is nil. A problem is
-// returned as the error that it tells of.
+// call asks one of the API's routes and decodes its answer into a value, unless that is nil. A problem
+// document is returned as an error.
 func (c *Console) call(r *http.Request, s *session, method, path string, query url.Values, body []byte, into any) error {
 	var from io.Reader
 	if body != nil {
@@ -71,7 +71,7 @@ func (c *Console) apply(r *http.Request, s *session, ref user.Ref, change user.C
 	return c.options.Admin.Apply(r.Context(), c.command(r, s, ref, change, version))
 }
 
-// command asks for a change; version, unless 0, is the one that the page showed.
+// command makes the command for a change; version, unless 0, is the one that the page showed.
 func (c *Console) command(r *http.Request, s *session, ref user.Ref, change user.Change, version int64) user.Command {
 	command := user.Command{Change: change, User: ref, Actor: s.caller.Name, Cause: c.options.RequestID(r.Context()), SourceIP: c.options.SourceIP(r)}
 	if version > 0 {

@@ -24,7 +24,7 @@ import (
 // Path is where the pages are.
 const Path = "/ai/admin/console/"
 
-// Admin is what the pages need of the service.
+// Admin is the part of the service that the pages need.
 type Admin interface {
 	Apply(context.Context, user.Command) (user.Outcome, error)
 	ApplyAll(context.Context, []user.Command) ([]user.Result, error)
@@ -42,20 +42,20 @@ type Options struct {
 	// Routes are the API's own, asked with the session's token.
 	Routes       http.Handler
 	Authenticate func(ctx context.Context, authorization string) (auth.Caller, error)
-	// SignIn is who knows the issuers that people can sign in by.
+	// SignIn knows the issuers that people can sign in with.
 	SignIn *auth.Authenticator
 	Vault  func() *vault.KeyRing
-	// Enter waits for a place among the requests worked on at once, which leave gives back.
+	// Enter waits for a place among the concurrent requests, which leave gives back.
 	Enter func(context.Context) (leave func(), err error)
-	// Status tells how the service is; Resend lets parked events be sent again: of one user, or with
-	// [uuid.Nil] all.
+	// Status reports the service's state. Resend releases parked events: those of one user, or all
+	// with [uuid.Nil].
 	Status func(context.Context) Status
 	Resend func(ctx context.Context, r *http.Request, actor string, of uuid.UUID) (int64, error)
 	// FindKey returns the key that a secret belongs to; nil when it is nobody's.
 	FindKey func(context.Context, access.Secret) (*user.ListedKey, error)
 	// Now returns the change feed's present cursor.
 	Now func(context.Context) (string, error)
-	// Note says for the request's log line who asks, and why it fails if it does.
+	// Note adds to the request's log line who asks, and why the request fails, if it does.
 	Note      func(ctx context.Context, actor string, failure error)
 	RequestID func(context.Context) string
 	// SourceIP is the client's address, for the audit log.
@@ -110,7 +110,7 @@ type place struct {
 	scope auth.Scope
 	serve func(http.ResponseWriter, *http.Request, *session) error
 	open  bool // to those who are not signed in, too
-	long  bool // asks the API's routes, which wait for a place by themselves, or lasts
+	long  bool // takes no place of the concurrent requests: it calls the API's routes, which take their own, or it lasts
 }
 
 func (c *Console) pages() map[string]place {
@@ -167,7 +167,7 @@ func (c *Console) pages() map[string]place {
 	}
 }
 
-// securityPolicy allows our own files alone. Forms go nowhere else, and no page may frame ours.
+// securityPolicy allows only our own files. Forms go nowhere else, and no page may frame ours.
 const securityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -320,7 +320,7 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err e
 	}
 }
 
-// ask returns a request to the API's routes, in the name of the session.
+// ask returns a request to the API's routes on behalf of the session.
 func ask(r *http.Request, s *session, method, path string, query url.Values, body io.Reader) *http.Request {
 	asked := r.Clone(r.Context())
 	asked.Method, asked.URL, asked.RequestURI = method, &url.URL{Path: path, RawQuery: query.Encode()}, ""

@@ -175,3 +175,21 @@ func TestConflictsKeepBoth(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestKeysNarrowTheirUser: a key without models is not shown as one that may use all models.
+func TestKeysNarrowTheirUser(t *testing.T) {
+	t.Parallel()
+	all, err := templates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		models []string
+		want   string
+	}{{nil, "all of the user&#39;s"}, {[]string{}, "no models"}, {[]string{"gpt-5*"}, "gpt-5*"}} {
+		var page strings.Builder
+		if err := all.ExecuteTemplate(&page, "key-models", test.models); err != nil || !strings.Contains(page.String(), test.want) {
+			t.Errorf("%v, %v: %s, want %s", test.models, err, page.String(), test.want)
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// form holds what the fields of a user's form say, by name. Text is as it was typed.
+// form holds the values of a user's form by field name, as they were typed.
 type form map[string]string
 
 // formFields are the fields of the form, in their order; limits have the API's paths.
@@ -22,7 +22,7 @@ var formFields = []string{"tag", "name", "email", "userName", "role", "status", 
 // allModels is the checkbox that allows every model.
 const allModels = "allModels"
 
-// formOf fills the form in with a user.
+// formOf returns the form filled in with a user.
 func formOf(u *user.User) form {
 	f := form{"tag": u.Tag, "name": u.Name, "email": deref(u.Email), "userName": deref(u.UserName), "role": string(u.Role), "status": string(u.Status),
 		"externalId": deref(u.ExternalID), "models": strings.Join(u.Models, "\n"), "metadata": indented(u.Metadata)}
@@ -85,7 +85,7 @@ func decodeForm(text string) (f form, ok bool) {
 	return f, err == nil && f != nil
 }
 
-// shown is what a field says, for people.
+// shown returns a field's value for people.
 func (f form) shown(name string) string {
 	switch {
 	case name == "models" && f[allModels] != "":
@@ -97,7 +97,7 @@ func (f form) shown(name string) string {
 	}
 }
 
-// changes are the fields that say something else than before.
+// changes returns the fields whose values differ from before.
 func (f form) changes(was form) (names []string) {
 	for _, name := range formFields {
 		if f.shown(name) != was.shown(name) || name == "models" && (f[allModels] == "") != (was[allModels] == "") {
@@ -107,7 +107,7 @@ func (f form) changes(was form) (names []string) {
 	return names
 }
 
-// models are the patterns, one a line.
+// models returns the patterns, which stand one on a line.
 func (f form) models() []string {
 	list := []string{}
 	for line := range strings.SplitSeq(f["models"], "\n") {
@@ -118,8 +118,8 @@ func (f form) models() []string {
 	return list
 }
 
-// value is a field's value as the API takes it. What is no number is sent as it is, so that the API says
-// what is wrong.
+// value returns a field's value as the API takes it. An invalid number is sent as typed, so that the API
+// says what is wrong.
 func (f form) value(name string) any {
 	typed := strings.TrimSpace(f[name])
 	switch {
@@ -172,7 +172,7 @@ func (f form) patch(fields []string, u *user.User) ([]byte, error) {
 	return json.Marshal(patch)
 }
 
-// create is the body of a creation: what is not filled in is left out.
+// create returns the body of a creation: fields that are not filled in are left out.
 func (f form) create() ([]byte, error) {
 	var fields []string
 	for _, name := range formFields {
@@ -183,7 +183,7 @@ func (f form) create() ([]byte, error) {
 	return f.patch(fields, &user.User{Metadata: []byte("{}")})
 }
 
-// metadata is the merge patch (RFC 7396) that makes what is stored what was typed.
+// metadata returns the merge patch (RFC 7396) from the stored metadata to what was typed.
 func (f form) metadata(stored []byte) (map[string]any, error) {
 	typed := strings.TrimSpace(f["metadata"])
 	if typed == "" {
@@ -209,8 +209,8 @@ func asUser(err error) *user.Error {
 	return user.Errorf(user.Malformed, "not valid JSON")
 }
 
-// mergeDifference is the merge patch from one object to another: what is gone is null, and objects that
-// stay are patched member by member.
+// mergeDifference returns the merge patch from one object to another: removed members are null, and
+// objects in both are patched member by member.
 func mergeDifference(before, after map[string]json.RawMessage) map[string]any {
 	patch := map[string]any{}
 	for name, value := range after {
@@ -260,7 +260,8 @@ func viewModels(f form, name string) modelsView {
 	return v
 }
 
-// trimmed returns the patterns of a field for a key: nil when it is empty, which allows all of the user's.
+// trimmed returns the patterns of a key's field: none when it is empty, which allows all of the user's
+// models.
 func trimmed(typed string) []string {
 	list := form{"models": strings.ReplaceAll(typed, "\r\n", "\n")}.models()
 	return slices.Clip(list)

@@ -33,7 +33,7 @@ type importPage struct {
 	Fault             *user.Error
 }
 
-// importResult is what the API said of a file.
+// importResult is the API's answer about a file.
 type importResult struct {
 	Summary summary
 	Failed  []failedLine
@@ -63,7 +63,7 @@ func (c *Console) serveImport(w http.ResponseWriter, r *http.Request, s *session
 	return c.render(w, r, http.StatusOK, "import", c.importPage(r, s))
 }
 
-// importUsers judges a file or applies it, and shows what became of its lines.
+// importUsers checks or applies a file, and shows the results of its lines.
 func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session) error {
 	p := c.importPage(r, s)
 	file, err := p.read(w, r)
@@ -86,7 +86,8 @@ func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session
 	return c.render(w, r, status, "import", p)
 }
 
-// read finds the file in the form. Of a form with a file, the fields come first: it is not kept anywhere.
+// read finds the file in the form. The other fields must come before the file, which is streamed and
+// never stored.
 func (p *importPage) read(w http.ResponseWriter, r *http.Request) (io.Reader, error) {
 	parts, err := r.MultipartReader()
 	if err != nil {
@@ -138,7 +139,7 @@ func (p *importPage) request(r *http.Request, s *session, file *keeper) *http.Re
 	return request
 }
 
-// kindOf is a file's media type: by its name or, without one, by how it begins.
+// kindOf returns a file's media type, by its name or, failing that, by how it begins.
 func kindOf(name string, file *keeper) string {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".csv":
@@ -152,7 +153,7 @@ func kindOf(name string, file *keeper) string {
 	return "text/csv"
 }
 
-// keeper keeps the beginning of what is read through it: all of a small file.
+// keeper keeps the beginning of what is read through it, which is all of a small file.
 type keeper struct {
 	from  io.Reader
 	ahead bytes.Buffer // read to look at it
@@ -248,7 +249,7 @@ func (a *importAnswer) end() *importResult {
 	return a.result
 }
 
-// problemText is a problem in one line.
+// problemText returns a problem as one line.
 func problemText(problem []byte) string {
 	known, ok := errors.AsType[*user.Error](problemOf(problem))
 	if !ok {
@@ -264,7 +265,7 @@ func problemText(problem []byte) string {
 	return strings.Join(parts, "; ")
 }
 
-// streamImport sends a file to the API and its answer to the page, as both come.
+// streamImport streams a file to the API, and the answer to the page.
 func (c *Console) streamImport(w http.ResponseWriter, r *http.Request, s *session) error {
 	request := ask(r, s, http.MethodPost, importPath, only(r.URL.Query(), "mode", "match", "dryRun", "results"), r.Body)
 	request.ContentLength = r.ContentLength
@@ -277,7 +278,7 @@ func (c *Console) streamImport(w http.ResponseWriter, r *http.Request, s *sessio
 	return nil
 }
 
-// failedLines gives back the lines of a file that failed, as a file that can be mended and sent again.
+// failedLines returns the lines of a file that failed, as a file that can be corrected and sent again.
 func (c *Console) failedLines(w http.ResponseWriter, r *http.Request, _ *session) error {
 	content, name := r.PostFormValue("content"), r.PostFormValue("name")
 	wanted := linesOf(r.PostFormValue("lines"), len(content)+1)

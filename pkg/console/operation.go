@@ -9,7 +9,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Status is how the service is at present.
+// Status is the present state of the service.
 type Status struct {
 	Version  string
 	Started  time.Time
@@ -26,7 +26,7 @@ type Check struct {
 	Err  error
 }
 
-// Database is where the service's data are.
+// Database is the database that the service uses.
 type Database struct {
 	Version, Name, Role, Host string
 	// Primary says that it takes writes.
@@ -34,7 +34,7 @@ type Database struct {
 	Err     error
 }
 
-// Relay says what waits to be sent to the sink.
+// Relay describes the events that wait to be sent to the sink.
 type Relay struct {
 	Sink         string // empty for none
 	OldestUnsent time.Time
@@ -64,7 +64,7 @@ type Mount struct {
 
 // VaultKey is a key of the vault.
 type VaultKey struct {
-	ID      string // empty for values of the function replaced, which name no key
+	ID      string // empty for the old function's values, which name no key
 	Primary bool
 	Missing bool // the mounted key ring does not have it
 	Values  int64
@@ -80,7 +80,7 @@ type operationPage struct {
 	Tags  map[string]string // of the users with parked events, by id
 }
 
-// ParkedCount is how many events are parked.
+// ParkedCount returns how many events are parked.
 func (p operationPage) ParkedCount() int64 { return int64(p.Relay.ParkedEvents) }
 
 // NotShown is how many parked events the page leaves out.
@@ -102,7 +102,7 @@ func (c *Console) serveOperation(w http.ResponseWriter, r *http.Request, s *sess
 	return c.render(w, r, http.StatusOK, "operation", p)
 }
 
-// resend lets parked events be sent again.
+// resend releases parked events, so that they are sent again.
 func (c *Console) resend(w http.ResponseWriter, r *http.Request, s *session) error {
 	of := uuid.Nil
 	if typed := r.PostFormValue("user"); typed != "" {

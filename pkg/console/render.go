@@ -27,7 +27,7 @@ import (
 //go:embed templates assets text
 var files embed.FS
 
-// texts are all words of the console by key. Another language is another file.
+// texts holds all words of the console by key. Another language is another file.
 var texts = sync.OnceValue(func() map[string]string {
 	content, err := files.ReadFile("text/en.txt")
 	if err != nil {
@@ -42,7 +42,7 @@ var texts = sync.OnceValue(func() map[string]string {
 	return all
 })
 
-// text returns the words of a key, with what they are about filled in.
+// text returns the words of a key, with the arguments filled in.
 func text(key string, about ...any) string {
 	words, ok := texts()[key]
 	if !ok {
@@ -58,7 +58,8 @@ func text(key string, about ...any) string {
 var templates = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"t": text, "asset": assetURL, "when": when, "icon": icon, "join": strings.Join, "path": userPath, "deref": deref,
-		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "anyModels": anyModels, "userRows": userRows, "dict": dict, "pretty": pretty, "span": span, "said": said, "choices": func(field string) template.HTML { return choices()[field] },
+		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "keyModels": keyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
+		"span": span, "said": said, "choices": func(field string) template.HTML { return choices()[field] },
 		"count": func(n int) string { return number(int64(n)) },
 	}).ParseFS(files, "templates/*.html")
 })
@@ -72,7 +73,7 @@ type page struct {
 	Notice  string
 }
 
-// page begins a page; about is what its title is about.
+// page begins a page; about fills in its title.
 func (c *Console) page(r *http.Request, s *session, title, section string, about ...any) page {
 	p := page{Title: text(title, about...), Section: section, Session: s, Path: Path}
 	if key := r.URL.Query().Get("done"); s != nil && key != "" {
@@ -88,7 +89,8 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, nam
 	return c.write(w, r, status, name, data, true)
 }
 
-// write answers with a page. One that shows a secret is not compressed, so that its length tells nothing.
+// write answers with a page. A page that shows a secret is not compressed, so that its length reveals
+// nothing.
 func (c *Console) write(w http.ResponseWriter, r *http.Request, status int, name string, data any, compress bool) error {
 	all, err := templates()
 	if err != nil {
@@ -132,7 +134,7 @@ func zipped(content []byte) []byte {
 
 var pageBuffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 64<<10)) }}
 
-// giveBuffer keeps a buffer, without what was in it: that may be a secret.
+// giveBuffer clears a buffer, which may have held a secret, and keeps it for reuse.
 func giveBuffer(b *bytes.Buffer) {
 	clear(b.Bytes()[:b.Cap()])
 	if b.Reset(); b.Cap() <= 256<<10 {
@@ -140,7 +142,7 @@ func giveBuffer(b *bytes.Buffer) {
 	}
 }
 
-// pageWriters are used again: each has 800 KB of tables. The fastest level is enough for a page.
+// pageWriters are reused: each has 800 KB of tables. The fastest level is enough for a page.
 var pageWriters = sync.Pool{New: func() any { z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed); return z }}
 
 func zippedPage(content []byte) []byte {
@@ -200,7 +202,7 @@ func serveAsset(w http.ResponseWriter, r *http.Request, _ *session) error {
 	return nil
 }
 
-// when shows a time in UTC; a module shows it in the viewer's zone.
+// when shows a time in UTC; a script converts it to the viewer's zone.
 func when(at any) template.HTML {
 	var t time.Time
 	switch at := at.(type) {
@@ -264,7 +266,7 @@ func number(n int64) string {
 	return digits
 }
 
-// plural returns the words for a number of things: the keys are the key given with .one or .other.
+// plural returns the words for a number of things, by the given key with .one or .other appended.
 func plural(key string, n int64) string {
 	if n == 1 {
 		return text(key + ".one")
@@ -282,7 +284,15 @@ func anyModels(models []string) string {
 	return text("models.none")
 }
 
-// dict makes a map for a template that is called with several values.
+// keyModels says what a key without models may use: a key only narrows what its user may use.
+func keyModels(models []string) string {
+	if models == nil {
+		return text("keys.models.all")
+	}
+	return text("models.none")
+}
+
+// dict makes a map, for a template that needs several values.
 func dict(pairs ...any) map[string]any {
 	made := make(map[string]any, len(pairs)/2)
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -326,12 +336,12 @@ var icons = map[string]string{
 	"warning":   "M8 2 1.500 14h13zM8 6.500v3.500M8 12v.500",
 }
 
-// icon draws an icon that says nothing by itself: words stand beside it.
+// icon draws a decorative icon: words always stand beside it.
 func icon(name string) template.HTML {
 	return template.HTML(`<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="` + icons[name] + `"/></svg>`) //nolint:gosec // of our own
 }
 
-// withQuery is a path with parameters.
+// withQuery returns a path with parameters.
 func withQuery(path string, values url.Values) string {
 	if len(values) == 0 {
 		return path

@@ -11,7 +11,7 @@ import (
 // Everything that a user holds is escaped; the rest is of our own.
 type rows struct{ out []byte }
 
-// userRows are the rows of the list of users.
+// userRows returns the rows of the list of users.
 func userRows(users []*user.User) template.HTML {
 	r := rows{make([]byte, 0, 1200*len(users))}
 	for _, u := range users {

@@ -18,7 +18,7 @@ func (c *Console) serveModels(w http.ResponseWriter, r *http.Request, _ *session
 	return c.render(w, r, http.StatusOK, "models-chips", viewModels(form{"models": values.Get("models"), allModels: values.Get(allModels)}, values.Get("name")))
 }
 
-// verdict answers whether a user may use a model, as the check would.
+// verdict says whether a user may use a model, as the check would.
 type verdict struct {
 	Allowed bool
 	Model   string
@@ -26,7 +26,7 @@ type verdict struct {
 	Code    access.Reason
 }
 
-// decide asks the rules of the check about a user.
+// decide applies the rules of the check to a user.
 func decide(u *user.User, name string, now time.Time) *verdict {
 	name = strings.TrimSpace(name)
 	model := access.ModelNamed(name)
@@ -103,7 +103,8 @@ type secretPage struct {
 // secretTime is how long a secret stays on the screen, in seconds.
 const secretTime = "60"
 
-// showSecret answers a POST with a secret, which the browser leaves after a minute.
+// showSecret answers a POST with a page that shows a secret. The browser leaves the page after a
+// minute.
 func (c *Console) showSecret(w http.ResponseWriter, r *http.Request, p secretPage) error {
 	w.Header().Set("Refresh", secretTime+"; url="+p.Back)
 	return c.write(w, r, http.StatusOK, "secret", p, false)
@@ -123,7 +124,7 @@ func (c *Console) revealCredential(w http.ResponseWriter, r *http.Request, s *se
 		Label: text("secret.label", found.Provider), Secret: found.Secret, Back: userPath(u.ID), Note: text("secret.audited")})
 }
 
-// shownKey is a key with what its state is.
+// shownKey is a key, and whether it has expired.
 type shownKey struct {
 	user.Key
 	Expired bool
@@ -162,7 +163,7 @@ func (c *Console) issueKey(w http.ResponseWriter, r *http.Request, s *session) e
 	return c.withSecret(w, r, s, u, "/keys", wanted)
 }
 
-// withSecret asks for a key's secret and shows it.
+// withSecret makes a key's secret and shows it.
 func (c *Console) withSecret(w http.ResponseWriter, r *http.Request, s *session, u *user.User, path string, wanted map[string]any) error {
 	body, err := json.Marshal(wanted)
 	if err != nil {
@@ -176,7 +177,7 @@ func (c *Console) withSecret(w http.ResponseWriter, r *http.Request, s *session,
 		Secret: key.Secret, Back: userPath(u.ID) + "#keys", Note: text("secret.once")})
 }
 
-// keyFault shows the user with what was wrong with a key.
+// keyFault shows the user's page with what was wrong with a key.
 func (c *Console) keyFault(w http.ResponseWriter, r *http.Request, s *session, u *user.User, err error) error {
 	public := c.options.Public(err)
 	if public.Kind != user.Invalid && public.Kind != user.DuplicateKeyName {

@@ -26,7 +26,7 @@ const (
 	mostParts  = 8
 )
 
-// session is who uses the console.
+// session is a signed-in caller.
 type session struct {
 	Token string    `json:"token"`
 	End   time.Time `json:"end"`
@@ -37,10 +37,10 @@ type session struct {
 // Can says whether the session's caller has a scope.
 func (s *session) Can(scope string) bool { return s != nil && s.caller.Can(auth.Scope(scope)) }
 
-// Name is the caller's.
+// Name returns the caller's name.
 func (s *session) Name() string { return s.caller.Name }
 
-// seal keeps a value in cookies that only this service reads.
+// seal keeps a value in cookies that only this service can read.
 func (c *Console) seal(w http.ResponseWriter, r *http.Request, name string, value any, until time.Time) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -90,7 +90,7 @@ func (c *Console) forget(w http.ResponseWriter, r *http.Request, name string) {
 	}
 }
 
-// cookieName has the prefix that binds a cookie to this host, which browsers take by TLS alone.
+// cookieName adds the prefix that binds a cookie to this host. Browsers accept it over TLS only.
 func cookieName(r *http.Request, name string, part int) string {
 	if isTLS(r) {
 		name = "__Host-" + name
@@ -101,7 +101,7 @@ func cookieName(r *http.Request, name string, part int) string {
 	return name
 }
 
-// cookie makes one that lives for a time; 0 removes it.
+// cookie makes a cookie that lives for age; 0 removes it.
 func cookie(r *http.Request, name string, part int, value string, age time.Duration) *http.Cookie {
 	made := &http.Cookie{Name: cookieName(r, name, part), Value: value, Path: "/", Secure: isTLS(r), HttpOnly: true,
 		SameSite: http.SameSiteStrictMode, MaxAge: int(age / time.Second)}
@@ -114,7 +114,7 @@ func cookie(r *http.Request, name string, part int, value string, age time.Durat
 	return made
 }
 
-// isTLS says whether the browser's own connection is by TLS, which a router may have ended (RFC 7239, section 4).
+// isTLS reports whether the browser connected by TLS, which a router may have terminated (RFC 7239, section 4).
 func isTLS(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
@@ -131,8 +131,8 @@ func isTLS(r *http.Request) bool {
 	return strings.EqualFold(strings.TrimSpace(first), "https")
 }
 
-// session reads and authenticates a request's session; nil when there is none that holds. reason says why
-// one ended; an error is that nobody can tell at present.
+// session reads and authenticates a request's session. It returns nil if there is no valid one, and in
+// reason why one ended. An error means that the token cannot be checked at present.
 func (c *Console) session(r *http.Request) (s *session, reason string, err error) {
 	s = &session{}
 	if !c.open(r, sessionCookie, s) {
@@ -151,7 +151,7 @@ func (c *Console) session(r *http.Request) (s *session, reason string, err error
 	return s, "", nil
 }
 
-// begin signs a token in.
+// begin starts a session for a token.
 func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string) error {
 	caller, err := c.options.Authenticate(r.Context(), "Bearer "+token)
 	if err != nil {
@@ -181,7 +181,7 @@ func (c *Console) signInForm(w http.ResponseWriter, r *http.Request, status int,
 	return c.render(w, r, status, "signin", p)
 }
 
-// serveSignIn shows the form, takes a token from it, or a link that signs in once.
+// serveSignIn shows the form, or signs in by the form's token or by a link that signs in once.
 func (c *Console) serveSignIn(w http.ResponseWriter, r *http.Request, _ *session) error {
 	if err := parseForm(w, r); err != nil {
 		return err
@@ -210,7 +210,7 @@ func (c *Console) serveSignIn(w http.ResponseWriter, r *http.Request, _ *session
 	return redirect(w, r, next)
 }
 
-// takeOnce returns the token of the link that signs in once, the first time that it is asked for.
+// takeOnce returns the token of the link that signs in once, on its first use.
 func (c *Console) takeOnce(code string) string {
 	once := c.once.Load()
 	if once == nil || !sameText(once.Code.Reveal(), code) || !c.once.CompareAndSwap(once, nil) {
@@ -237,8 +237,8 @@ func (c *Console) serveIssuer(w http.ResponseWriter, r *http.Request, _ *session
 	return nil
 }
 
-// serveCallback takes the person back from the issuer. It answers with a page that goes on by itself: a
-// redirect would be the issuer's, and a browser would send no strict cookie with it.
+// serveCallback ends a sign-in at an issuer. It answers with a page that moves on by itself: a redirect
+// would still belong to the issuer's navigation, and the browser would send no strict cookie with it.
 func (c *Console) serveCallback(w http.ResponseWriter, r *http.Request, _ *session) error {
 	var kept auth.SignIn
 	query := r.URL.Query()

@@ -52,7 +52,7 @@ func (p userPage) Problem(field string) string {
 	return strings.Join(all, "; ")
 }
 
-// userOf reads the user that the path names.
+// userOf reads the user named by the path.
 func (c *Console) userOf(r *http.Request) (*user.User, error) {
 	ref, ok := user.ParseRef(r.PathValue("id"))
 	if !ok {
@@ -154,7 +154,7 @@ func (c *Console) saveUser(w http.ResponseWriter, r *http.Request, s *session) e
 	return redirect(w, r, userPath(u.ID)+"?done=saved")
 }
 
-// redisplay shows the form as it was sent, with what is wrong with it.
+// redisplay shows the form as it was sent, with its problems.
 func (c *Console) redisplay(w http.ResponseWriter, r *http.Request, s *session, u *user.User, mine, was form, version int64, fault *user.Error, status int) error {
 	p, err := c.userPage(r, s, u)
 	if err != nil {
@@ -170,7 +170,7 @@ func (c *Console) redisplay(w http.ResponseWriter, r *http.Request, s *session, 
 	return c.render(w, r, status, "user", p)
 }
 
-// fieldOf puts a failure that is about one field beside it.
+// fieldOf turns a failure about one field into a problem of that field.
 func fieldOf(fault *user.Error) user.Problems {
 	field, ok := map[user.Kind]string{user.DuplicateTag: "tag", user.DuplicateEmail: "email", user.DuplicateUserName: "userName",
 		user.DuplicateExternalID: "externalId", user.DuplicateID: "id", user.DuplicateKeyName: "name"}[fault.Kind]
@@ -180,14 +180,15 @@ func fieldOf(fault *user.Error) user.Problems {
 	return user.Problems{{Field: field, Code: string(fault.Kind), Message: fault.Message}}
 }
 
-// difference is a field that two people changed differently, or one of them.
+// difference is a field that one or both of two people changed.
 type difference struct {
 	Field, Label, Was, Mine, Theirs string
 	// Both says that both changed it: somebody has to choose.
 	Both, ByMe bool
 }
 
-// showConflict puts both versions side by side. What only one of the two changed is that one's by default.
+// showConflict shows both versions side by side. A field that only one person changed keeps that change by
+// default.
 func (c *Console) showConflict(w http.ResponseWriter, r *http.Request, s *session, u *user.User, mine, was form) error {
 	p, err := c.userPage(r, s, u)
 	if err != nil {
@@ -219,7 +220,7 @@ func (c *Console) setStatus(w http.ResponseWriter, r *http.Request, s *session) 
 	return c.changeUser(w, r, s, change, "status")
 }
 
-// changeUser carries out a change of the user that the path names, and shows the user again.
+// changeUser carries out a change of the user named by the path, and shows the user again.
 func (c *Console) changeUser(w http.ResponseWriter, r *http.Request, s *session, change user.Change, done string) error {
 	u, err := c.userOf(r)
 	if err != nil {
@@ -295,7 +296,7 @@ func (c *Console) createUser(w http.ResponseWriter, r *http.Request, s *session)
 	return c.render(w, r, c.options.HTTPStatus(err), "new", p)
 }
 
-// history is a page of what happened to a user.
+// history is a page of a user's history.
 type history struct {
 	Entries      []historyEntry
 	Next         string
@@ -354,7 +355,7 @@ func (c *Console) history(r *http.Request, id uuid.UUID) (history, error) {
 	return h, nil
 }
 
-// entry reads an event, and says whether the filter lets it through.
+// entry reads an event, and reports whether it passes the filter.
 func (h *history) entry(e user.Event) (historyEntry, bool) {
 	entry := historyEntry{Event: e, Kind: string(e.Type[strings.LastIndexByte(string(e.Type), '.')+1:])}
 	if json.Unmarshal(e.Changes, &entry.Changes) != nil {

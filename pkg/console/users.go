@@ -185,7 +185,7 @@ func listValues(values url.Values) url.Values {
 // placing are the parameters that say which part of the list is shown, and how.
 var placing = []string{"cursor", "page", "limit", "sort", "count"}
 
-// filterOf are the parameters that say which users are meant.
+// filterOf returns the parameters that say which users are meant.
 func filterOf(values url.Values) url.Values {
 	kept := url.Values{}
 	for name, all := range values {
@@ -196,7 +196,8 @@ func filterOf(values url.Values) url.Values {
 	return kept
 }
 
-// changed is a copy with one parameter replaced, at the list's beginning; an empty value removes it.
+// changed returns a copy with one parameter replaced, at the list's beginning; an empty value
+// removes it.
 func changed(values url.Values, name, value string) url.Values {
 	kept := url.Values{}
 	for key, all := range values {

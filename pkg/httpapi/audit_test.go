@@ -71,8 +71,8 @@ func TestRefusalsAreAudited(t *testing.T) {
 			}
 		}
 	})
-	ask := func(token string) int {
-		r := httptest.NewRequest(http.MethodGet, "/ai/admin/audit", nil)
+	askFor := func(path, token string) int {
+		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.RemoteAddr = "192.0.2.7:1"
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
@@ -80,6 +80,10 @@ func TestRefusalsAreAudited(t *testing.T) {
 		w := httptest.NewRecorder()
 		api.ServeHTTP(w, r)
 		return w.Code
+	}
+	ask := func(token string) int { return askFor("/ai/admin/audit", token) }
+	if code := askFor(onePath+"/keys/none", "reader"); code != 404 || len(log.entries) != 0 {
+		t.Errorf("the second of two scopes: %d, %+v", code, log.entries)
 	}
 	if ask("") != 401 || len(log.entries) != 0 {
 		t.Errorf("a missing token: %+v", log.entries)

@@ -85,10 +85,8 @@ func (a *API) key(r *http.Request) (user.ListedKey, error) {
 
 // getKey is for those who read users, and for those who write keys.
 func (a *API) getKey(w http.ResponseWriter, r *http.Request) error {
-	if a.authorize(r, auth.KeysWrite) != nil {
-		if err := a.authorize(r, auth.UsersRead); err != nil {
-			return err
-		}
+	if _, err := a.Authorize(r, auth.UsersRead, auth.KeysWrite); err != nil {
+		return err
 	}
 	key, err := a.key(r)
 	if err != nil {

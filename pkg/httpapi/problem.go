@@ -122,7 +122,7 @@ func Public(err error) *user.Error {
 		return known
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return user.Errorf(user.Timeout, "the request took longer than it may")
+		return user.Errorf(user.Timeout, "the request took too long")
 	}
 	return user.Errorf(user.Internal, "an internal error: the log has it under the request's id")
 }

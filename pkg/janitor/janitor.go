@@ -1,5 +1,6 @@
 // Package janitor removes what is no longer to be kept: expired claims, history past its
-// retention, and the personal values of deleted users.
+// retention, and the personal values of deleted users. It also tidies the search index behind
+// changes.
 //
 // It works in small batches with a pause after each, which leaves the database to the
 // requests. Several processes may do so at once. While the database is away it logs the
@@ -9,6 +10,7 @@ package janitor
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,7 +38,7 @@ type Options struct {
 	Metrics prometheus.Registerer // nil registers none
 }
 
-// Janitor removes what is no longer to be kept.
+// Janitor removes what is no longer to be kept, and tidies the search index.
 type Janitor struct {
 	store     *store.Store
 	retention func() Retention
@@ -44,11 +46,12 @@ type Janitor struct {
 	log       *slog.Logger
 	removed   *prometheus.CounterVec
 	wake      chan struct{}
+	changed   chan struct{}
 }
 
 // New makes a Janitor, which does nothing before Run.
 func New(o Options) *Janitor {
-	j := &Janitor{store: o.Store, retention: o.Retention, sends: o.Sends, log: o.Log, wake: make(chan struct{}, 1),
+	j := &Janitor{store: o.Store, retention: o.Retention, sends: o.Sends, log: o.Log, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ai_admin_outbox_cleared_total",
 			Help: "What was removed in the background, by kind: claims, history, audit, personal (users whose personal values were erased)."}, []string{"kind"})}
 	if j.retention == nil {
@@ -71,19 +74,29 @@ const (
 	batchRows   = 500
 	batchPause  = 20 * time.Millisecond // leaves the database to the requests
 	eraseUsers  = 50
+	tidyPause   = 50 * time.Millisecond // the list of 512 kB is full in 150 ms at the most changes that there are
+	tidyRetry   = time.Minute
 )
 
 // Wake announces that personal values may have become due for erasure: with a sink, when
 // events have been sent; without one, when events have been committed. It never blocks.
-func (j *Janitor) Wake() {
+func (j *Janitor) Wake() { signal(j.wake) }
+
+// Changed announces that users have been changed. It never blocks.
+func (j *Janitor) Changed() { signal(j.changed) }
+
+func signal(to chan struct{}) {
 	select {
-	case j.wake <- struct{}{}:
+	case to <- struct{}{}:
 	default:
 	}
 }
 
-// Run removes things until ctx ends.
+// Run removes things, and keeps the search index tidy, until ctx ends.
 func (j *Janitor) Run(ctx context.Context) {
+	var tidying sync.WaitGroup
+	defer tidying.Wait()
+	tidying.Go(func() { j.tidy(ctx) })
 	var claims, prune time.Time
 	for ctx.Err() == nil {
 		now, kept := time.Now(), j.retention()
@@ -105,6 +118,23 @@ func (j *Janitor) Run(ctx context.Context) {
 			pause(ctx, eraseSoon)
 		}
 		timer.Stop()
+	}
+}
+
+// tidy keeps the pending list of the search index short while users are being changed.
+func (j *Janitor) tidy(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.changed:
+		}
+		wait := tidyPause
+		if err := j.store.TidySearch(ctx); err != nil && ctx.Err() == nil {
+			j.log.Debug("changes have to tidy the search index themselves", "error", store.Loggable(err))
+			wait = tidyRetry
+		}
+		pause(ctx, wait)
 	}
 }
 

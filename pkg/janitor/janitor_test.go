@@ -153,3 +153,24 @@ func TestExpiredClaimsAreRemoved(t *testing.T) {
 	exec(t, s, "UPDATE claims SET expires_at = now()")
 	eventually(t, eraseEvery/2, "claims that are kept for a second are looked for each second", left(0))
 }
+
+// TestSearchIndexIsTidied fills the index's pending list: once a change is announced, the list is empty.
+func TestSearchIndexIsTidied(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	j := start(t, Options{Store: s})
+	exec(t, s, "CREATE EXTENSION pgstattuple")
+	exec(t, s, `INSERT INTO users (id, tag, name, name_key, role, status, credentials, metadata, version, created_at, updated_at, search, facets)
+		SELECT gen_random_uuid(), 't' || n, 'Ada', 'ada', 'member', 'active', '[]', '{}', 1, now(), now(), 'ada ' || n, '{model=*}' FROM generate_series(1, 20) AS n`)
+	pending := func() (tuples int64) {
+		if err := s.DB().DB.QueryRow("SELECT pending_tuples FROM pgstatginindex('users_search_forms')").Scan(&tuples); err != nil {
+			t.Fatal(err)
+		}
+		return tuples
+	}
+	if pending() == 0 {
+		t.Fatal("nothing is in the pending list")
+	}
+	j.Changed()
+	eventually(t, longEnough, "the list is empty", func() bool { return pending() == 0 })
+}

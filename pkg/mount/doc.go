@@ -18,10 +18,10 @@
 //
 // # On failure
 //
-// A value that cannot be read or parsed is refused whole: nothing of it is used. Refresh
-// reports each refused content once and not each second. Half of a change is never seen:
-// with Kubernetes' "..data" link all files are read from the one generation it points to,
-// again if the link moved meanwhile; any other change (a plain folder, a file edited in
-// place, a plain file laid over a link) counts once two readings, 20 ms apart, agree. Errors
-// name files and what is expected there, never their content.
+// A value that cannot be read or parsed is refused whole: nothing of it is used. Refresh reports
+// refused content once, not each second. A partial change is never used. With Kubernetes' "..data"
+// link, all files are read from the generation that it points to, and read again if the link moved
+// meanwhile. Any other change (a plain folder, a file edited in place, a plain file laid over a
+// link) counts once two readings, 20 ms apart, agree. Errors name files and what is expected there,
+// never their content.
 package mount

@@ -17,8 +17,8 @@ const (
 	maxFiles    = 256
 )
 
-// isKey says whether Kubernetes allows name as a key, less names that start with a dot:
-// those are Kubernetes' own ("..data") or an editor's leftovers, as are other odd names.
+// isKey reports whether Kubernetes allows name as a key. Names that start with a dot are excluded:
+// they are Kubernetes' own ("..data") or an editor's leftovers.
 func isKey(name string) bool {
 	return len(name) <= 253 && name[0] != '.' && !strings.ContainsFunc(name, func(r rune) bool {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
@@ -26,8 +26,8 @@ func isKey(name string) bool {
 	})
 }
 
-// readFolder returns the texts of dir's files by their names, less surrounding white space.
-// Names that are no Kubernetes key are skipped, and folders, and what skip says.
+// readFolder returns the trimmed texts of dir's files by name. It skips folders, names that
+// Kubernetes does not allow as keys, and entries for which skip returns true.
 func readFolder(dir string, skip func(fs.DirEntry) bool) (map[string]string, error) {
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -61,7 +61,7 @@ func readFolder(dir string, skip func(fs.DirEntry) bool) (map[string]string, err
 
 var errFolder = errors.New("is a folder")
 
-// readFile looks before it opens: to open a pipe would wait for its writer.
+// readFile checks the file before it opens it: opening a pipe would wait for its writer.
 func readFile(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -89,8 +89,8 @@ func readFile(path string) (string, error) {
 
 var errUnreadable = errors.New("must be readable")
 
-// unreadable drops the path, which the line already starts with, and the error's
-// identity: a file that is not there must not pass for a folder that is not there.
+// unreadable drops the path, which the line already starts with, and the error's identity: a
+// missing file must not be taken for a missing folder.
 func unreadable(err error) error {
 	if wrapped, ok := errors.AsType[*fs.PathError](err); ok {
 		err = wrapped.Err
@@ -98,8 +98,8 @@ func unreadable(err error) error {
 	return fmt.Errorf("%w: %v", errUnreadable, err)
 }
 
-// lookTries bounds how often a folder whose link keeps moving is read again; the next
-// Refresh goes on from there.
+// lookTries bounds how often a folder whose link keeps moving is read again; after that, the next
+// Refresh tries again.
 const lookTries = 10
 
 var errMoving = errors.New(": the ..data link must stand still: it moved during each of several readings")
@@ -124,9 +124,9 @@ func generation(dir string) string {
 	return target
 }
 
-// look reads all files, those of Kubernetes' layout from one generation. It asks for the
-// link again afterwards: the old generation is removed once the link has moved, and what is
-// left of a folder half removed looks like a folder with fewer files.
+// look reads all files, in Kubernetes' layout all from one generation. It reads the link again
+// afterwards: once the link has moved, the old generation is removed, and a half-removed folder
+// looks like one with fewer files.
 func look(dir string) (snapshot, error) {
 	for try := range lookTries {
 		time.Sleep(time.Duration(try) * time.Millisecond)
@@ -140,8 +140,8 @@ func look(dir string) (snapshot, error) {
 	return snapshot{}, errMoving
 }
 
-// readGeneration reads a generation's files and, over them, the plain files that somebody
-// has laid where Kubernetes has its links: an editor that saves by renaming does.
+// readGeneration reads a generation's files. A plain file in the place of one of Kubernetes' links
+// overrides the generation's: editors that save by renaming leave such files.
 func readGeneration(dir, gen string) (map[string]string, error) {
 	all := func(fs.DirEntry) bool { return false }
 	if gen == "" {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// settleTime is how long a change in a plain folder must stand still to count: an editor
-// that writes in place shows an empty or half file for a moment.
+// settleTime is how long a change in a plain folder must be stable to count: an editor that writes
+// in place leaves an empty or partial file for a moment.
 const settleTime = 20 * time.Millisecond
 
 var errGone = errors.New(": the folder must be there: it was, and is gone")
@@ -32,7 +32,8 @@ type Volume[T any] struct {
 	hooks   []func(T)
 }
 
-// state is what readers see: one pointer, so that value and health are of one moment.
+// state is what readers see. It is replaced as one pointer, so that value and health always belong
+// together.
 type state[T any] struct {
 	value  T
 	loaded time.Time // when the value was
@@ -66,11 +67,11 @@ func (v *Volume[T]) Value() T { return v.state.Load().value }
 // Loaded is when Value was read.
 func (v *Volume[T]) Loaded() time.Time { return v.state.Load().loaded }
 
-// Err is why the folder's present content is refused; nil when Value is what it says.
+// Err returns why the folder's present content is refused; nil when Value comes from it.
 func (v *Volume[T]) Err() error { return v.state.Load().err }
 
-// Unreadable is why the folder, or a file in it, could not be read when it was last looked
-// at; nil when all could be read, whether or not it was fit for use. It reads nothing.
+// Unreadable returns why the folder, or a file in it, could not be read the last time; nil if
+// everything could be read, valid or not. It does no I/O.
 func (v *Volume[T]) Unreadable() error {
 	if err := v.Err(); errors.Is(err, errGone) || errors.Is(err, errUnreadable) {
 		return err
@@ -78,7 +79,7 @@ func (v *Volume[T]) Unreadable() error {
 	return nil
 }
 
-// OnChange has f called with every value that Refresh takes up from now on.
+// OnChange registers f to be called with every value that Refresh accepts from now on.
 func (v *Volume[T]) OnChange(f func(T)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -90,10 +91,10 @@ func (v *Volume[T]) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "mount.V
 
 func (v *Volume[T]) problems(err error) error { return &Problems{Dir: v.dir, Err: err} }
 
-// Refresh looks at the folder and takes up what changed. It is true when there is a new
-// value, and an error, a [*Problems], when a content is refused that was not refused by
-// the call before. All files are read each time: they are few and small, and neither their
-// times nor the link tell of every change that an editor makes.
+// Refresh reads the folder and accepts what changed. It reports whether there is a new value. The
+// error, a [*Problems], tells of refused content that the call before did not refuse yet. All files
+// are read each time: they are few and small, and neither their times nor the link reveal every
+// edit.
 func (v *Volume[T]) Refresh() (changed bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -114,8 +115,8 @@ func (v *Volume[T]) Refresh() (changed bool, err error) {
 	return v.judge(now.files)
 }
 
-// settled tells whether what was read stands still. A new generation does: Kubernetes writes
-// it whole before the link moves.
+// settled reports whether a second reading agrees with the first. A new generation needs no second
+// reading: Kubernetes completes it before it moves the link.
 func (v *Volume[T]) settled(now snapshot) bool {
 	v.sleep(settleTime)
 	again, err := look(v.dir)
@@ -134,8 +135,7 @@ func (v *Volume[T]) judge(files map[string]string) (changed bool, err error) {
 	return true, nil
 }
 
-// unreadable refuses a content that could not be read at all; the same trouble again is
-// no news.
+// unreadable refuses content that could not be read at all. The same failure is reported once.
 func (v *Volume[T]) unreadable(err error) error {
 	if text := err.Error(); v.readErr != text {
 		v.readErr = text
@@ -150,7 +150,7 @@ func (v *Volume[T]) refuse(err error) error {
 	return refused
 }
 
-// Interval is how often [Watch] looks when it is not told otherwise.
+// Interval is [Watch]'s default.
 const Interval = time.Second
 
 // Refresher is a [Volume] of any type.
@@ -159,9 +159,8 @@ type Refresher interface {
 	Refresh() (changed bool, err error)
 }
 
-// Watch refreshes the volumes each interval (0: [Interval]) until ctx ends. Every value
-// taken up or refused is logged and handed to onReload (may be nil), with a nil error for
-// one taken up.
+// Watch refreshes the volumes each interval (0: [Interval]) until ctx ends. Every reload is logged
+// and passed to onReload (may be nil), with a nil error if the value was accepted.
 func Watch(ctx context.Context, interval time.Duration, log *slog.Logger,
 	onReload func(volume string, err error), volumes ...Refresher,
 ) {

@@ -16,8 +16,8 @@ type account struct {
 	drop     bool
 }
 
-// serverAccount is the caller, unless that is root, as whom PostgreSQL refuses to run.
-// Data that exists goes on with its owner: the user postgres may have come later than it.
+// serverAccount returns the caller, unless that is root: PostgreSQL refuses to run as root.
+// Existing data keeps its owner, because the user postgres may have been created after it.
 func serverAccount(data string) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{}, nil
@@ -41,7 +41,7 @@ func serverAccount(data string) (account, error) {
 	return account{}, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
 }
 
-// own gives path to the account.
+// own makes the account the owner of path.
 func (a account) own(path string) error {
 	if !a.drop {
 		return nil
@@ -49,7 +49,7 @@ func (a account) own(path string) error {
 	return os.Lchown(path, a.uid, a.gid)
 }
 
-// credential is what the kernel switches a new process to, with no further groups.
+// credential returns what the kernel switches a new process to, without supplementary groups.
 func (a account) credential() *syscall.Credential {
 	if !a.drop {
 		return nil
@@ -57,8 +57,8 @@ func (a account) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
 }
 
-// reach fails when the account may not enter dir or a folder above it. Root's home is
-// closed to others, and initdb's own message does not say which folder was in the way.
+// reach fails when the account may not enter dir or a folder above it. Root's home is closed to
+// others, and initdb's own message does not name the closed folder.
 func (a account) reach(dir string) error {
 	if !a.drop {
 		return nil
@@ -69,7 +69,7 @@ func (a account) reach(dir string) error {
 			return err
 		}
 		if !a.mayEnter(info) {
-			return fmt.Errorf("user id %d, as whom PostgreSQL runs for root, may not enter %s", a.uid, at)
+			return fmt.Errorf("PostgreSQL runs as user id %d, because root may not run it, and that user may not enter %s", a.uid, at)
 		}
 		if at == filepath.Dir(at) {
 			return nil

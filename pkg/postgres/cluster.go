@@ -44,9 +44,9 @@ type Cluster struct {
 	server *process
 }
 
-// Start opens the cluster in o.Dir, makes it where there is none (0.6 s), installs the
-// server where that is possible, and starts it (50 ms). It fails with ErrLocked when
-// another process has the folder open, and with ErrNotFound when there is no server.
+// Start opens the cluster in o.Dir, or creates one there (0.6 s), and starts its server (50 ms).
+// Where PostgreSQL is missing, Start installs it if it can. It fails with ErrLocked when another
+// process has the folder open, and with ErrNotFound when there is no server.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
 	c, err := open(ctx, o)
 	if err != nil {
@@ -89,12 +89,12 @@ func (c *Cluster) openFolder() (err error) {
 	return err
 }
 
-// prepare brings the folder, whatever state its last owner left it in, to "initialized".
+// prepare initializes the folder, whatever state its last owner left it in.
 func (c *Cluster) prepare(ctx context.Context) (err error) {
 	if c.account, err = serverAccount(filepath.Join(c.dir, "data")); err != nil {
 		return err
 	}
-	if c.account.drop { // the server passes through; only its data is its own
+	if c.account.drop { // the server only passes through; it owns nothing but its data
 		if err := os.Chmod(c.dir, 0o711); err != nil {
 			return err
 		}
@@ -115,15 +115,15 @@ func (c *Cluster) prepare(ctx context.Context) (err error) {
 	if major == 0 {
 		return c.initialize(ctx)
 	}
-	// One run's log is kept beside the present one, so that a crash can be looked into.
+	// Keep the previous run's log, so that a crash can be investigated.
 	_ = os.Rename(c.LogFile(), c.LogFile()+".1")
 	password, err := os.ReadFile(c.passwordFile())
 	c.password = strings.TrimSpace(string(password))
 	return err
 }
 
-// permanent makes dir and returns its absolute name without symbolic links, which is what
-// the kernel shows of the server's working folder.
+// permanent makes dir and returns its absolute name without symbolic links, which is what the
+// kernel shows of the server's working directory.
 func permanent(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return "", err

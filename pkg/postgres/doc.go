@@ -25,7 +25,7 @@
 //
 //   - The owner dies, even by kill -9: Linux sends the server SIGINT, a fast shutdown.
 //     On other systems the server lives on until the next Start on its folder ends it.
-//   - The server is left running, or died without a word: the next Start ends it, if the
+//   - The server is left running, or died without cleaning up: the next Start ends it, if the
 //     process in postmaster.pid is this folder's own, and PostgreSQL recovers from its log.
 //   - Ctrl-C reaches a terminal's whole process group. The server is in a group of its
 //     own, so it outlives the service, which still needs it while it drains.

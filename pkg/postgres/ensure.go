@@ -10,9 +10,9 @@ import (
 	"aiadmin/pkg/apt"
 )
 
-// Ensure finds the server as Find does; where there is none, it installs Debian's package
-// (as root, or with a sudo that asks for no password), announced on progress. On other
-// systems the error says in one line what to install.
+// Ensure finds the server as Find does. Where there is none, it installs Debian's package, as root
+// or by a sudo that asks for no password, and announces that on progress. On other systems the
+// error says in one line what to install.
 func Ensure(ctx context.Context, progress io.Writer, major int) (Binaries, error) {
 	found, err := Find(ctx, major)
 	if !errors.Is(err, ErrNotFound) {
@@ -31,7 +31,7 @@ func Ensure(ctx context.Context, progress io.Writer, major int) (Binaries, error
 	return found, nil
 }
 
-// explain says what the user can do about a server that is neither there nor to be had.
+// explain tells the user how to install a server that was neither found nor installed.
 func explain(err error, major int) error {
 	what := fmt.Sprintf("PostgreSQL %d or newer", MinMajor)
 	if major != 0 {

@@ -13,8 +13,8 @@ import (
 	"strconv"
 )
 
-// MinMajor is the oldest PostgreSQL that will do: since 13 the owner of a database may
-// create the extensions pg_trgm and btree_gin in it without being superuser.
+// MinMajor is the oldest supported PostgreSQL: since 13 the owner of a database may create the
+// extensions pg_trgm and btree_gin in it without being superuser.
 const MinMajor = 13
 
 // Binaries is an installation of the server: the folder that holds initdb and postgres.
@@ -29,9 +29,9 @@ var ErrNotFound = errors.New("PostgreSQL is not installed")
 // path is the full name of one of the installation's programs.
 func (b Binaries) path(program string) string { return filepath.Join(b.Dir, program) }
 
-// Find looks for a server in PATH, then where Debian, Homebrew and Postgres.app put
-// theirs, the newest first. A major of 0 takes any from MinMajor on; a data folder can be
-// read only by the major version that made it, so there the caller names it.
+// Find looks for a server in PATH, then where Debian, Homebrew and Postgres.app install theirs,
+// newest first. A major of 0 accepts any version from MinMajor on. Only the major version that
+// created a data folder can read it, so for existing data the caller names it.
 func Find(ctx context.Context, major int) (Binaries, error) {
 	for _, dir := range candidates() {
 		found, err := inspect(ctx, dir)

@@ -29,7 +29,7 @@ func dataMajor(data string) (int, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, err // it belongs to another user: root's run before this one, say
+		return 0, err // it belongs to another user, such as root in an earlier run
 	}
 	return strconv.Atoi(strings.TrimSpace(string(content)))
 }
@@ -53,7 +53,7 @@ func (c *Cluster) initialize(ctx context.Context) error {
 	if err := c.initdb(ctx, partial, passwordFile); err != nil {
 		return err
 	}
-	// The password first: data without it would be a cluster that nobody can enter.
+	// The password first: data without it would be a cluster that nobody can log in to.
 	if err := writePrivate(c.passwordFile(), c.password); err != nil {
 		return err
 	}

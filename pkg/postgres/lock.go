@@ -10,7 +10,7 @@ import (
 // ErrLocked means that another living process has the folder open.
 var ErrLocked = errors.New("in use by another process")
 
-// Lock is an exclusive hold on a file, which ends with the process whatever ends it.
+// Lock is an exclusive lock on a file. It ends with the process, however that ends.
 type Lock struct{ file *os.File }
 
 // TryLock takes the lock on path, making the file where needed, or fails with ErrLocked
@@ -31,7 +31,7 @@ func TryLock(path string) (*Lock, error) {
 	return &Lock{file}, nil
 }
 
-// flock retries what a signal interrupted: Go's own preemption signals count.
+// flock retries calls that a signal interrupted; Go's own preemption signals do.
 func flock(file *os.File) error {
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -41,5 +41,5 @@ func flock(file *os.File) error {
 	}
 }
 
-// Release ends the hold.
+// Release releases the lock.
 func (l *Lock) Release() { _ = l.file.Close() }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// elsewhere holds the data of root's clusters whose own folder is out of the server's
-// reach, as in a checkout under /root.
+// elsewhere holds the data of clusters that root starts in a folder the server cannot enter, such
+// as a checkout under /root.
 const elsewhere = "/var/lib/ai-admin-dev"
 
 // place returns the folder that holds dir's data. It is dir, if the server's account can

@@ -17,7 +17,7 @@ type process struct {
 	err  error
 }
 
-// spawn starts cmd as the account, in a process group of its own, to end with us.
+// spawn starts cmd as the account, in a process group of its own. On Linux it ends when we do.
 //
 // The goroutine keeps its thread for as long as the child lives, because Linux sends the
 // parent-death signal when the *thread* that forked is gone, not the process.
@@ -57,8 +57,9 @@ func (p *process) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// environment is ours without what would steer the server or its messages, which Start
-// reads: a PGDATA, PGPORT or LC_ALL of the caller's shell is not meant for this cluster.
+// environment returns ours without the variables that would steer the server or translate the
+// messages that Start parses. A PGDATA, PGPORT or LC_ALL of the caller's shell is not meant for
+// this cluster.
 func environment() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "PG") || strings.HasPrefix(entry, "LC_") ||

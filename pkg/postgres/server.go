@@ -20,12 +20,12 @@ import (
 // ErrRunning means that Start was called on a server that runs already.
 var ErrRunning = errors.New("the server is running already")
 
-// errAgain marks a failed start that another try may mend.
+// errAgain marks a failed start that a retry may fix.
 var errAgain = errors.New("try again")
 
-// Start starts the server again after Stop, StopImmediate or a crash, on the same port,
-// and returns when it answers. Recovery from a crash takes as long as it takes: ctx bounds
-// it, and a server that is not ready by then is stopped.
+// Start starts the server again after Stop, StopImmediate or a crash, on the same port, and returns
+// when it answers. Recovery from a crash can take long. Only ctx bounds it; a server that is not
+// ready by then is stopped.
 func (c *Cluster) Start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,8 +59,8 @@ func (c *Cluster) Done() <-chan struct{} {
 	return c.server.done
 }
 
-// Stop shuts the server down: connections are ended, transactions rolled back, data is
-// flushed. When ctx is over first, the server is stopped at once.
+// Stop shuts the server down: connections are ended, transactions rolled back, data is flushed. If
+// ctx ends first, the server is stopped at once.
 func (c *Cluster) Stop(ctx context.Context) error { return c.stop(ctx, syscall.SIGINT) }
 
 // StopImmediate ends the server without flushing, as a crash would; the next start
@@ -82,7 +82,7 @@ func (c *Cluster) stop(ctx context.Context, how syscall.Signal) error {
 	case <-ctx.Done():
 	}
 	err := c.server.signal(syscall.SIGQUIT)
-	<-c.server.done // PostgreSQL kills what does not heed SIGQUIT itself, within 5 s
+	<-c.server.done // within 5 s PostgreSQL itself kills children that ignore SIGQUIT
 	return errors.Join(ctx.Err(), err)
 }
 

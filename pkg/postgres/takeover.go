@@ -45,8 +45,8 @@ func serverPID(data string) int {
 	return pid
 }
 
-// serves tells whether process pid is a PostgreSQL server on data. It works in its data
-// folder, which Linux shows; elsewhere its command line names the folder.
+// serves tells whether process pid is a PostgreSQL server on data. A server's working directory is
+// its data folder, which Linux shows; elsewhere its command line names the folder.
 func serves(pid int, data string) bool {
 	if runtime.GOOS == "linux" {
 		cwd, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
@@ -56,7 +56,7 @@ func serves(pid int, data string) bool {
 	return err == nil && strings.Contains(string(out), data)
 }
 
-// waitUntil looks every 10 ms until ok holds or limit is over.
+// waitUntil polls ok every 10 ms until it is true or limit has passed.
 func waitUntil(limit time.Duration, ok func() bool) bool {
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if ok() {

@@ -19,7 +19,7 @@ type verdict int
 const (
 	accepted verdict = iota
 	failed           // try again, for as long as it takes
-	refused          // by a sink that is well: try a few times more, then park
+	refused          // by a working sink: retry a few times, then park
 )
 
 // answer is the outcome of one try.
@@ -32,8 +32,8 @@ type answer struct {
 
 func failure(fault string, err error) answer { return answer{verdict: failed, fault: fault, err: err} }
 
-// judge reads an answer's status. A sink that is slow (408), not ready (425), overloaded
-// (429), broken (5xx), or that moved (3xx, which is not followed) loses no event.
+// judge reads an answer's status. An event is never parked because the sink is slow (408), not
+// ready (425), overloaded (429), broken (5xx) or has moved (3xx, which is not followed).
 func judge(response *http.Response, now time.Time) answer {
 	code := response.StatusCode
 	a := answer{fault: strconv.Itoa(code)}
@@ -49,7 +49,7 @@ func judge(response *http.Response, now time.Time) answer {
 	return a
 }
 
-// retryAfter reads seconds or a date (RFC 9110, section 10.2.3); nonsense is nothing.
+// retryAfter reads seconds or a date (RFC 9110, section 10.2.3); anything else is 0.
 func retryAfter(text string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second
@@ -67,7 +67,7 @@ const (
 	maxRetryAfter = 5 * time.Minute // a sink's wish is granted up to here, or to MaxBackoff if that is longer
 )
 
-// wait is how long to wait after the nth failure in a row of one event, n from 1.
+// wait returns how long to wait after an event's nth failure in a row, n from 1.
 func wait(n int, longest, wished time.Duration) time.Duration {
 	b := backoff.ExponentialBackOff{InitialInterval: min(firstWait, longest), Multiplier: growth,
 		RandomizationFactor: spread, MaxInterval: max(1, time.Duration(float64(longest)/(1+spread)))}
@@ -75,16 +75,16 @@ func wait(n int, longest, wished time.Duration) time.Duration {
 	for range min(n, 64) {
 		d = b.NextBackOff()
 	}
-	if wished > d { // and some more, so that not all come at once
+	if wished > d { // plus jitter, so that not all retry at once
 		wished = min(wished, max(maxRetryAfter, longest))
 		return wished + time.Duration(rand.Int64N(int64(wished/10)+1)) //nolint:gosec // jitter needs no secret
 	}
 	return min(d, longest)
 }
 
-// pace says when events may be sent. When several users' events fail and nobody's is
-// answered, it is the sink that is down: then one event at a time is tried, a probe, with
-// growing pauses, until the sink answers again.
+// pace decides when events may be sent. When events of several users fail in a row, the sink counts
+// as down. Then one event at a time is sent as a probe, with growing pauses, until the sink answers
+// again.
 type pace struct {
 	mu      sync.Mutex
 	failing map[uuid.UUID]struct{} // users whose event failed since the last answer
@@ -105,7 +105,7 @@ func newPace(longest time.Duration) *pace {
 	return &pace{failing: map[uuid.UUID]struct{}{}, longest: min(longest, maxPause), changed: make(chan struct{})}
 }
 
-// begin says whether an event may be sent now, and whether it is a probe.
+// begin reports whether an event may be sent now, and whether it is a probe.
 func (p *pace) begin(now time.Time) (probe, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +119,7 @@ func (p *pace) begin(now time.Time) (probe, ok bool) {
 	return true, true
 }
 
-// wait returns when begin may have another answer, or ctx ends.
+// wait returns when begin may answer differently, or ctx ends.
 func (p *pace) wait(ctx context.Context) {
 	p.mu.Lock()
 	changed, left := p.changed, time.Until(p.next)
@@ -136,14 +136,14 @@ func (p *pace) wait(ctx context.Context) {
 	}
 }
 
-// change wakes those who wait. The caller holds the lock.
+// change wakes the waiting workers. The caller holds the lock.
 func (p *pace) change() {
 	p.probing = false
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// abandoned ends a try that had no outcome.
+// abandoned ends a try without a result.
 func (p *pace) abandoned(probe bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

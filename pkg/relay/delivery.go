@@ -59,7 +59,7 @@ func (s *session) work(ctx context.Context) {
 	}
 }
 
-// try is an ended try to send an event.
+// try is a finished attempt to send an event.
 type try struct {
 	event  event
 	probe  bool
@@ -127,8 +127,8 @@ func (s *session) refuse(d *delivery, t try) {
 	s.postpone(d, t, p)
 }
 
-// postpone has an event wait in the database, where its user's other events wait as well:
-// thousands of waiting users must not fill the memory.
+// postpone makes an event wait in the database, where its user's later events wait too: thousands
+// of waiting users must not fill the memory.
 func (s *session) postpone(d *delivery, t try, p postponement) {
 	p.refusals = max(p.refusals, t.event.refusals)
 	p.failures = max(t.event.failures+1, p.refusals)
@@ -145,7 +145,7 @@ func (s *session) postpone(d *delivery, t try, p postponement) {
 	}
 }
 
-// postponement is what the outbox is told of an event that was not accepted.
+// postponement is what the outbox records about an event that was not accepted.
 type postponement struct {
 	partition          int16
 	seq                int64
@@ -155,7 +155,7 @@ type postponement struct {
 	park               bool
 }
 
-// batch holds results that the outbox is still to be told.
+// batch holds results that are not recorded in the outbox yet.
 type batch struct {
 	sent      map[int64]int16 // partitions by seq
 	postponed []postponement
@@ -168,8 +168,8 @@ func (b *batch) empty() bool {
 	return len(b.sent)+len(b.postponed)+len(b.emptied)+len(b.ended) == 0 && !b.hurry
 }
 
-// ledger collects results from the workers. What was sent is remembered until it is
-// recorded, also across leases: it need not be sent again.
+// ledger collects results from the workers. Sent events are remembered until they are recorded,
+// even across leases, so that they are not sent again.
 type ledger struct {
 	filled chan struct{} // signaled when the batch has begun, and when it should not wait
 	mu     sync.Mutex
@@ -225,7 +225,7 @@ func (l *ledger) ended(d *delivery) {
 
 func (l *ledger) hurry() { l.add(true, 0, func(b *batch) { b.hurry = true }) }
 
-// due is when the batch is to be recorded; zero for an empty one.
+// due returns when to record the batch; zero for an empty one.
 func (l *ledger) due() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -257,7 +257,8 @@ func (l *ledger) putBack(b batch) {
 	})
 }
 
-// keepSent forgets all but what was sent: whoever owns the partitions now decides the rest.
+// keepSent forgets everything but sent events: the present owner of the partitions decides the
+// rest.
 func (l *ledger) keepSent() {
 	b := l.take()
 	l.mu.Lock()
@@ -274,7 +275,7 @@ func (l *ledger) hold(bytes int) {
 	l.bytes += bytes
 }
 
-// held is how many bytes of events are in memory.
+// held returns how many bytes of events are in memory.
 func (l *ledger) held() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,10 +10,9 @@
 //	  ^                |
 //	  +------lost------+
 //
-// Ownership is a lease: a session's advisory locks on a connection that serves nothing
-// else, proved by a query each second. Each process also holds a shared lock that
-// registers it. A process that owns more than its share of the partitions gives the
-// surplus up.
+// Ownership is a lease: a session's advisory locks on a connection that serves nothing else, proved
+// by a query each second. Each process also holds a shared lock that registers it. A process that
+// owns more than its share of the partitions gives up the surplus.
 //
 // # Deliveries
 //
@@ -39,13 +38,12 @@
 //
 // # Goroutines
 //
-// A session lasts as long as its lease. Its loop alone reads and writes the outbox: on each
-// wake, when an event is due, and each second. It records results first and reads then. Its
-// workers, 64, take deliveries from a queue, send one event and put the rest back; what
-// became of an event goes into a ledger. One more goroutine keeps the lease. No transaction
-// is open while an event is sent. The loop and the lease have connections that are not the
-// pool's: requests that wait for the pool do not delay events. Wake may be called from
-// anywhere.
+// A session lasts as long as its lease. Its loop alone reads and writes the outbox: on each wake,
+// when an event is due, and each second. It records results first and reads then. Its workers, 64,
+// take deliveries from a queue, send one event and put the rest back; the result goes into a
+// ledger. One more goroutine keeps the lease. No transaction is open while an event is sent. The
+// loop and the lease have connections that are not the pool's: requests that wait for the pool do
+// not delay events. Wake may be called from anywhere.
 //
 // # What happens on failure
 //
@@ -56,9 +54,9 @@
 //     again.
 //   - The sink refuses with another 4xx: tried MaxAttempts times, then parked. The tries are
 //     counted in the outbox, so that a restart does not begin anew.
-//   - The process dies: its connection ends, its locks are free at once, and its successor
-//     sends again what was sent but not yet deleted. An event may arrive twice, with the
-//     same id; those of one user never arrive in another order than they do again.
+//   - The process dies: its connection ends, its locks are free at once, and its successor sends
+//     again what was sent but not yet deleted. An event may arrive twice, with the same id;
+//     repetitions keep the order of each user's events.
 //   - The database dies: the lease is lost and all requests are aborted. Events accepted but
 //     not yet deleted are remembered, and deleted when it is back instead of sent again.
 //   - The owner is cut off from the database: it stops sending when the proof has had no

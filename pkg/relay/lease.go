@@ -14,8 +14,8 @@ import (
 	"aiadmin/pkg/store"
 )
 
-// The statements of a lease are raw: Bun has no word for advisory locks and notifications,
-// and they run on a connection that is not the pool's.
+// The statements of a lease are raw: Bun cannot express advisory locks and notifications, and they
+// run on a connection outside the pool.
 
 const (
 	channel   = "ai_admin_outbox"
@@ -60,11 +60,11 @@ const (
 
 var started = time.Now()
 
-// sinceStart is a time that no change of the clock moves.
+// sinceStart returns t on the monotonic clock, which clock changes do not affect.
 func sinceStart(t time.Time) int64 { return int64(t.Sub(started)) }
 
 var (
-	errReadOnly = errors.New("the database server only reads: it may have been the primary until a failover")
+	errReadOnly = errors.New("the database server is read-only: it may have been the primary until a failover")
 	errPooled   = errors.New("the database connection goes through a pooler that shares sessions: give ai-admin a direct connection or session pooling")
 )
 
@@ -89,7 +89,7 @@ func (r *Relay) acquire(ctx context.Context) (*lease, error) {
 }
 
 func (l *lease) begin(ctx context.Context) error {
-	_, _ = l.conn.PgConn().Exec(ctx, keepAlive).ReadAll() // refused where the system has no such thing
+	_, _ = l.conn.PgConn().Exec(ctx, keepAlive).ReadAll() // fails on systems without these settings
 	if _, err := l.conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (l *lease) keep(ctx context.Context) error {
 	}
 }
 
-// close unlocks all partitions; the caller no longer sends any event.
+// close unlocks all partitions. By then the caller has stopped sending.
 func (l *lease) close() {
 	l.relay.shared.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), beatTimeout)
@@ -118,8 +118,8 @@ func (l *lease) close() {
 	_ = l.conn.Close(ctx)
 }
 
-// prove shows that the session is alive, the same, and on a server that writes, and counts
-// the processes that send.
+// prove shows that the session is alive, still the same, and on a server that takes writes. It also
+// counts the processes that send.
 var prove = fmt.Sprintf(`SELECT pg_backend_pid(), current_setting('transaction_read_only')::bool, (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
 	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 	AND classid = %d AND objid = %d AND objsubid = 2)`, lockClass, memberKey)
@@ -231,7 +231,7 @@ func (l *lease) setPoke(cancel context.CancelFunc) {
 	}
 }
 
-// release says that nothing of a leaving partition is under way any more.
+// release marks a leaving partition as drained: nothing of it is under way any more.
 func (l *lease) release(p int) {
 	l.setState(p, drained)
 	l.mu.Lock()
@@ -241,8 +241,8 @@ func (l *lease) release(p int) {
 	}
 }
 
-// sends says whether an event of a partition may be sent now. A process that was stopped
-// for a while must not go on as if nothing had happened.
+// sends reports whether an event of a partition may be sent now. A process that was suspended for a
+// while may have lost its locks.
 func (l *lease) sends(p int16) bool {
 	return l.state(int(p)) == owned && sinceStart(time.Now())-l.proved.Load() < int64(trust)
 }

@@ -9,7 +9,7 @@ import (
 	"aiadmin/pkg/store"
 )
 
-// metrics are the relay's figures. No label holds an id or tag of a user.
+// metrics holds the relay's metrics. No label holds an id or tag of a user.
 type metrics struct {
 	sent, parked prometheus.Counter
 	retried      *prometheus.CounterVec
@@ -66,7 +66,7 @@ func (m *metrics) tried(t try) {
 	m.retried.WithLabelValues(fault).Inc()
 }
 
-// backlog reads the outbox's figures when they are asked for.
+// backlog reads the outbox's figures when they are collected.
 type backlog struct{ store *store.Store }
 
 var (
@@ -79,7 +79,7 @@ func (backlog) Describe(out chan<- *prometheus.Desc) { out <- oldestDesc; out <-
 
 const collectTimeout = 2 * time.Second
 
-// Collect implements [prometheus.Collector]. With the database away it tells nothing.
+// Collect implements [prometheus.Collector]. While the database is away it reports nothing.
 func (b backlog) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()

@@ -14,9 +14,9 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// The statements here are raw, since Bun has no word for LATERAL joins over arrays. They
-// are planned each time, with their arrays' real lengths: a plan kept from when the outbox
-// was empty would read all of it when it no longer is.
+// The statements here are raw, since Bun cannot express LATERAL joins over arrays. They are planned
+// each time, for their arrays' real lengths: a plan cached while the outbox was empty would later
+// read all of it.
 const planned = pgx.QueryExecModeExec
 
 const (
@@ -98,7 +98,7 @@ type found struct {
 	cut        bool  // there were too many bytes: what is missing is read the next time
 }
 
-// full says whether there may be more of what was read up to a limit.
+// full reports whether a limit was reached, so that there may be more to read.
 func (f *found) full(limit int) bool {
 	for _, n := range f.counts {
 		if limit > 0 && n >= limit {
@@ -136,7 +136,7 @@ func (s *session) readOutbox(ctx context.Context, q query) (f found, err error) 
 	return f, rows.Err()
 }
 
-// add takes up a row; those of a user come together.
+// add adds a row; a user's rows are adjacent.
 func (f *found) add(kind int, partition int16, head int64, e event) {
 	n := len(f.deliveries)
 	if n == 0 || f.deliveries[n-1].user != e.UserID {
@@ -168,10 +168,10 @@ const updatePostponed = `UPDATE outbox AS o SET attempts = p.refusals, failures 
 		AS p(partition, seq, refusals, failures, wait, fault, park)
 	WHERE o.partition = p.partition AND o.seq = p.seq`
 
-// hurryPostponed makes due what waits for a sink that was down.
+// hurryPostponed makes events due that wait for a sink that was down.
 const hurryPostponed = `UPDATE outbox SET retry_at = now() WHERE partition = ANY ($1::smallint[]) AND retry_at > now() AND attempts = 0`
 
-// record brings results into the outbox. Doing so twice does no harm.
+// record writes results to the outbox. It is idempotent.
 func record(ctx context.Context, db *sql.DB, b batch, parts []int) error {
 	if len(b.sent) > 0 {
 		partitions, seqs := make([]int16, 0, len(b.sent)), make([]int64, 0, len(b.sent))
@@ -220,7 +220,7 @@ func notify(ctx context.Context, db *bun.DB, message string) error {
 	return err
 }
 
-// Parked counts what waits for somebody to look at it.
+// Parked counts events that wait for an operator.
 type Parked struct {
 	Events int `json:"events"` // refused by the sink for good
 	Users  int `json:"users"`  // whose later events wait behind those
@@ -272,9 +272,9 @@ func ListParked(ctx context.Context, s *store.Store, of uuid.UUID, limit int) (l
 	return list, q.Scan(ctx, &list)
 }
 
-// Resend lets parked events be tried again, as if for the first time: those of one user,
-// or with [uuid.Nil] all. It returns how many; with any, the entry of who asks is in the audit log. A relay
-// takes them up within seconds.
+// Resend releases the parked events of one user or, with [uuid.Nil], of all users. A relay tries them again
+// within seconds, as if for the first time. Resend returns how many they are; if there are any, it also
+// writes the audit entry.
 func Resend(ctx context.Context, s *store.Store, of uuid.UUID, entry user.AuditEntry) (n int64, err error) {
 	err = s.DB().RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		if n, err = release(ctx, tx, of); err != nil || n == 0 {

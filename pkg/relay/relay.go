@@ -35,7 +35,7 @@ type Options struct {
 	Log     *slog.Logger          // nil discards
 	Tracer  *tracing.Tracer       // of deliveries; nil makes no spans
 	Metrics prometheus.Registerer // nil registers none
-	Client  *http.Client          // for the sink; nil is one made for the purpose
+	Client  *http.Client          // for the sink; nil makes one
 	// TokenFile holds the bearer token for a sink that asks for one; empty is where a
 	// SinkBinding mounts it.
 	TokenFile string
@@ -56,7 +56,7 @@ type Relay struct {
 	name    string        // in notifications, so that this process ignores its own
 	wake    chan struct{} // events may have come, from here or another process
 	local   chan struct{} // events have come from here
-	shared  atomic.Bool   // another process sends too, and wants to know of commits
+	shared  atomic.Bool   // another process sends too, and must be notified of commits
 	ledger  *ledger
 }
 
@@ -91,9 +91,9 @@ func New(o Options) (*Relay, error) {
 // Sends reports whether there is a sink to send to.
 func (r *Relay) Sends() bool { return r.sink != nil }
 
-// Run sends events until ctx ends. It then stops between events: a request under way may
-// finish within 10 s, no other is begun. The database and the sink may be away for as long
-// as they like. Without a sink, Run returns at once.
+// Run sends events until ctx ends. It then stops between events: a request under way may finish
+// within 10 s, no other is begun. The database and the sink may be away for any length of time.
+// Without a sink, Run returns at once.
 func (r *Relay) Run(ctx context.Context) {
 	if r.sink == nil {
 		return
@@ -137,7 +137,7 @@ func (r *Relay) Wake() {
 	signal(r.local)
 }
 
-// signal wakes whoever receives from c; signals that nobody has received yet are one.
+// signal wakes the receiver of c. Signals that are not received yet coalesce into one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -11,8 +11,8 @@ import (
 	"aiadmin/pkg/store"
 )
 
-// session is the time for which one lease lasts. Its fields belong to the goroutine of
-// run, except ready and the ledger, which the workers share.
+// session sends events for as long as one lease lasts. Its fields belong to the goroutine of run,
+// except ready and the ledger, which the workers share.
 type session struct {
 	*Relay
 	db      *sql.DB // one connection, used by this goroutine alone
@@ -24,7 +24,7 @@ type session struct {
 	users     map[uuid.UUID]*delivery // in memory: ready, being sent, or not settled yet
 	following []*delivery             // users whose events in memory are sent: there may be more
 	bounds    bounds
-	wanted    bool      // events may have come
+	wanted    bool      // there may be new events
 	looked    time.Time // for new events
 	retryAt   time.Time // when the next of this session's postponed events is due; zero for none
 	notBefore time.Time // the database has a pause until then
@@ -35,7 +35,7 @@ const (
 	pollEvery    = time.Second            // for new events nobody announced
 	settleAfter  = 20 * time.Millisecond  // results wait that long, to be recorded together
 	settleRows   = 512                    // or until there are that many
-	maxRest      = 100 * time.Millisecond // of the database, after it was used for as long
+	maxRest      = 100 * time.Millisecond // between uses of the database; otherwise as long as the last use took
 	dbTimeout    = 30 * time.Second
 	dbRetry      = time.Second
 	finishWithin = 10 * time.Second // for requests under way when the service stops
@@ -91,7 +91,7 @@ func (s *session) loop(ctx context.Context) {
 	}
 }
 
-// next is when the database is to be asked or updated next.
+// next returns when to use the database next.
 func (s *session) next() time.Time {
 	at := s.looked.Add(pollEvery)
 	if !s.retryAt.IsZero() && s.retryAt.Before(at) {
@@ -112,13 +112,13 @@ func (s *session) next() time.Time {
 	return at
 }
 
-// hasSpace says whether enough users and bytes fit in memory that reading is worth it.
+// hasSpace reports whether enough users and bytes fit in memory to make reading worthwhile.
 func (s *session) hasSpace() bool {
 	return len(s.users) <= maxUsers/2 && s.ledger.held() <= maxHeld/2
 }
 
-// exchange records what became of events, and then reads what is to be sent next. The
-// order matters: a row that is sent but not deleted yet must not be read again.
+// exchange records results, then reads the events to send next. The order matters: a row that is
+// sent but not deleted yet must not be read again.
 func (s *session) exchange(stop context.Context) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(s.sending, dbTimeout)
@@ -210,7 +210,7 @@ func (s *session) queue(d *delivery) {
 	s.ready <- d
 }
 
-// look reads the events that are to be sent next.
+// look reads the events to send next.
 func (s *session) look(ctx context.Context) bool {
 	q := query{parts: s.lease.owned(), following: s.following}
 	if s.hasSpace() {
@@ -280,7 +280,7 @@ func (b *bounds) refresh(now time.Time) {
 	}
 }
 
-// took puts the next full read off by what a read has cost.
+// took postpones the next full read in proportion to what a read has cost.
 func (b *bounds) took(cost time.Duration) {
 	if at := time.Now().Add(fullShare * cost); at.After(b.fullAt) {
 		b.fullAt = at
@@ -289,9 +289,9 @@ func (b *bounds) took(cost time.Duration) {
 
 func (b *bounds) reset(p int) { b.after[p], b.pending[p] = 0, 0 }
 
-// seen moves the bounds. The highest new head that was read becomes one when every
-// transaction has ended that was running then, since one of those may still commit an event
-// before it; and when those events have been read, too, which may take more than one look.
+// seen moves the bounds. The highest new head that was read becomes a bound once every transaction
+// that was running then has ended, since one of them may still commit an event before it. Those
+// events must have been read as well, which may take more than one look.
 func (b *bounds) seen(f found, limit int) {
 	if f.xmax == 0 || f.cut || limit == 0 {
 		return

@@ -63,7 +63,7 @@ func newSink(o Options) (*sink, error) {
 	return &sink{o.Sink, o.Source, extensions, client, sendTimeout, cmp.Or(o.TokenFile, tokenFile), o.Tracer}, nil
 }
 
-// newClient keeps a connection per request at once, and follows no redirect: the event is
+// newClient keeps a connection for each concurrent request, and follows no redirect: the event is
 // for the sink that the operator named, and for no other host.
 func newClient(trust string) *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
@@ -120,7 +120,7 @@ func (s *sink) request(ctx context.Context, e user.Event) (*http.Request, error)
 	return request, nil
 }
 
-// drain reads what little an answer should have, so that the connection can be used again.
+// drain reads the rest of an answer, which should be short, so that the connection can be reused.
 func drain(response *http.Response, cancel context.CancelFunc) {
 	defer func() { _ = response.Body.Close() }()
 	timer := time.AfterFunc(drainTimeout, cancel)
@@ -151,8 +151,8 @@ func (s *sink) String() string {
 	return fmt.Sprintf("%s://%s%s", address.Scheme, address.Host, address.Path)
 }
 
-// tokenFile is where a SinkBinding mounts what a sink asks for as proof of who sends,
-// with Eventing's authentication-oidc: without it a broker answers 401 to every event.
+// tokenFile is where a SinkBinding mounts the sender's token, with Eventing's authentication-oidc:
+// without it a broker answers 401 to every event.
 const tokenFile = "/oidc/token"
 
 // readToken returns the token of a file, empty where there is none. It is read for each
@@ -183,8 +183,8 @@ func dialTLS(dialer *net.Dialer, folder string) func(ctx context.Context, networ
 	}
 }
 
-// trusted is nil, which stands for the host's own authorities, unless folder has more. A
-// file that cannot be used counts for nothing: the sink is then not trusted, and the log says so.
+// trusted returns nil, which means the host's own authorities, unless folder has more. Unusable
+// files are skipped: the sink is then not trusted, and the log says so.
 func trusted(folder string) *x509.CertPool {
 	files, _ := filepath.Glob(filepath.Join(folder, "[^.]*")) // fails for a malformed pattern alone
 	if len(files) == 0 {
@@ -209,7 +209,7 @@ type extension struct{ name, value string }
 var contextAttributes = []string{"id", "source", "specversion", "type", "subject", "time", "datacontenttype", "dataschema", "data"}
 
 // parseOverrides reads K_CE_OVERRIDES as Knative's SinkBinding writes it:
-// {"extensions":{"name":"value"}}. Members other than extensions are left for the future.
+// {"extensions":{"name":"value"}}. Other members are ignored.
 func parseOverrides(text string) ([]extension, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil

@@ -8,8 +8,8 @@ import (
 // Written has the attributes that a request writes, by [AttributePath.String] without a Sub.
 type Written map[string]bool
 
-// Apply returns what the resource becomes, and which attributes the operations are about. The
-// resource itself stays as it is; on an error nothing is applied.
+// Apply returns the resource after the operations, and which attributes they write. The resource
+// itself is not changed; on an error nothing is applied.
 func (p *Patch) Apply(resource Object) (Object, Written, error) {
 	if p.id != "" && p.id != resource.text("id") {
 		return nil, nil, Errorf(Mutability, "id is readOnly: the resource's is %s", quote(resource.text("id")))
@@ -57,7 +57,7 @@ func (op operation) apply(resource Object) error {
 	return nil
 }
 
-// assigned returns what the target is set to: a removal unassigns it.
+// assigned returns the target's new value: nil for a removal.
 func (op operation) assigned() any {
 	if op.op == opRemove {
 		return nil
@@ -112,7 +112,8 @@ func (op operation) removed(list List) List {
 	})
 }
 
-// among says whether a value is one of those given, whose type counts only where it is given.
+// among returns a function that reports whether a value is one of those given. A given value
+// without a type matches any type.
 func (a *Attribute) among(given List) func(any) bool {
 	keys := make(map[string]bool, len(given))
 	for _, each := range given {
@@ -134,7 +135,7 @@ func (op operation) selects(element any) bool {
 	return op.path.Filter == nil || op.path.Filter.match(element)
 }
 
-// selected adds to or replaces the values that match, or one Sub of them.
+// selected adds to or replaces the matching values, or one Sub of each.
 func (op operation) selected(list List) (List, error) {
 	primary := isPrimary(op.value) || op.path.Sub != nil && op.path.Sub.Name == "primary" && op.value == true
 	matched := false

@@ -151,7 +151,7 @@ func scimName(field string) string {
 	return field
 }
 
-// quote shows at most 64 characters of what a client wrote.
+// quote quotes at most 64 characters of what a client wrote.
 func quote(s string) string {
 	const shown = 64
 	if utf8.RuneCountInString(s) > shown {

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"aiadmin/pkg/user"
 )
 
 // Filter is a condition on a resource: an [And], [Or], [Not], [Compare] or [ValuePath]. Its
@@ -66,7 +64,7 @@ type ValuePath struct {
 	Filter Filter        // of comparisons with the attribute's values
 }
 
-// Matches says whether a resource meets the filter.
+// Matches reports whether a resource meets the filter.
 func Matches(f Filter, resource Object) bool { return f.match(resource) }
 
 func (f And) match(value any) bool {
@@ -126,9 +124,8 @@ func (f Compare) one(value any) bool {
 }
 
 func (f Compare) text(s, wanted string) bool {
-	if !f.Path.Leaf().CaseExact {
-		s, wanted = user.Fold(s), user.Fold(wanted)
-	}
+	leaf := f.Path.Leaf()
+	s, wanted = leaf.fold(s), leaf.fold(wanted)
 	switch f.Op {
 	case Contains:
 		return strings.Contains(s, wanted)
@@ -140,7 +137,7 @@ func (f Compare) text(s, wanted string) bool {
 	return f.ordered(strings.Compare(s, wanted))
 }
 
-// ordered says whether the operator holds for the order of two values.
+// ordered reports whether the operator holds for the order of two values.
 func (f Compare) ordered(order int) bool {
 	switch f.Op {
 	case Equal:

@@ -101,7 +101,7 @@ func TestParseFilter(t *testing.T) {
 
 // badFilters are habit 17: an empty answer would make a provider create a duplicate.
 var badFilters = []string{
-	``, ` `, `userName`, `userName eq`, `userName eq "a`, `userName eq "a\"`, `userName eq "\x"`, `userName eq "\ud800"`, "userName eq \"\xff\"", `userName eq "a" and`,
+	``, ` `, `userName`, `userName eq`, `userName eq "a`, `userName eq "a\"`, `userName eq "\x"`, `userName eq "\ud800"`, "userName eq \"\xff\"", "externalId eq \xff", `userName eq "a" and`,
 	`userName eq "a" or or title pr`, `and title pr`, `userName eq "a" title pr`, `userName eq "a" xor title pr`, `userName like "a"`, `nope eq "a"`, `name.nope eq "a"`, `userName.x eq "a"`,
 	`urn:example:x:userName eq "a"`, `urn:ietf:params:scim:schemas:core:2.0:User eq "a"`, `password eq "x"`, `department eq "x"`, `(title pr`, `title pr)`, `()`, `not title pr`, `not`, `not(`,
 	`active gt true`, `active co "t"`, `active eq 1`, `active eq null or active gt null`, `name eq "x"`, `addresses eq "x"`, ours + `:requestsPerMinute eq "1"`, ours + `:requestsPerMinute eq 1.5`,

@@ -55,7 +55,8 @@ func memberList(of []Member, t *ResourceType, base, kind string) List {
 	return list
 }
 
-// ReadGroup reads the body of a POST or PUT. The members that it names are all that there are.
+// ReadGroup reads the body of a POST or PUT. The group then has the members that it names and no
+// others.
 func ReadGroup(body []byte) (user.GroupPatch, error) {
 	resource, err := Groups.Read(body)
 	if err != nil {
@@ -72,9 +73,9 @@ func ReadGroup(body []byte) (user.GroupPatch, error) {
 	return checked(change, err)
 }
 
-// PatchGroup reads the body of a PATCH of the group with the given id. It needs no existing
-// member: operations are taken in order, and what is left of them is the change. Members are
-// selected by their values alone; another filter on members is [InvalidFilter].
+// PatchGroup reads the body of a PATCH of the group with the given id. It does not need the
+// existing members: the change is the net effect of the operations in order. Members are selected
+// by their values alone; another filter on members is [InvalidFilter].
 func PatchGroup(id uuid.UUID, body []byte) (user.GroupPatch, error) {
 	patch, err := Groups.ParsePatch(body)
 	if err != nil {
@@ -104,7 +105,7 @@ func PatchGroup(id uuid.UUID, body []byte) (user.GroupPatch, error) {
 	return checked(change, nil)
 }
 
-// checked holds the rules of a group's fields.
+// checked enforces the rules of a group's fields.
 func checked(c user.GroupPatch, err error) (user.GroupPatch, error) {
 	name, id := c.DisplayName, c.ExternalID
 	switch {
@@ -119,7 +120,7 @@ func checked(c user.GroupPatch, err error) (user.GroupPatch, error) {
 	return c, err
 }
 
-// delta is what the operations so far do to the members.
+// delta is the net effect of the operations so far on the members.
 type delta struct {
 	all     bool // every member that is not in members as added is gone
 	members map[uuid.UUID]bool
@@ -155,7 +156,7 @@ func (d *delta) add(values List) error {
 	return nil
 }
 
-// remove takes out ids; one that is no UUID is nobody's.
+// remove removes ids; one that is not a UUID matches nobody.
 func (d *delta) remove(values []string) {
 	for _, each := range values {
 		if id, ok := user.ParseID(each); ok {

@@ -17,7 +17,7 @@ import (
 // maxKeptBytes bounds the encoded attributes that the product has no field for.
 const maxKeptBytes = 16 << 10
 
-// Change is what a SCIM request changes of a user: the fields that differ, and no others.
+// Change is what a SCIM request changes of a user: only the fields that differ.
 type Change struct {
 	user.Patch // a creation's has ID and Tag
 	// AlternativeTag is for another attempt at a creation whose generated tag is taken. It is
@@ -25,10 +25,10 @@ type Change struct {
 	AlternativeTag string
 }
 
-// Empty says whether nothing changes.
+// Empty reports whether nothing changes.
 func (c Change) Empty() bool { return reflect.DeepEqual(c, Change{}) }
 
-// The paths of attributes that the mapping treats each in its own way.
+// The paths of attributes that need treatment of their own.
 var (
 	rolePath   = own("role")
 	modelsPath = own("models")
@@ -79,10 +79,10 @@ func Create(resource Object, id uuid.UUID) (Change, error) {
 	return c, nil
 }
 
-// Replace maps the resource of a PUT. What is absent is cleared, but: active, tag, role and
-// modelAccess stay, for they cannot be empty, and so does the product's extension when all of it
-// is absent. RFC 7644, section 3.5.1, lets a server keep what the client does not know of, and to
-// clear it would lift limits and lock users out.
+// Replace maps the resource of a PUT. Absent attributes are cleared, with two exceptions. active,
+// tag, role and modelAccess stay, for they cannot be empty. The product's extension stays if all of
+// it is absent: RFC 7644, section 3.5.1, lets a server keep attributes that the client does not
+// know, and clearing them would lift limits and lock users out.
 func (p Profile) Replace(resource Object) (Change, error) {
 	before, written := p.Resource(""), writtenBy(resource)
 	after, _ := clone(resource).(Object)
@@ -97,7 +97,7 @@ func (p Profile) Replace(resource Object) (Change, error) {
 	return p.assign(before, after, written, false)
 }
 
-// Patch applies the request to the user as it is shown. An error leaves nothing changed.
+// Patch applies the request to the user as SCIM shows it. On an error nothing is changed.
 func (p Profile) Patch(patch *Patch) (Change, error) {
 	before := p.Resource("")
 	after, written, err := patch.Apply(before)
@@ -105,6 +105,11 @@ func (p Profile) Patch(patch *Patch) (Change, error) {
 		return Change{}, err
 	}
 	return p.assign(before, after, written, true)
+}
+
+// Kept says whether the attribute is stored and given back as sent.
+func (p AttributePath) Kept() bool {
+	return slices.Contains(keptPaths, AttributePath{p.Extension, p.Attribute, nil})
 }
 
 func writtenBy(resource Object) Written {
@@ -120,8 +125,8 @@ func writtenBy(resource Object) Written {
 	return written
 }
 
-// assign compares what is shown with what it shall become. With explicit, an attribute that is no
-// longer there was removed by name.
+// assign compares the resource as shown with what it is to become. If explicit is set, an attribute
+// that is gone was removed by name.
 func (p Profile) assign(before, after Object, written Written, explicit bool) (Change, error) {
 	var c Change
 	extension, _ := after[UserExtension.ID].(Object)
@@ -179,8 +184,8 @@ func optional(s string) *string {
 	return &s
 }
 
-// keptAfter returns the attributes to keep: those that differ from what was shown replace what
-// was kept. What is only derived from other fields is thus never stored.
+// keptAfter returns the attributes to keep: those that differ from what was shown replace what was
+// kept. So attributes that are only derived from other fields are never stored.
 func (p Profile) keptAfter(before, after Object, explicit bool) Object {
 	kept := p.kept()
 	for _, path := range keptPaths {
@@ -205,8 +210,8 @@ func (p Profile) keptAfter(before, after Object, explicit bool) Object {
 	return kept
 }
 
-// nameAfter is displayName ?? name.formatted ?? "given family" ?? userName. It also notes in kept
-// what the name cannot give back: no displayName, or one that had to be cut.
+// nameAfter is displayName ?? name.formatted ?? "given family" ?? userName. It also records in kept
+// what cannot be derived from the name: no displayName, or one that had to be cut.
 func (p Profile) nameAfter(before, after, kept Object, explicit bool) string {
 	displayName := after.text("displayName")
 	name := productName(displayName, kept["name"], after.text("userName"))
@@ -252,7 +257,7 @@ func cut(s string, runes int) string {
 }
 
 // emailAfter is the value of the primary entry, else of the first of type work, else of the first.
-// Entries that the address alone gives back need not be kept.
+// Entries that can be derived from the address alone are not kept.
 func (p Profile) emailAfter(before, after, kept Object) *string {
 	email := p.Email
 	if !reflect.DeepEqual(before["emails"], after["emails"]) {
@@ -298,8 +303,8 @@ func (p Profile) roleAfter(after Object, written Written) user.Role {
 	return p.Role
 }
 
-// modelsAfter is nil for all models. Writing models lists them, and removing them leaves a list
-// of none: access is not widened by a removal.
+// modelsAfter is nil for all models. Writing models lists them, and removing them leaves an empty
+// list: a removal does not widen access.
 func (p Profile) modelsAfter(extension Object, written Written) []string {
 	models := []string{}
 	for _, element := range listOf(extension["models"]) {

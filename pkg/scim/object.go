@@ -249,7 +249,7 @@ func onlyElement(list jsontext.Value) jsontext.Value {
 	return only
 }
 
-// decoders are used again: each keeps its stacks.
+// decoders are reused: each keeps its stacks.
 var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
 
 // open returns a decoder just inside an object or array that has been checked.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -44,6 +45,9 @@ type parser struct {
 func newParser(t *ResourceType, text string) (*parser, error) {
 	if len(text) > maxFilterBytes {
 		return nil, Errorf(InvalidFilter, "the filter has %d bytes; at most %d are read", len(text), maxFilterBytes)
+	}
+	if !utf8.ValidString(text) {
+		return nil, Errorf(InvalidFilter, "the filter is not UTF-8")
 	}
 	return &parser{types: t, text: text, rest: text}, nil
 }

@@ -144,8 +144,8 @@ func (p *Patch) atPath(op, text string, value jsontext.Value) error {
 	return p.add(op, path, value)
 }
 
-// members adds an operation for each member of a value that stands without a path, or at an
-// extension's URN.
+// members adds an operation for each member of a value without a path, or of one at an extension's
+// URN.
 func (p *Patch) members(op string, extension *Schema, object jsontext.Value) error {
 	for name, value := range members(object) {
 		if extension != nil {
@@ -196,7 +196,7 @@ func (p *Patch) section(op string, extension *Schema, value jsontext.Value) erro
 	return nil
 }
 
-// add reads the value and adds the operation, or one for each member of a complex value: those
+// add reads the value and adds the operation, or one for each member of a complex value: members
 // that are not given stay (RFC 7644, sections 3.5.2.1 and 3.5.2.3).
 func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 	a := path.Attribute
@@ -224,7 +224,7 @@ func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 	case a.MultiValued && path.Filter == nil:
 		var list List
 		if list, err = a.readList(value); err == nil && len(list) == 0 && op == opRemove && value.Kind() == '[' {
-			return nil // it names no value to remove: to remove all would be far more than was asked
+			return nil // it names no value to remove: removing all would be far more than was asked
 		}
 		read = list
 	default:

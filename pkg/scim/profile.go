@@ -139,9 +139,9 @@ func derivedEmails(address string) List {
 	return List{Object{"value": address, "type": "work", "primary": true}}
 }
 
-// Reconcile returns what the SCIM field becomes when the native API changes the user to after: the
-// kept attributes follow the fields that they came from, and what was removed is shown again once
-// its field is written.
+// Reconcile returns what the SCIM field becomes when the native API changes the user to after: kept
+// attributes follow the fields that they came from, and a removed attribute is shown again once its
+// field is written.
 func (p Profile) Reconcile(after *user.User) jsontext.Value {
 	kept := p.kept()
 	if after.Name != p.Name {

@@ -51,11 +51,11 @@ func (t *ResourceType) names(lists []string) (n names) {
 // maxNames bounds the known names of one projection; a type has fewer attributes.
 const maxNames = 200
 
-// Given says whether the request had a projection: a PATCH that would be answered 204 is then
+// Given reports whether the request had a projection: a PATCH that would be answered 204 is then
 // answered 200 with the resource.
 func (p Projection) Given() bool { return p.applies }
 
-// Wants says whether an answer has any part of a core attribute, such as members or groups: if
+// Wants reports whether an answer has any part of a core attribute, such as members or groups; if
 // not, it need not be read.
 func (p Projection) Wants(attribute string) bool {
 	for _, path := range p.named {
@@ -70,7 +70,7 @@ func (p Projection) covers(path AttributePath, attribute string) bool {
 	return path.Extension == nil && (path.Attribute == nil || path.Attribute.Name == attribute)
 }
 
-// WantsDisplay says whether members are asked for with their display, which is returned on
+// WantsDisplay reports whether members are asked for with their display, which is returned on
 // request only.
 func (p Projection) WantsDisplay() bool {
 	for _, path := range p.named {

@@ -80,7 +80,8 @@ func (t *ResourceType) readInto(resource Object, under *Schema, object jsontext.
 	return nil
 }
 
-// checkSchemas refuses schemas that do not have the type's own. Without any, the endpoint says it.
+// checkSchemas refuses schemas without the type's own. If there are none, the endpoint decides the
+// type.
 func (t *ResourceType) checkSchemas(value jsontext.Value) error {
 	if value.Kind() == 'n' || string(onlyElement(value)) == "null" || lists(value, t.Schema.ID) {
 		return nil
@@ -94,7 +95,8 @@ func (a *Attribute) read(v jsontext.Value) (any, error) {
 		return a.readOne(v)
 	}
 	list, err := a.readList(v)
-	return a.normalize(list, true), err
+	prune := a.maxValues != maxMembers // a member without a value is an error, not a member less
+	return a.normalize(list, prune), err
 }
 
 // readList reads the values of a multi-valued attribute; one that stands alone is a list of one.
@@ -283,7 +285,7 @@ func (a *Attribute) normalize(list List, prune bool) List {
 	return kept
 }
 
-// merge adds what an equal value says besides.
+// merge copies the other sub-attributes of an equal value.
 func merge(first, second any) {
 	into, ok := first.(Object)
 	from, _ := second.(Object)
@@ -310,9 +312,6 @@ func (a *Attribute) identity(element any) (key string, meaningful bool) {
 		delete(rest, "type")
 		return key, len(rest) > 0
 	}
-	text := object.text("value")
-	if !value.CaseExact {
-		text = user.Fold(text)
-	}
+	text := value.fold(object.text("value"))
 	return user.Fold(object.text("type")) + "\x00" + text, text != ""
 }

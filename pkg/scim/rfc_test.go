@@ -308,7 +308,7 @@ func TestRFC7644Search(t *testing.T) {
 		}
 	}
 	for body, kind := range map[string]Type{`{}`: InvalidSyntax, `x`: InvalidSyntax, `{` + search + `,"count":"10"}`: InvalidValue, `{` + search + `,"count":1.5}`: InvalidValue, `{` + search + `,"filter":1}`: InvalidValue,
-		`{` + search + `,"attributes":[1]}`: InvalidValue, `{` + search + `,"cursor":1}`: InvalidValue} {
+		`{` + search + `,"attributes":[1]}`: InvalidValue, `{` + search + `,"cursor":1}`: InvalidCursor, `{` + search + `,"cursor":"","count":"10"}`: InvalidCount} {
 		_, err := ReadSearch([]byte(body))
 		wantError(t, err, 400, kind)
 	}

@@ -3,6 +3,8 @@ package scim
 import (
 	"slices"
 	"strings"
+
+	"aiadmin/pkg/user"
 )
 
 // The URNs of messages (RFC 7644, section 8.2) and of discovery's documents (RFC 7643, section 10.4).
@@ -58,7 +60,19 @@ type Attribute struct {
 	SubAttributes   []*Attribute `json:"subAttributes,omitempty"`
 
 	closed    bool // only canonical values are taken
+	address   bool // compared as an e-mail address: see [user.FoldAddress]
 	maxValues int  // of a multi-valued attribute
+}
+
+// fold returns the form in which values of the attribute are compared.
+func (a *Attribute) fold(s string) string {
+	switch {
+	case a.CaseExact:
+		return s
+	case a.address:
+		return user.FoldAddress(s)
+	}
+	return user.Fold(s)
 }
 
 // Sub returns the sub-attribute of a name, ignoring case, or nil.
@@ -130,7 +144,7 @@ var common = []*Attribute{
 
 // UserSchema is the core schema of users (RFC 7643, section 4.1), without what is not stored.
 var UserSchema = &Schema{ID: "urn:ietf:params:scim:schemas:core:2.0:User", Name: "User", Description: "User Account", Attributes: []*Attribute{
-	text("userName", "What the identity provider calls the user; unique").must().unique(),
+	text("userName", "What the identity provider calls the user; unique").must().unique().asAddress(),
 	complexOf("name", "The parts of the user's name",
 		text("formatted", "The full name, for display"),
 		text("familyName", "The family name"),
@@ -149,7 +163,7 @@ var UserSchema = &Schema{ID: "urn:ietf:params:scim:schemas:core:2.0:User", Name:
 	text("timezone", "The user's time zone, such as Europe/Berlin"),
 	typed("active", Boolean, "False suspends the user"),
 	multi(complexOf("emails", "E-mail addresses; the product uses the primary one, else the work one, else the first",
-		plural(text("value", "The address").unique(), "work", "home", "other")...)).atMost(20),
+		plural(text("value", "The address").unique().asAddress(), "work", "home", "other")...)).atMost(20),
 	multi(complexOf("phoneNumbers", "Phone numbers",
 		plural(text("value", "The number"), "work", "home", "mobile", "fax", "pager", "other")...)),
 	multi(complexOf("addresses", "Postal addresses",
@@ -189,7 +203,7 @@ var EnterpriseUser = &Schema{ID: "urn:ietf:params:scim:schemas:extension:enterpr
 	),
 }}
 
-// UserExtension is what the product knows of users and the RFC does not. Its attributes are flat
+// UserExtension has the product's attributes of users that the RFC lacks. Its attributes are flat
 // and its amounts integers, as identity providers map nothing else.
 var UserExtension = &Schema{ID: "urn:ietf:params:scim:schemas:extension:ai-admin:2.0:User", Name: "AIAdminUser", Description: "AI administration", Attributes: []*Attribute{
 	text("tag", "A short unique name: 1 to 63 of a-z 0-9 . _ -").unique(),
@@ -251,6 +265,7 @@ func (a *Attribute) unique() *Attribute                  { a.Uniqueness = server
 func (a *Attribute) only(mutability string) *Attribute   { a.Mutability = mutability; return a }
 func (a *Attribute) given(returned string) *Attribute    { a.Returned = returned; return a }
 func (a *Attribute) oneOf(values ...string) *Attribute   { a.CanonicalValues = values; return a }
+func (a *Attribute) asAddress() *Attribute               { a.address = true; return a }
 func (a *Attribute) closedSet() *Attribute               { a.closed = true; return a }
 func (a *Attribute) refersTo(types ...string) *Attribute { a.ReferenceTypes = types; return a }
 func (a *Attribute) atMost(values int) *Attribute        { a.maxValues = values; return a }
@@ -282,7 +297,8 @@ func (p AttributePath) String() string {
 	return name
 }
 
-// Leaf returns what the path's values are of: the sub-attribute, or else the attribute.
+// Leaf returns the attribute that the path's values belong to: the sub-attribute, or else the
+// attribute.
 func (p AttributePath) Leaf() *Attribute {
 	if p.Sub != nil {
 		return p.Sub
@@ -290,7 +306,7 @@ func (p AttributePath) Leaf() *Attribute {
 	return p.Attribute
 }
 
-// mutability returns whether a client may write the path.
+// mutability says whether a client may write the path.
 func (p AttributePath) mutability() string {
 	if p.Attribute.Mutability == readOnly {
 		return readOnly
@@ -346,7 +362,8 @@ func (t *ResourceType) cutURN(name string) (*Schema, string) {
 // schemas returns the core schema and the extensions.
 func (t *ResourceType) schemas() []*Schema { return append([]*Schema{t.Schema}, t.Extensions...) }
 
-// isUnpublished says whether a name or path begins with an attribute that is taken and dropped.
+// isUnpublished reports whether a name or path begins with an attribute that is accepted and
+// dropped.
 func (t *ResourceType) isUnpublished(name string) bool {
 	if schema, rest := t.cutURN(name); schema == t.Schema {
 		name = rest

@@ -77,10 +77,24 @@ func ReadSearch(body []byte) (Search, error) {
 			s.Cursor, ok = &cursor, v.Kind() == '"'
 		}
 		if !ok {
-			return s, Errorf(InvalidValue, "%s has a value of the wrong type", quote(name))
+			return s, Errorf(typeOfPaging(value, name), "%s has a value of the wrong type", quote(name))
 		}
 	}
 	return s, nil
+}
+
+// typeOfPaging returns the type of an error in a member: RFC 9865, section 2.1, has its own where the
+// search is by cursor.
+func typeOfPaging(search jsontext.Value, name string) Type {
+	if cursor := member(search, "cursor"); cursor != nil && cursor.Kind() != 'n' {
+		switch strings.ToLower(name) {
+		case "count":
+			return InvalidCount
+		case "cursor":
+			return InvalidCursor
+		}
+	}
+	return InvalidValue
 }
 
 func texts(v jsontext.Value) ([]string, bool) {

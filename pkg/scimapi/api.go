@@ -176,15 +176,13 @@ func (a *API) route(path string) (pattern, segment string, methods map[string]op
 
 func (a *API) operations(endpoint, segment string, nested bool) map[string]operation {
 	switch endpoint {
-	case "", ".search":
-		if endpoint == "" {
-			return map[string]operation{"GET": {"root.list", true, (*exchange).listRoot}}
+	case "", ".search", "ServiceProviderConfig":
+		if nested {
+			return nil
 		}
-		return map[string]operation{"POST": {"root.search", true, (*exchange).searchRoot}}
-	case "ServiceProviderConfig":
-		if !nested {
-			return map[string]operation{"GET": {"discovery", true, (*exchange).serviceProviderConfig}}
-		}
+		return map[string]map[string]operation{"": {"GET": {"root.list", true, (*exchange).listRoot}},
+			".search":               {"POST": {"root.search", true, (*exchange).searchRoot}},
+			"ServiceProviderConfig": {"GET": {"discovery", true, (*exchange).serviceProviderConfig}}}[endpoint]
 	case "ResourceTypes":
 		return map[string]operation{"GET": {"discovery", true, (*exchange).resourceTypes}}
 	case "Schemas":
@@ -259,7 +257,7 @@ func provider(userAgent string) string {
 func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
 	a.options.Fail(r.Context(), err)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = user.Errorf(user.Timeout, "the request took longer than it may: try again").Because(err)
+		err = user.Errorf(user.Timeout, "the request took too long: try again").Because(err)
 	}
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		w.WriteHeader(http.StatusServiceUnavailable) // nobody reads it

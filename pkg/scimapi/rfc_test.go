@@ -83,6 +83,7 @@ var features = map[string]func(*testing.T, *service){
 		s.ask(t, "POST", "/Users", userBody("A")).fails(t, 409, "uniqueness")
 		s.ask(t, "POST", "/Users", userBody("b", `"emails":[{"value":"not an address"}]`)).fails(t, 400, "invalidValue")
 		s.ask(t, "POST", "/Users", userBody("c", `"`+ourURN+`":{"role":"king"}`)).fails(t, 400, "invalidValue")
+		s.ask(t, "POST", "/Groups", `{"schemas":["`+groupURN+`"],"displayName":"G","members":[{"$ref":"https://a.b/scim/v2/Users/`+uuid.NewString()+`"}]}`).fails(t, 400, "invalidValue")
 		s.ask(t, "POST", "/Groups", groupBody("")).fails(t, 400, "invalidValue")
 		s.ask(t, "POST", "/Groups", groupBody("G", uuid.NewString())).fails(t, 400, "invalidValue")
 		s.group(t, "G")
@@ -187,6 +188,8 @@ var features = map[string]func(*testing.T, *service){
 			`active eq true`: {ada, eve}, `active eq false`: {bob}, `active ne true`: {bob}, ourURN + `:role eq "viewer"`: {bob}, ourURN + `:requestsPerMinute gt 4`: {bob}, ourURN + `:tag eq "eve"`: {eve},
 			`title eq "COUNTESS"`: {ada}, `title pr`: {ada}, `title ne "x"`: {ada, bob, eve}, `meta.created gt "2020-01-01T00:00:00Z"`: {ada, bob, eve}, `meta.lastModified lt "2020-01-01T00:00:00Z"`: nil,
 			`userName eq "bob" or userName eq "x" and title pr`: {bob}, `(userName eq "bob" or userName pr) and title pr`: {ada}, `not (active eq true) and userName pr`: {bob}, `userName eq "ada\u0040b.ca"`: {ada},
+			`meta.resourceType eq "User" and title pr`: {ada}, `meta.resourceType ne "User"`: nil, `schemas eq "` + coreURN + `" and title pr`: {ada}, `meta.version eq "W/\"1\"" and title pr`: {ada}, `meta pr`: {ada, bob, eve},
+			`emails[value eq "home@b.ca"]`: {ada}, `emails.value eq "a\u0000b"`: nil, `emails[type ne "work"]`: {ada},
 			`title eq null`: {bob, eve}, `userName eq "a" and (title co "x" or active eq true)`: nil,
 		} {
 			found(t, s, "/Users", filter, want...)
@@ -195,15 +198,26 @@ var features = map[string]func(*testing.T, *service){
 			s.ask(t, "POST", "/Users/.search", body).is(t, 200).has(t, "totalResults", fmt.Sprint(len(want))).has(t, "Resources.0.active", "null")
 		}
 	},
+	"7643 2.3.1 a domain is compared as its A-label": func(t *testing.T, s *service) {
+		id := s.user(t, "a@münchen.de", `"emails":[{"value":"a@münchen.de","type":"work"}]`)
+		for _, filter := range []string{`userName eq "A@xn--mnchen-3ya.de"`, `userName eq "a@xn--mnchen-3ya.de" and title eq null`, `emails.value eq "a@XN--mnchen-3ya.de"`, `emails[type eq "work"].value eq "a@xn--mnchen-3ya.de"`} {
+			found(t, s, "/Users", filter, id)
+		}
+	},
 	"7644 3.4.2.2 filters of groups": func(t *testing.T, s *service) {
 		one := s.user(t, "a")
 		g, h := s.group(t, "Research", one), s.ask(t, "POST", "/Groups", `{"schemas":["`+groupURN+`"],"displayName":"Sales","externalId":"S1"}`).is(t, 201).id(t)
 		for filter, want := range map[string][]string{`displayName eq "RESEARCH"`: {g}, `displayName co "a"`: {g, h}, `externalId eq "S1"`: {h}, `externalId eq "s1"`: nil, `members.value eq "` + one + `"`: {g},
-			`members pr`: {g}, `not (members pr)`: {h}, `id eq "` + h + `" or displayName sw "res"`: {g, h}, `meta.created gt "2020-01-01T00:00:00Z" and displayName ew "s"`: {h}} {
+			`members pr`: {g}, `not (members pr)`: {h}, `members[value eq "` + one + `"]`: {g}, `meta.resourceType eq "Group"`: {g, h}, `meta.resourceType eq "User"`: nil, `schemas eq "` + groupURN + `" and externalId pr`: {h}, `id eq "` + h + `" or displayName sw "res"`: {g, h}, `meta.created gt "2020-01-01T00:00:00Z" and displayName ew "s"`: {h}} {
 			found(t, s, "/Groups", filter, want...)
 		}
 		found(t, s, "/Users", `groups.value eq "`+g+`"`, one)
 		found(t, s, "/Users", `groups eq "`+h+`"`)
+		found(t, s, "/Users", `groups eq "`+strings.ToUpper(g)+`"`) // ids are compared in their exact case
+		found(t, s, "/Groups", `members eq "`+strings.ToUpper(one)+`"`)
+		for _, filter := range []string{`groups.display eq "research"`, `groups[type eq "direct" and display sw "R"]`, `groups pr`} {
+			found(t, s, "/Users", filter, one)
+		}
 		s.ask(t, "GET", "/Groups?filter="+escaped(`members.display eq "x"`), "").fails(t, 400, "tooMany")
 	},
 	"7644 3.4.2.3 sorting": func(t *testing.T, s *service) {
@@ -260,6 +274,9 @@ var features = map[string]func(*testing.T, *service){
 		}
 		s.ask(t, "GET", "/Users?cursor=&count=-1", "").fails(t, 400, "invalidCount")
 		s.ask(t, "GET", "/Users?cursor=&count=x", "").fails(t, 400, "invalidCount")
+		for members, wrong := range map[string]string{`"cursor":"","count":-1`: "invalidCount", `"cursor":"","count":"x"`: "invalidCount", `"cursor":5`: "invalidCursor", `"count":"x"`: "invalidValue"} {
+			s.ask(t, "POST", "/Users/.search", searchBody+","+members+"}").fails(t, 400, wrong)
+		}
 		s.ask(t, "POST", "/Users/.search", searchBody+`,"cursor":"","count":3}`).is(t, 200).has(t, "itemsPerPage", "3")
 		mixed := s.ask(t, "POST", "/.search", searchBody+`,"cursor":"","count":4}`).is(t, 200).has(t, "totalResults", "5")
 		s.ask(t, "POST", "/.search", searchBody+`,"cursor":"`+mixed.body["nextCursor"].(string)+`","count":4}`).is(t, 200).has(t, "itemsPerPage", "1").has(t, "nextCursor", "null")
@@ -269,8 +286,12 @@ var features = map[string]func(*testing.T, *service){
 		for _, a := range []answer{s.ask(t, "GET", "/?filter="+escaped(`displayName eq "same"`), ""), s.ask(t, "POST", "/.search", searchBody+`,"filter":"displayName eq \"same\""}`)} {
 			a.is(t, 200).has(t, "totalResults", "2").has(t, "Resources.0.id", `"`+id+`"`).has(t, "Resources.1.id", `"`+g+`"`)
 		}
+		for _, path := range []string{"//Users", "/.search/x", "/ServiceProviderConfig/x", "/Users/x/y", "/Nothing"} {
+			s.ask(t, "GET", path, "").fails(t, 404, "")
+		}
 		s.ask(t, "GET", "/?startIndex=2&count=1", "").is(t, 200).has(t, "Resources.0.id", `"`+g+`"`).has(t, "totalResults", "2").has(t, "startIndex", "2")
 		s.ask(t, "GET", "/?filter="+escaped(`userName eq "same"`), "").is(t, 200).has(t, "totalResults", "1")
+		s.ask(t, "GET", "/?filter="+escaped(`(meta.resourceType eq "User") or (meta.resourceType eq "Group")`), "").is(t, 200).has(t, "totalResults", "2")
 		s.ask(t, "GET", "/?filter="+escaped(`nothing eq "same"`), "").fails(t, 400, "invalidFilter")
 	},
 	"7644 3.9 projection": func(t *testing.T, s *service) {

@@ -22,8 +22,8 @@ type Server struct {
 type Options struct {
 	Handler http.Handler
 	Log     *slog.Logger
-	// DrainDelay is how long to go on accepting after the stop was asked for: routers need
-	// a moment to notice. 0 is one second.
+	// DrainDelay is how long to go on accepting once a stop is requested: routers need a moment to
+	// notice. 0 is one second.
 	DrainDelay time.Duration
 	// Grace bounds the wait for requests in flight; 0 is 300 s.
 	Grace time.Duration
@@ -36,10 +36,10 @@ const (
 	drainPoll     = 10 * time.Millisecond
 )
 
-// All streams of an HTTP/2 connection fit into its window (RFC 9113, section 5.2): one whose
-// body waits to be read must not keep the others from being received. Go allows just under
-// 4 MiB for a connection, and clients count on 64 KiB for a stream until they are told; those
-// that have more to say at once open a further connection.
+// A connection's window has space for all its streams (RFC 9113, section 5.2), so that a body
+// nobody reads yet does not block the other streams. Go allows just under 4 MiB per connection, and
+// clients assume 64 KiB per stream until told otherwise. A client with more concurrent requests
+// opens another connection.
 const (
 	maxStreams   = 64
 	streamWindow = 64<<10 - 1
@@ -64,7 +64,7 @@ func New(options Options) *Server {
 	return s
 }
 
-// counted knows how many requests are in flight.
+// counted counts the requests in flight.
 func (s *Server) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.inFlight.Add(1)
@@ -73,7 +73,7 @@ func (s *Server) counted(next http.Handler) http.Handler {
 	})
 }
 
-// Draining says whether the server has been asked to stop.
+// Draining reports whether the server has been asked to stop.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
 // Run serves until ctx ends and then drains. It returns nil after an orderly stop.
@@ -97,12 +97,12 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// mostDrain bounds how long new requests are taken after the stop was asked for: under a
-// steady load there is never a moment with none in flight.
+// mostDrain bounds how long new requests are accepted once a stop is requested: under steady load
+// there is never a moment with none in flight.
 const mostDrain = 10 * time.Second
 
-// awaitIdle waits until the drain delay is over and no request is in flight, or until it
-// has gone on accepting for long enough.
+// awaitIdle waits until the drain delay is over and no request is in flight, at most until
+// mostDrain has passed.
 func (s *Server) awaitIdle(end context.Context) {
 	ready := time.After(s.options.DrainDelay)
 	select {

@@ -13,7 +13,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// auditing are the composed statements that write the audit log.
+// auditing holds the composed statements of the audit log.
 type auditing struct {
 	insert  string
 	entries []*schema.Field
@@ -26,7 +26,7 @@ type auditing struct {
 func composeAuditing(db *bun.DB) auditing {
 	columns := columnsOf[auditRow](db)
 	a := auditing{entries: fieldsOf[auditRow](db, columns)}
-	// In the order of buckets, so that two transactions which count the same never deadlock.
+	// Ordered by bucket, so that two transactions that count in the same buckets never deadlock.
 	insert := func() *bun.InsertQuery {
 		return db.NewInsert().Model((*auditRow)(nil)).Column(columns...)
 	}
@@ -40,7 +40,7 @@ func composeAuditing(db *bun.DB) auditing {
 }
 
 // composeLog composes the statements that read the history in the order of its ids, which begin with their
-// times. Conditions that no index serves are checked on a bounded number of entries.
+// times. Conditions without an index are checked on a bounded number of entries.
 func (a *auditing) composeLog(db *bun.DB) {
 	columns := columnsOf[EventRow](db, "data")
 	a.events = fieldsOf[EventRow](db, columns)
@@ -54,7 +54,8 @@ func (a *auditing) composeLog(db *bun.DB) {
 	a.logSeen = db.NewSelect().ColumnExpr("(? LIMIT 1 OFFSET $3 - 1)", seen("id")).String()
 }
 
-// auditRowOf returns an entry's row. An entry without an id gets one, and the time in it.
+// auditRowOf returns an entry's row. An entry without an id gets a new one; without a time it gets
+// the id's.
 func auditRowOf(e user.AuditEntry) auditRow {
 	row := auditRow{ID: e.ID, At: e.At, Actor: e.Actor, Action: string(e.Action), Provider: textOrNull(e.Provider), KeyID: textOrNull(e.KeyID),
 		RequestID: e.RequestID, SourceIP: e.SourceIP, Outcome: string(e.Outcome), Detail: e.Detail, Bucket: textOrNull(e.Bucket), Count: max(1, e.Count)}
@@ -90,7 +91,7 @@ func textOrNull(s string) *string {
 	return &s
 }
 
-// audit appends entries to the audit log, in the transaction that does what they tell of.
+// audit appends entries to the audit log, in the transaction whose work they record.
 func (tx *Tx) audit(records []Record) {
 	var rows []auditRow
 	places := map[string]int{} // of buckets
@@ -110,7 +111,7 @@ func (tx *Tx) audit(records []Record) {
 	}
 }
 
-// AuditIn appends an entry in a transaction that does what it tells of.
+// AuditIn appends an entry in the transaction whose work it records.
 func (s *Store) AuditIn(ctx context.Context, tx bun.IDB, entry user.AuditEntry) error {
 	row := auditRowOf(entry)
 	if row.Detail == nil {
@@ -120,8 +121,8 @@ func (s *Store) AuditIn(ctx context.Context, tx bun.IDB, entry user.AuditEntry) 
 	return translate(err)
 }
 
-// WriteAudit appends entries to the audit log. Those with a bucket that has an entry are added to its
-// count; no two of one call may have the same bucket.
+// WriteAudit appends entries to the audit log. If an entry's bucket exists already, the entry is
+// added to its count; no two entries of a call may share a bucket.
 func (s *Store) WriteAudit(ctx context.Context, entries []user.AuditEntry) error {
 	st := &s.statements.auditing
 	_, err := s.pool.Exec(ctx, st.insert, prepared(arrays(st.entries, rowsOf(entries, auditRowOf))...)...)
@@ -129,7 +130,7 @@ func (s *Store) WriteAudit(ctx context.Context, entries []user.AuditEntry) error
 }
 
 // Reveal records an entry and returns the sealed value of one credential, in one statement: neither
-// happens without the other. It is [user.NotFound], and not recorded, when there is none.
+// happens without the other. If there is none, it fails with [user.NotFound] and records nothing.
 func (s *Store) Reveal(ctx context.Context, id uuid.UUID, provider string, entry user.AuditEntry) (string, error) {
 	st := &s.statements.auditing
 	args := append([]any{[16]byte(id), provider}, arrays(st.entries, []auditRow{auditRowOf(entry)})...)
@@ -180,7 +181,7 @@ func millisecondsOf(id uuid.UUID) int64 {
 	return milliseconds
 }
 
-// firstIDAt is at most the first version 7 UUID of a time.
+// firstIDAt returns a UUID not above the first version 7 UUID of a time.
 func firstIDAt(t time.Time) (id uuid.UUID) {
 	milliseconds := max(0, t.UnixMilli())
 	for i := range 6 {
@@ -200,12 +201,13 @@ func (s *Store) RemoveOldAudit(ctx context.Context, before time.Time, limit int)
 	return result.RowsAffected()
 }
 
-// usualLogBudget is how many entries of the history one page looks at: a field that hardly ever changes
-// would have it read all.
+// usualLogBudget is how many entries of the history one page examines: for a field that hardly ever
+// changes, it would otherwise read all.
 const usualLogBudget = 20_000
 
 // Log returns the history entries of all users that a query selects, newest first, and at most limit. If
-// it gave up with entries left to look at, it returns the last one that it saw, from which to go on.
+// it gave up with entries left to examine, it also returns the last one examined, from which to
+// continue.
 func (s *Store) Log(ctx context.Context, q user.LogQuery, limit int) (found []user.LogEntry, seen uuid.UUID, err error) {
 	st := &s.statements.auditing
 	from, before := firstIDAt(q.From), firstIDAt(maxTime)

@@ -19,7 +19,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Looked is what the database holds about one question of access.
+// Looked is what the database holds about one access question.
 type Looked struct {
 	access.Found
 	Sealed string     // the credential that the question asks for; empty when none is held
@@ -55,8 +55,8 @@ const (
 	checkWays = byHash + 1
 )
 
-// checking are the statements of checks, by way and by how many questions they answer: powers of two, as
-// for lookups. Few are ever needed, so each is composed when it is.
+// checking holds the statements of checks, by way and by number of questions, in powers of two as for
+// lookups. Few are ever needed, so each is composed on first use.
 type checking struct {
 	texts    [checkWays][lookupPowers]func() string
 	ofUser   []*schema.Field
@@ -78,7 +78,7 @@ func composeChecking(db *bun.DB) checking {
 	return c
 }
 
-// composeCheck composes the statement for so many questions, each of a value and a provider.
+// composeCheck composes the statement for a number of questions, each with a value and a provider.
 func composeCheck(db *bun.DB, way, questions int) string {
 	sqlType, condition := "text", bun.Safe("")
 	switch way {
@@ -118,8 +118,8 @@ func (c *checking) scan(rows pgx.Rows, byKey bool) (r checkRow, err error) {
 	return r, rows.Scan(targets...)
 }
 
-// checks answers questions of access: with one statement all that are asked while the last one was under
-// way, see [lookups]. It is no cache: a statement begins after all that it answers was asked.
+// checks answers access questions. Questions that arrive while a statement is under way share the next
+// one, see [lookups]. It is not a cache: a statement begins after every question that it answers.
 type checks struct {
 	store *Store
 	queue gather.Queue[*checked]
@@ -146,7 +146,7 @@ func (c *checks) begin(s *Store) {
 // [user.Unavailable] while the database is away, or the context's.
 func (s *Store) Look(ctx context.Context, questions []access.Question) ([]Looked, error) {
 	asked := &checked{ctx: ctx, questions: questions, done: make(chan struct{})}
-	if len(questions) > s.checks.queue.Most { // has little to share, and would hold up the others
+	if len(questions) > s.checks.queue.Most { // gains little from sharing, and would delay the others
 		go s.checks.answer([]*checked{asked})
 	} else {
 		s.checks.queue.Add(asked)
@@ -174,24 +174,30 @@ func (c *checks) answer(asked []*checked) {
 	}
 }
 
-// lookedFor is what a question is looked up by. Several questions share it.
+// lookedFor is what a question is looked up by. Several questions may share one.
 type lookedFor struct {
 	value    any
 	provider string
 }
 
+// targetOf looks for no credential of what cannot be a provider's name. Nobody holds one, and a name that is
+// not UTF-8 would fail the statement for every question in it.
 func targetOf(q *access.Question) (way int, t lookedFor) {
+	provider := q.Provider
+	if !user.IsProvider(provider) {
+		provider = ""
+	}
 	if q.KeyHash != nil {
-		return byHash, lookedFor{*q.KeyHash, q.Provider}
+		return byHash, lookedFor{*q.KeyHash, provider}
 	}
 	index, value := KeyOf(q.Subject)
 	if index == KeyID {
-		return index, lookedFor{q.Subject.ID, q.Provider}
+		return index, lookedFor{q.Subject.ID, provider}
 	}
-	return index, lookedFor{value, q.Provider}
+	return index, lookedFor{value, provider}
 }
 
-// read looks up what all of the questions are about, in one round trip.
+// read looks up the subjects of all questions, in one round trip.
 func (c *checks) read(ctx context.Context, asked []*checked) error {
 	var ways [checkWays][]lookedFor
 	known := map[lookedFor]*Looked{}
@@ -242,7 +248,7 @@ func (c *checks) run(ctx context.Context, ways *[checkWays][]lookedFor, known ma
 	return p.run(ctx, conn.Conn())
 }
 
-// checkArgs are the arguments for so many questions, filled up with the last one.
+// checkArgs returns a statement's arguments, padded with the last question.
 func checkArgs(targets []lookedFor) []any {
 	n := 1 << bits.Len(uint(len(targets)-1)) //nolint:gosec // there is at least one
 	args := make([]any, 0, 2*n)
@@ -260,8 +266,8 @@ func checkArgs(targets []lookedFor) []any {
 	return args
 }
 
-// NoteUses writes when keys were used, at most once in an hour of the clock for each. What another session
-// holds is left for the next time: the time is approximate.
+// NoteUses records when keys were used, at most once per key and clock hour. Keys that another session has
+// locked are skipped: the time is approximate.
 func (s *Store) NoteUses(ctx context.Context, uses map[uuid.UUID]time.Time) error {
 	ids, times := make([][16]byte, 0, len(uses)), make([]time.Time, 0, len(uses))
 	for id, at := range uses {

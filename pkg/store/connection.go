@@ -28,9 +28,9 @@ const (
 )
 
 // baseSettings are what every connection sets, whatever its role or its database have set. They are
-// statements and not startup parameters, since poolers refuse those. synchronous_commit is not lowered: a
-// stricter value of an administrator stays. default_transaction_read_only is not set either: providers
-// turn it on when a disk is full, and changes are then refused as unavailable.
+// statements, not startup parameters, since poolers refuse those. synchronous_commit is never lowered: an
+// administrator's stricter value stays. default_transaction_read_only is not set either: providers turn
+// it on when a disk is full, and changes are then refused as unavailable.
 var baseSettings = [][2]string{
 	{"statement_timeout", "0"}, // first, since it would end the others
 	{"client_encoding", "'UTF8'"}, {"standard_conforming_strings", "on"}, {"bytea_output", "hex"}, {"array_nulls", "on"},
@@ -50,19 +50,19 @@ var laterSettings = []struct {
 	name  string
 }{{14, "idle_session_timeout"}, {17, "transaction_timeout"}}
 
-// requestSettings are those of connections that serve requests. A listing is bounded, so that to read the
-// whole table or to compile a plan never pays, and the planner, which hopes for a match at the table's
-// beginning, would at times do both. Pages cost what they do in memory, where a table of users belongs:
-// otherwise the planner reads the index of a common value to spare pages of a rare one's users.
-// ai_admin.forms says that this revision writes comparison and search forms.
+// requestSettings are for connections that serve requests. Listings are bounded, so a sequential scan or
+// compiling a plan never pays, but the planner sometimes chooses them in the hope of an early match. Page
+// costs are those of memory, where a table of users belongs. With the defaults, the planner reads the
+// index of a common value to avoid fetching the users of a rare one. ai_admin.forms says that this
+// revision writes comparison and search forms.
 const requestSettings = `SET enable_seqscan = off; SET jit = off; SET random_page_cost = 0.2; SET seq_page_cost = 0.2;
 	SET ai_admin.forms = '1'; SET lock_timeout = `
 
-// durable keeps what is acknowledged through a crash and a failover.
+// durable makes commits wait until they survive a crash and a failover.
 const durable = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local'); "
 
-// baseStatements sets the base settings and asks for the session's process id. A search path that the
-// connection string names stays.
+// baseStatements returns the statements that set the base settings and ask for the session's process
+// id. A search path in the connection string stays.
 func baseStatements(conn *pgconn.PgConn, named map[string]string) string {
 	var out strings.Builder
 	for _, s := range baseSettings {
@@ -88,7 +88,7 @@ func errEncoding(encoding string) error {
 var errPooled = user.Errorf(user.Unavailable, "the database connection goes through a pooler that gives each transaction another session: "+
 	"connect to PostgreSQL itself, or set the pooler to session mode (pool_mode = session in PgBouncer)")
 
-// settleBase prepares a new connection, and refuses a database or a pooler that cannot be relied on.
+// settleBase prepares a new connection, and refuses an unsuitable database or pooler.
 func (s *Store) settleBase(ctx context.Context, conn *pgx.Conn) error {
 	pg := conn.PgConn()
 	if encoding := pg.ParameterStatus("server_encoding"); encoding != "" && encoding != "UTF8" {
@@ -100,7 +100,7 @@ func (s *Store) settleBase(ctx context.Context, conn *pgx.Conn) error {
 	}
 	s.hosts.worked(pg.Conn().RemoteAddr())
 	if session == strconv.FormatUint(uint64(pg.PID()), 10) {
-		return nil // no pooler in between: those make up process ids
+		return nil // no pooler in between: poolers make up process ids
 	}
 	return s.checkPooler(ctx, conn, session)
 }
@@ -122,9 +122,9 @@ func sessionOf(ctx context.Context, conn *pgconn.PgConn, statements string) (str
 	return string(results[len(results)-1].Rows[0][0]), nil
 }
 
-// checkPooler opens a second connection while the first is idle. A pooler that lends sessions by
-// transaction gives it the session that the first has just used, which in session mode it cannot get.
-// A pooler that has no second session to give has lent the first for good.
+// checkPooler opens a second connection while the first is idle. A pooler in transaction mode gives
+// it the session that the first has just used, which it cannot get in session mode. A pooler without
+// a second session to give has assigned the first for good.
 func (s *Store) checkPooler(ctx context.Context, first *pgx.Conn, session string) error {
 	verdict := s.config.Load()
 	if s.sessions.Load() == verdict {
@@ -183,8 +183,8 @@ func (s *Store) connConfig(connString string) (*pgx.ConnConfig, error) {
 
 const keepAlive = 15 * time.Second
 
-// leaveReadOnly retires all connections once a server says that it only reads. It was the primary
-// until a failover, or is a standby: new connections find whichever server is the primary now.
+// leaveReadOnly retires all connections once a server reports that it is read-only. It was the
+// primary until a failover, or is a standby; new connections find the present primary.
 func (s *Store) leaveReadOnly(keep pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	const readOnly = "25006"
 	return func(conn *pgconn.PgConn, fault *pgconn.PgError) bool {
@@ -196,14 +196,15 @@ func (s *Store) leaveReadOnly(keep pgconn.PgErrorHandler) pgconn.PgErrorHandler 
 	}
 }
 
-// latest is a copy of what new connections use at present, with the host first that worked last.
+// latest returns a copy of the present connection settings, with the last working host first.
 func (s *Store) latest() *pgx.ConnConfig {
 	config := s.config.Load().Copy()
 	s.hosts.order(config)
 	return config
 }
 
-// useLatest prepares a connection of a pool. While the database is silent there is none to be had.
+// useLatest gives a pool's new connection the present settings. While the database is silent it
+// refuses.
 func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 	if s.watch.silent.Load() {
 		return errSilent
@@ -213,9 +214,8 @@ func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// Connect opens a connection that is not the pool's, with the settings that new
-// connections have at present: for session locks and notifications, which belong to one
-// connection for as long as it lives. The caller closes it.
+// Connect opens a connection outside the pool, with the present settings. It is for session locks
+// and notifications, which belong to one connection for its lifetime. The caller closes it.
 func (s *Store) Connect(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := s.connect(ctx, s.latest())
 	return conn, translate(err)
@@ -233,8 +233,8 @@ func (s *Store) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn,
 	return conn, nil
 }
 
-// Reconnect makes new connections use another connection string, once one connection has been made by
-// it. Those that exist finish what they are doing and are closed instead of being used again.
+// Reconnect switches new connections to another connection string, once a trial connection with it
+// works. Existing connections finish their work and are then closed.
 func (s *Store) Reconnect(ctx context.Context, connString string) error {
 	config, err := s.connConfig(connString)
 	if err != nil {
@@ -252,8 +252,8 @@ func (s *Store) Reconnect(ctx context.Context, connString string) error {
 	return nil
 }
 
-// Aside makes a pool of its own for work that must go on while requests have taken all
-// connections of the store's. The caller closes it.
+// Aside opens a separate pool, for work that must go on while requests hold all connections of the
+// store's. The caller closes it.
 func (s *Store) Aside(connections int) *sql.DB {
 	db := sql.OpenDB(stdlib.GetConnector(*s.config.Load(), stdlib.OptionBeforeConnect(s.useLatest), stdlib.OptionAfterConnect(s.settle)))
 	db.SetMaxOpenConns(connections)
@@ -262,16 +262,16 @@ func (s *Store) Aside(connections int) *sql.DB {
 	return db
 }
 
-// unhurried makes a pool of one connection that may wait for locks and read whole tables for as long as
-// it takes. The caller closes it.
+// unhurried opens a pool of one connection without time limits: it may wait for locks and read whole
+// tables. The caller closes it.
 func (s *Store) unhurried() *bun.DB {
 	db := sql.OpenDB(stdlib.GetConnector(*s.latest(), stdlib.OptionAfterConnect(s.settleBase)))
 	db.SetMaxOpenConns(1)
 	return bun.NewDB(db, pgdialect.New())
 }
 
-// hosts remembers which of several hosts worked last: to ask a silent one first would cost each new
-// connection its timeout.
+// hosts remembers which of several hosts worked last: trying a silent one first would cost each new
+// connection a timeout.
 type hosts struct {
 	mu    sync.Mutex
 	names map[string]string // by address
@@ -280,7 +280,7 @@ type hosts struct {
 	port  uint16
 }
 
-// lookup resolves names, the address first that worked last.
+// lookup resolves names, with the last working address first.
 func (h *hosts) lookup(resolve pgconn.LookupFunc) pgconn.LookupFunc {
 	return func(ctx context.Context, host string) ([]string, error) {
 		found, err := resolve(ctx, host)
@@ -297,7 +297,7 @@ func (h *hosts) lookup(resolve pgconn.LookupFunc) pgconn.LookupFunc {
 	}
 }
 
-const maxAddresses = 100 // more are those of hosts that move about
+const maxAddresses = 100 // more come from hosts that change their addresses
 
 func (h *hosts) worked(address net.Addr) {
 	tcp, ok := address.(*net.TCPAddr)
@@ -310,7 +310,7 @@ func (h *hosts) worked(address net.Addr) {
 	h.host = cmp.Or(h.names[h.ip], h.ip)
 }
 
-// order puts the host first that worked last.
+// order puts the last working host first.
 func (h *hosts) order(config *pgx.ConnConfig) {
 	if len(config.Fallbacks) == 0 {
 		return

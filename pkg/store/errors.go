@@ -20,26 +20,26 @@ var duplicates = map[string]*user.Error{
 	"users_tag":         {Kind: user.DuplicateTag, Message: "a user with this tag exists"},
 	"users_email":       {Kind: user.DuplicateEmail, Message: "a user with this e-mail address exists"},
 	"users_external_id": {Kind: user.DuplicateExternalID, Message: "a user with this externalId exists"},
-	"users_user_name":   {Kind: user.DuplicateUserName, Message: "a user with this userName exists, or one that it would stand for"},
+	"users_user_name":   {Kind: user.DuplicateUserName, Message: "another user has this userName, or an e-mail address or tag that serves as one"},
 
 	"groups_pkey":        {Kind: user.DuplicateID, Message: "a group with this id exists"},
 	"groups_name":        {Kind: user.DuplicateGroupName, Message: "a group with this displayName exists"},
 	"groups_external_id": {Kind: user.DuplicateExternalID, Message: "a group with this externalId exists"},
 }
 
-// taken are the refusals by index of [UniqueKeys].
+// taken holds the errors for unique keys that another user has, by index of [UniqueKeys].
 var taken = [uniqueIndexes]*user.Error{KeyID: duplicates["users_pkey"], KeyTag: duplicates["users_tag"], KeyEmail: duplicates["users_email"],
 	KeyExternalID: duplicates["users_external_id"], KeyUserName: duplicates["users_user_name"]}
 
-// Taken is the refusal of a change for a unique key that another user has.
+// Taken returns the error for a unique key that another user has.
 func Taken(index int) error { return taken[index] }
 
 func takenErrors() []error {
 	return rowsOf(taken[:], func(e *user.Error) error { return e })
 }
 
-// translate gives a database error its kind. Errors that are no concern of a client stay
-// as they are.
+// translate gives a database error its kind. Errors that clients need not know about stay as they
+// are.
 func translate(err error) error {
 	if err == nil {
 		return nil
@@ -52,7 +52,7 @@ func translate(err error) error {
 	switch {
 	case connecting && pgErr != nil && refusals[pgErr.Code]:
 		return user.Errorf(user.Unavailable, "the database refuses the connection").Because(databaseError{pgErr})
-	case connecting && !errors.Is(err, context.Canceled): // for whatever reason, a limit of time or the server's own
+	case connecting && !errors.Is(err, context.Canceled): // whatever the reason: a timeout, or one of the server's own
 		return unavailable(Loggable(err))
 	case pgErr != nil:
 		return translatePostgres(pgErr)
@@ -85,7 +85,7 @@ func translatePostgres(err *pgconn.PgError) error {
 	return databaseError{err}
 }
 
-// Loggable is err without a database's text, for errors that are told whole elsewhere.
+// Loggable returns err without the database's text, which may quote a row.
 func Loggable(err error) error {
 	if pgErr := postgresError(err); pgErr != nil {
 		return databaseError{pgErr}
@@ -93,8 +93,8 @@ func Loggable(err error) error {
 	return err
 }
 
-// databaseError tells of a database error without its text: that can quote a statement or
-// a value of a row, and errors end up in logs.
+// databaseError describes a database error without its text, which can quote a statement or a value
+// of a row: errors end up in logs.
 type databaseError struct{ of *pgconn.PgError }
 
 // Error implements error.
@@ -118,12 +118,12 @@ var retryable = map[string]bool{
 	"3D000": true, "25006": true, "40P01": true, "40001": true, "53100": true, "53200": true,
 }
 
-// refusals are the SQLSTATEs of a server that lets nobody in by these settings.
+// refusals are the SQLSTATEs of a server that rejects these credentials or this database.
 var refusals = map[string]bool{"28000": true, "28P01": true, "3D000": true}
 
-// Refusal returns PostgreSQL's own sentence on why it lets nobody in by these settings; empty for any other
-// error. It names the role, the database and the client's address, and nothing of a row. It is for the
-// output of a command, whose user has to mend just that, and for no log.
+// Refusal returns PostgreSQL's own message if it rejects the credentials or the database; empty for any
+// other error. The message names the role, the database and the client's address, and nothing of a row. It
+// is for the output of a command, whose user must correct the settings, and never for a log.
 func Refusal(err error) string {
 	if pgErr := postgresError(err); pgErr != nil && refusals[pgErr.Code] {
 		return pgErr.Message
@@ -135,14 +135,14 @@ func Refusal(err error) string {
 var errNotMigrated = user.Errorf(user.Unavailable, "the database is being prepared: try again shortly")
 
 // errHeld ends a change that waited too long for a lock.
-var errHeld = user.Errorf(user.Unavailable, "somebody else has been changing the same for a while: try again shortly")
+var errHeld = user.Errorf(user.Unavailable, "another change of the same data has been under way for a while: try again shortly")
 
 const lockTimeout = "55P03"
 
 const statementTimeout = "57014"
 
 func timedOut(err error) error {
-	return user.Errorf(user.Timeout, "the request took longer than it may").Because(err)
+	return user.Errorf(user.Timeout, "the request took too long").Because(err)
 }
 
 func unavailable(err error) error {

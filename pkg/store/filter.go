@@ -20,10 +20,10 @@ type listing struct {
 	keys []sortKey // the order, and where the page begins in it
 
 	hasCursor bool
-	// index are the conditions that the index in the listing's order serves as well: of any number of users
-	// that they select, it reads a page alone. filter are the others.
+	// index holds the conditions that the index of the listing's order serves as well: it reads one page,
+	// however many users they select. filter holds the others.
 	index, filter []string
-	whole         string // the text that must be in what filter finds by parts of it; empty for none
+	whole         string // the text that users found by parts of it must contain; empty for none
 }
 
 func (s *Store) listing(q user.Query) *listing {
@@ -42,8 +42,8 @@ func (l *listing) bind(expression string, args ...any) string {
 	return expression
 }
 
-// arguments returns those of a statement that is planned at each call, since its best plan depends on how
-// common the values are.
+// arguments returns the arguments of a statement that is planned at each call, since its best plan
+// depends on how common the values are.
 func (l *listing) arguments() []any {
 	return append([]any{pgx.QueryExecModeCacheDescribe}, l.args...)
 }
@@ -108,11 +108,12 @@ func (l *listing) times(q user.Query) {
 	}
 }
 
-// byCreation reports whether the time of creation decides the order, which the indexes on role and status
-// have as well.
+// byCreation reports whether users are sorted by creation time first, as in the indexes on role and
+// status.
 func byCreation(q user.Query) bool { return len(q.Sort) > 0 && q.Sort[0].Field == "createdAt" }
 
-// choice adds a condition on role or status. With one value of each, an index is in order of creation.
+// choice adds a condition on role or status. With a single value, an index has the matching users in
+// order of creation.
 func (l *listing) choice(q user.Query, column string, values []string) {
 	if len(values) == 0 {
 		return
@@ -169,8 +170,8 @@ func (l *listing) facets(f user.Filter) {
 	}
 }
 
-// model finds the users who may use a model: by a facet, or by a glob that no facet stands for. A glob is
-// written as a pattern of LIKE.
+// model finds the users who may use a model: by a facet, or by a glob that has no facet. The glob is
+// rewritten as a pattern of LIKE.
 func (l *listing) model(model string) {
 	if model == "" {
 		return
@@ -180,14 +181,14 @@ func (l *listing) model(model string) {
 		user.ModelFacets(model), user.GlobFacets(model), model))
 }
 
-// search finds a text in the search forms: a substring of three characters or more, or of two in a script
-// where those are a word; of fewer, the beginning of a tag, a name or an e-mail address, since no index finds
-// such substrings.
+// search finds a text in the search forms. A text of three characters or more matches as a substring, as does
+// one of two in a script where two can be a word. A shorter text matches the beginning of a tag, name or
+// e-mail address, since no index finds such short substrings.
 func (l *listing) search(text string) {
 	if text == "" {
 		return
 	}
-	if strings.Contains(text, "\n") { // which no field has: only the searched text does, between two fields
+	if strings.Contains(text, "\n") { // no field has one: the search text has it between two fields
 		l.add("false")
 		return
 	}
@@ -208,8 +209,8 @@ func (l *listing) search(text string) {
 	}
 }
 
-// recheck makes sure of what filter finds by parts of a text. It is none of filter's conditions, since the
-// planner would expect fewer users than there are.
+// recheck returns the condition that confirms users found by parts of a text. It is not in filter, where
+// it would make the planner expect too few users.
 func (l *listing) recheck() []string {
 	if l.whole == "" {
 		return nil

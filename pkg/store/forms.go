@@ -11,12 +11,12 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Forms are what values are compared and searched by. They are computed here, so that no database
-// locale decides which two are the same. Users that an older revision or plain SQL has written are in
-// unformed_users until [Store.Form] computed theirs.
+// Values are compared and searched by their forms. Go computes the forms, so that no database locale
+// decides which values are equal. Users written by an older revision or by plain SQL are listed in
+// unformed_users until [Store.Form] has computed theirs.
 
-// FormConflict is a user whose value another user has as well, now that values are compared by new
-// forms. It keeps the value, under a key of its own, until somebody changes one of the two.
+// FormConflict is a user whose value equals another user's, now that values are compared by new
+// forms. It keeps the value, under a key of its own, until one of the two is changed.
 type FormConflict struct {
 	UserID uuid.UUID
 	Field  string // email or userName
@@ -26,8 +26,8 @@ type FormConflict struct {
 const formBatch = 500
 
 // Form computes the forms of all users that lack them, in bounded transactions, and returns of how many.
-// Any number of processes may call it at once, and end it at any moment. Progress, which may be nil,
-// is called after each transaction. It waits for users whom other sessions hold as long as a change does.
+// Any number of processes may call it at once, and may be ended at any moment. Progress, which may be
+// nil, is called after each transaction. It waits for locked users as long as a change does.
 func (s *Store) Form(ctx context.Context, progress func(done int)) (int, error) {
 	const pause = 100 * time.Millisecond
 	done := 0
@@ -53,8 +53,8 @@ func (s *Store) Form(ctx context.Context, progress func(done int)) (int, error) 
 	}
 }
 
-// formPass computes the forms of all users that lack them but those whom other sessions hold: it returns how
-// many of either there are.
+// formPass computes the forms of all users that lack them, except users that other sessions have locked. It
+// returns how many it computed, and how many are left.
 func (s *Store) formPass(ctx context.Context, progress func(done int)) (formed, left int, err error) {
 	for place := uuid.Nil; ; {
 		var ids []uuid.UUID
@@ -75,8 +75,8 @@ func (s *Store) formPass(ctx context.Context, progress func(done int)) (formed, 
 	}
 }
 
-// formSome computes the forms of users in one transaction, which goes the way of every change but
-// that versions stay. It returns how many are held by other sessions.
+// formSome computes the forms of users in one transaction. It works like any change, but versions
+// stay. It returns how many users other sessions have locked.
 func (s *Store) formSome(ctx context.Context, ids []uuid.UUID) (held int, err error) {
 	tx, known, err := s.Begin(ctx, Skip, &Wanted{Users: rowsOf(ids, func(id uuid.UUID) user.Ref { return user.Ref{ID: id} })})
 	if err != nil {
@@ -93,7 +93,8 @@ func (s *Store) formSome(ctx context.Context, ids []uuid.UUID) (held int, err er
 	return len(known.Held), tx.Commit(ctx, &Writes{Update: known.Users}, nil)
 }
 
-// form computes the unique forms of users. A key that another user has gets the user's id after it.
+// form computes the unique forms of users. If another user has a key, the user's id is appended to
+// it.
 func (tx *Tx) form(ctx context.Context, known *Known) error {
 	var keys UniqueKeys
 	for _, u := range known.Users {
@@ -116,8 +117,8 @@ func (tx *Tx) form(ctx context.Context, known *Known) error {
 	return nil
 }
 
-// releaseKeys forgets which of the wanted keys are held by users who get other ones now, and reports whether
-// there are any: what an older revision wrote for one user may be just what another one has by the new forms.
+// releaseKeys drops holders that get other keys in this transaction, and reports whether there are any. What
+// an older revision wrote for one user may be another user's key by the new forms.
 func (k *Known) releaseKeys() (released bool) {
 	formed := map[uuid.UUID]bool{}
 	for _, u := range k.Users {
@@ -135,7 +136,7 @@ func (k *Known) releaseKeys() (released bool) {
 	return released
 }
 
-// ownKey returns the key, with the id after it if another user has it, and makes it this user's.
+// ownKey makes a key the user's and returns it, with the id appended if another user has it.
 func ownKey(holders map[string]uuid.UUID, key string, id uuid.UUID) string {
 	if holder, taken := holders[key]; taken && holder != id {
 		key += "#" + id.String()
@@ -144,7 +145,7 @@ func ownKey(holders map[string]uuid.UUID, key string, id uuid.UUID) string {
 	return key
 }
 
-// FormConflicts returns the users whose values others have as well.
+// FormConflicts returns the users whose values equal other users'.
 func (s *Store) FormConflicts(ctx context.Context) ([]FormConflict, error) {
 	rows, err := s.pool.Query(ctx, s.db.NewSelect().Model((*userRow)(nil)).Column("id").
 		ColumnExpr("CASE WHEN right(email_key, 37) = '#' || id::text THEN 'email' ELSE 'userName' END").

@@ -16,7 +16,7 @@ import (
 // GroupKnown is what a transaction has learned for a change of a group.
 type GroupKnown struct {
 	Group *user.Group // locked until the end of the transaction; nil when there is none
-	// NameTaken and ExternalIDTaken say that another group has the one that the change brings.
+	// NameTaken and ExternalIDTaken say that another group has the change's name or externalId.
 	NameTaken, ExternalIDTaken bool
 	Users                      map[uuid.UUID]bool // of the ids to add, those that are users
 	// Members has, of the ids that the change names, those that are in the group; in a replacement,
@@ -24,13 +24,13 @@ type GroupKnown struct {
 	Members map[uuid.UUID]bool
 }
 
-// GroupWrites is what became of a group.
+// GroupWrites is the outcome of a change of a group.
 type GroupWrites struct {
 	Before, After  *user.Group // nil before a creation, after a deletion
 	Added, Removed []uuid.UUID
 }
 
-// grouping are the composed statements about groups.
+// grouping holds the composed statements about groups.
 type grouping struct {
 	columns                           []*schema.Field
 	lock, get, holders, users         string
@@ -79,8 +79,8 @@ func (r *groupRow) group() *user.Group {
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
 }
 
-// BeginGroup starts a transaction, locks the group that a command is about, and learns what decides
-// about the command. The caller ends it by Rollback, whatever becomes of it.
+// BeginGroup starts a transaction, locks the group that a command is about, and reads what the
+// command depends on. The caller always ends it with Rollback, even after CommitGroup.
 func (s *Store) BeginGroup(ctx context.Context, command *user.GroupCommand) (*Tx, *GroupKnown, error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
@@ -143,7 +143,7 @@ func collectID(into map[uuid.UUID]bool) func(pgx.Rows) error {
 	}
 }
 
-// CommitGroup writes what became of a group and ends the transaction, as [Tx.Commit] does.
+// CommitGroup writes the outcome and ends the transaction, as [Tx.Commit] does.
 func (tx *Tx) CommitGroup(ctx context.Context, w *GroupWrites, records []Record) error {
 	st := &tx.store.statements.grouping
 	switch {
@@ -172,10 +172,11 @@ func (tx *Tx) changeMembers(statement string, group *user.Group, ids []uuid.UUID
 
 var errNoGroup = user.Errorf(user.NotFound, "no such group")
 
-// ErrNoGroup is the refusal of a change for there being no such group.
+// ErrNoGroup is the error of a change whose group does not exist.
 var ErrNoGroup error = errNoGroup
 
-// GroupTaken is the refusal of a change that brings what another group has; nil if nothing is taken.
+// GroupTaken returns the error for a name or externalId that another group has; nil if neither is
+// taken.
 func (k *GroupKnown) GroupTaken() error {
 	switch {
 	case k.NameTaken:
@@ -220,8 +221,8 @@ func (s *Store) Members(ctx context.Context, group, after uuid.UUID, limit int) 
 	return members, translate(err)
 }
 
-// MembersOf returns the members of groups, by group and in the order of their ids. Groups that would make
-// them more than most in all are left out, but for the first.
+// MembersOf returns the members of groups, by group and in the order of their ids. It stops before the
+// group that would exceed most members in total, but always includes the first.
 func (s *Store) MembersOf(ctx context.Context, groups []uuid.UUID, most int64) (map[uuid.UUID][]user.GroupMember, error) {
 	st := &s.statements.grouping
 	sizes := map[uuid.UUID]int64{}

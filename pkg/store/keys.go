@@ -16,7 +16,7 @@ func (r *keyRow) listed() user.ListedKey {
 		Status: user.KeyStatus(r.Status), CreatedAt: r.CreatedAt.UTC(), CreatedBy: r.CreatedBy, ExpiresAt: utc(r.ExpiresAt), PreviousValidUntil: utc(r.PreviousValidUntil)}}
 }
 
-// shownKeyColumns are those of a key but its hashes.
+// shownKeyColumns returns the columns of a key except its hashes.
 func (s *Store) shownKeyColumns() []string {
 	return columnsOf[keyRow](s.db, "hash", "previous_hash")
 }
@@ -41,7 +41,7 @@ func (s *Store) FindKeys(ctx context.Context, q user.KeyQuery) (user.KeyPage, er
 	return page, err
 }
 
-// countKeys counts what the filters find; it returns nil past what is counted.
+// countKeys counts what the filters find; nil above the bound of exact counting.
 func (s *Store) countKeys(ctx context.Context, q user.KeyQuery) (*int64, error) {
 	q.After = nil
 	found := s.keysFound(q).ColumnExpr("1").Limit(user.MaxExact + 1)
@@ -66,8 +66,8 @@ func (s *Store) listKeys(ctx context.Context, q user.KeyQuery) ([]user.ListedKey
 	return keys, nil
 }
 
-// KeyOwner returns the key that has a hash, as its current secret's or the one before; [user.NotFound] when
-// none has.
+// KeyOwner returns the key whose current or previous secret has a hash. It fails with [user.NotFound] if
+// there is none.
 func (s *Store) KeyOwner(ctx context.Context, hash access.Hash) (user.ListedKey, error) {
 	var rows []keyRow
 	err := s.db.NewSelect().Model((*keyRow)(nil)).Column(s.shownKeyColumns()...).

@@ -13,15 +13,15 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Wanted is what a batch has to know, and to lock, before anything can be decided.
+// Wanted is what a batch must read and lock before anything can be decided.
 type Wanted struct {
 	Claims []Claim     // one for each command
-	Users  []user.Ref  // kept from being changed by others until the end of the transaction
+	Users  []user.Ref  // locked until the end of the transaction
 	Keys   UniqueKeys  // whose holders are asked for
-	Seals  bool        // those of the users
-	Former []uuid.UUID // ids that creations bring: of a former user with one, the last version
-	// Fallbacks are users that may lose their userName or e-mail address: the holders of what then takes
-	// effect as their userName are asked for.
+	Seals  bool        // also reads the users' sealed values
+	Former []uuid.UUID // ids that creations bring: asks for a former user's last version
+	// Fallbacks are users that may lose their userName or e-mail address. It asks who holds the value
+	// that then becomes their effective userName.
 	Fallbacks []user.Ref
 }
 
@@ -39,7 +39,7 @@ type Known struct {
 	Holders Holders
 	Seals   map[uuid.UUID]map[string]string // sealed values by user and provider
 	Former  map[uuid.UUID]int64
-	// Blind says that nothing was looked for: whatever is taken makes the writing fail.
+	// Blind says that nothing was looked up: the write fails if anything is taken.
 	Blind bool
 }
 
@@ -57,8 +57,8 @@ type Replay struct {
 	Secret string      // sealed; empty for none
 }
 
-// UniqueKeys are values of which only one user can have each, by the unique index that sees to
-// it, in the order in which an insert finds them taken.
+// UniqueKeys holds unique values of users, by the index that keeps them unique, in the order in
+// which an insert checks the indexes.
 type UniqueKeys [uniqueIndexes][]string
 
 // The indexes of [UniqueKeys].
@@ -102,7 +102,7 @@ func KeyOf(r user.Ref) (index int, value string) {
 // Holders is who has which unique key, by the indexes of [UniqueKeys].
 type Holders [uniqueIndexes]map[string]uuid.UUID
 
-// learning are the composed statements that a transaction learns by.
+// learning holds the composed statements by which a transaction learns.
 type learning struct {
 	lock, lockSkip        [2]string // by id alone, and by any reference
 	present               [2]string
@@ -118,7 +118,7 @@ type learning struct {
 }
 
 // byAny finds users by any of their unique keys: $1 ids, $2 tags, $3 e-mail addresses, $4 external
-// ids, $5 userNames. Each condition has an index to itself.
+// ids, $5 userNames. Each condition has an index of its own.
 const (
 	byID  = "u.id = ANY ($1::uuid[])"
 	byAny = byID + ` OR u.tag = ANY ($2::text[]) OR u.email_key = ANY ($3::text[]) AND u.email_key IS NOT NULL
@@ -150,8 +150,8 @@ func composeLearning(db *bun.DB) learning {
 	return l
 }
 
-// composeHolders gives each unique key a select of its own: as one condition with OR, the worst of them
-// would decide how all are read.
+// composeHolders gives each unique key a select of its own: joined by OR, the least selective would
+// decide the plan for all.
 func composeHolders(db *bun.DB) string {
 	arm := func(index int) *bun.SelectQuery {
 		column := bun.Ident(uniqueColumns[index])
@@ -168,13 +168,13 @@ func composeHolders(db *bun.DB) string {
 	return all.String()
 }
 
-// failUnless selects what fails, by dividing by zero, unless a condition holds. A blind transaction ends by it,
-// which has all its statements sent before it could look at a result.
+// failUnless returns a statement that divides by zero unless a condition holds. It ends a blind transaction,
+// which has sent all its statements before it sees a result.
 func failUnless(condition string) string { return "SELECT 1 / (" + condition + ")::int" }
 
 func (l *learning) composeClaims(db *bun.DB) {
-	// Bun has no word for advisory locks. In order, so that two batches that take the same ones do not
-	// wait for each other; a lock that another delivery has is not waited for.
+	// Bun cannot express advisory locks. They are taken in order and without waiting: if another
+	// delivery has a lock, the claim is busy.
 	const ofLocks = " FROM unnest($1::bigint[]) WITH ORDINALITY AS l(lock, n) ORDER BY n"
 	l.takeLocks = "SELECT pg_try_advisory_xact_lock(lock)" + ofLocks
 	l.reserve = failUnless("pg_try_advisory_xact_lock(lock)") + ofLocks
@@ -194,10 +194,10 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	for i := range known.Holders {
 		known.Holders[i] = map[string]uuid.UUID{}
 	}
-	// Planned for every call anew, the statement that records would take longer to plan than to run.
+	// Without a generic plan, the statement that records would take longer to plan than to run.
 	tx.next.exec("SET LOCAL plan_cache_mode = force_generic_plan")
 	claims := claimKeys(wanted.Claims)
-	if mode == Blind { // goes with what is written
+	if mode == Blind { // sent together with the writes
 		if len(claims.locks) > 0 {
 			tx.next.exec(tx.store.statements.learning.reserve, claims.locks)
 		}
@@ -225,13 +225,16 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	if err := tx.next.run(ctx, tx.conn.Conn()); err != nil {
 		return nil, err
 	}
+	if err := tx.findHeld(ctx, wanted.Users, known); err != nil {
+		return nil, err
+	}
 	if mode == Wait && len(known.Held) > 0 {
-		return nil, errInterfered // others gave it its id or name while this waited: only a later statement saw it
+		return nil, errInterfered // others gave it its id or name while this transaction waited: only a later statement saw it
 	}
 	return known, nil
 }
 
-// references are the arguments of byID or byAny.
+// references returns the arguments of byID or byAny.
 func references(refs []user.Ref) (kind int, args []any) {
 	ids := []uuid.UUID{}
 	values := UniqueKeys{{}, {}, {}, {}, {}} // nil would be NULL
@@ -248,8 +251,7 @@ func references(refs []user.Ref) (kind int, args []any) {
 	return 1, []any{ids, values[KeyTag], values[KeyEmail], values[KeyExternalID], values[KeyUserName]}
 }
 
-// askUsers asks for users and keeps others from changing them; and, by a later statement, for those that
-// exist all the same.
+// askUsers asks for users, keeps others from changing them, and asks for what is sealed for them.
 func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 	if len(wanted.Users) == 0 {
 		return
@@ -260,25 +262,12 @@ func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 	if mode == Skip {
 		lock = st.lockSkip[kind]
 	}
-	locked := map[uuid.UUID]bool{}
 	tx.next.query(lock, args, func(rows pgx.Rows) error {
 		u, err := st.users.user(rows.RawValues())
 		if err == nil {
-			known.Users, locked[u.ID] = append(known.Users, u), true
+			known.Users = append(known.Users, u)
 		}
 		return err
-	})
-	tx.next.query(st.present[kind], args, func(rows pgx.Rows) error {
-		var u user.User
-		var email, userName *string
-		if err := rows.Scan((*[16]byte)(&u.ID), &u.Tag, &email, &u.ExternalID, &userName); err != nil {
-			return err
-		}
-		if !locked[u.ID] {
-			u.EmailKey, u.UserNameKey = orEmpty(email), orEmpty(userName)
-			known.Held = append(known.Held, &u)
-		}
-		return nil
 	})
 	if !wanted.Seals {
 		return
@@ -294,6 +283,36 @@ func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 		known.Seals[row.UserID][row.Provider] = row.Sealed
 		return nil
 	})
+}
+
+// findHeld asks for the users that exist and were not locked, if any of those wanted were not. Only a
+// statement after the one that locks sees what others did meanwhile.
+func (tx *Tx) findHeld(ctx context.Context, wanted []user.Ref, known *Known) error {
+	distinct := map[user.Ref]bool{}
+	for _, ref := range wanted {
+		distinct[ref] = true
+	}
+	if len(known.Users) >= len(distinct) {
+		return nil
+	}
+	locked := map[uuid.UUID]bool{}
+	for _, u := range known.Users {
+		locked[u.ID] = true
+	}
+	kind, args := references(wanted)
+	tx.next.query(tx.store.statements.learning.present[kind], args, func(rows pgx.Rows) error {
+		var u user.User
+		var email, userName *string
+		if err := rows.Scan((*[16]byte)(&u.ID), &u.Tag, &email, &u.ExternalID, &userName); err != nil {
+			return err
+		}
+		if !locked[u.ID] {
+			u.EmailKey, u.UserNameKey = orEmpty(email), orEmpty(userName)
+			known.Held = append(known.Held, &u)
+		}
+		return nil
+	})
+	return tx.next.run(ctx, tx.conn.Conn())
 }
 
 func orEmpty(s *string) string {
@@ -330,7 +349,7 @@ func (tx *Tx) queryHolders(statement string, args []any, known *Known) {
 	})
 }
 
-// claimed are the keys of the claims that there are.
+// claimed holds the keys of a batch's claims.
 type claimed struct {
 	keys   [][]byte
 	places map[string][]int // among the commands, several of which may bring one key
@@ -370,7 +389,7 @@ func (tx *Tx) askClaims(c claimed, known *Known) {
 			return err
 		})
 	}
-	// Only a later statement sees what those committed that held the locks before.
+	// Only a later statement sees what former holders of the locks have committed.
 	tx.next.query(st.claims, []any{c.keys}, func(rows pgx.Rows) error {
 		claim, replay, err := st.scanReplay(rows)
 		for _, place := range c.places[string(claim.Key)] {

@@ -34,7 +34,8 @@ func (s *Store) List(ctx context.Context, q user.Query) (user.Page, error) {
 	return page, err
 }
 
-// uniqueValue returns the value and its index of [UniqueKeys] if a query asks for one unique value alone.
+// uniqueValue returns a value and its index of [UniqueKeys] if a query asks for one unique value and
+// nothing else.
 func uniqueValue(q user.Query) (index int, value string) {
 	if q.After != nil {
 		return 0, ""
@@ -71,10 +72,10 @@ func (s *Store) listOne(ctx context.Context, q user.Query, index int, value stri
 	return page, nil
 }
 
-// uncounted stands for a number that is not known.
+// uncounted stands for an unknown number.
 const uncounted = -1
 
-// minScan is how many users a scan in the listing's order looks at, at least.
+// minScan is the least number of users that a scan in the listing's order may examine.
 const minScan = 500
 
 // find returns a page's users and, if there is one, the user after them; also how many users the filter
@@ -83,8 +84,8 @@ const minScan = 500
 // A filter that an index has in the listing's order gives a page at once. For all others there are two
 // plans: scan users in order and check each, or select by the filter's indexes and sort. Where filter and
 // order depend on each other (service users that were all made on the first day, newest first), the planner
-// takes the wrong one and reads the whole table. So the choice is made here: few users are sorted; of many,
-// a scan finds a page soon. If it does not within its budget, they are sorted all the same.
+// takes the wrong one and reads the whole table. So the choice is made here: few users are sorted; among
+// many, a scan finds a page soon. A scan that exceeds its budget is given up, and the users are sorted.
 func (s *Store) find(ctx context.Context, q user.Query) ([]*user.User, int64, error) {
 	l := s.listing(q)
 	if len(l.filter) == 0 {
@@ -104,9 +105,9 @@ func (s *Store) find(ctx context.Context, q user.Query) ([]*user.User, int64, er
 	return s.sorted(ctx, q)
 }
 
-// scanBudget returns how many users to scan at most, 0 to sort. Of n users of whom m match, m are sorted, and
-// n/m scanned for each that is wanted. A scan that takes far longer shows that filter and order depend on each
-// other; where they do not, one in thousands ends early.
+// scanBudget returns how many users to scan at most, 0 to sort. If m of n users match, sorting reads m, and a
+// scan reads n/m for each user wanted. A scan that reads far more shows that filter and order depend on each
+// other; where they do not, one scan in thousands is given up.
 func (s *Store) scanBudget(ctx context.Context, q user.Query) (int64, error) {
 	found, err := s.expected(ctx, q.Filter)
 	if err != nil {
@@ -152,7 +153,7 @@ func scanUsers(rows pgx.Rows, read *reading, others ...any) (users []*user.User,
 	return users, err
 }
 
-// eachUser calls yield with the user of each row. Further columns are scanned into others.
+// eachUser calls yield with the user of each row. Additional columns are scanned into others.
 func eachUser(rows pgx.Rows, read *reading, yield func(*user.User) error, others ...any) error {
 	defer rows.Close()
 	for rows.Next() {
@@ -181,8 +182,9 @@ func (l *listing) inOrder(q user.Query) *bun.SelectQuery {
 	return l.page(q, where(l.read.shown(l.users(nil)), l.index, l.keyset(l.keys)))
 }
 
-// byEmail reads a page in the order of e-mail addresses. Users without one come last, which no one index
-// gives in both directions: the users with an address and those without are read by an index each.
+// byEmail reads a page in the order of e-mail addresses. Users without one come last, which no single
+// index provides in both directions, so users with and without an address are each read by an index of
+// their own.
 func (l *listing) byEmail(q user.Query) *bun.SelectQuery {
 	most := int64(q.Offset() + q.Limit + 1)
 	part := func(keys []sortKey, conditions ...[]string) *bun.SelectQuery {
@@ -220,8 +222,8 @@ func (l *listing) emailParts() (with, without *emailPart) {
 	return with, without
 }
 
-// scan reads so many users in the listing's order, of an order by e-mail address those of one part, and
-// returns a page of those whom the filter selects.
+// scan reads at most budget users in the listing's order, and returns a page of those that the filter
+// selects. In the order of e-mail addresses it reads one part.
 func (l *listing) scan(q user.Query, budget int64) *bun.SelectQuery {
 	part := &emailPart{keys: l.keys}
 	if l.keys[0].nullable {
@@ -272,14 +274,21 @@ func where(q *bun.SelectQuery, conditions ...[]string) *bun.SelectQuery {
 	return q
 }
 
-// page orders a statement and bounds it to the page and the user after it. The limit is no parameter: of
-// one, the planner would expect a tenth of the table.
+// page orders a statement and bounds it to the page and the user after it. The limit is not a parameter:
+// for one, the planner would expect a tenth of the table.
 func (l *listing) page(q user.Query, statement *bun.SelectQuery) *bun.SelectQuery {
 	orderBy(statement, l.keys).Limit(int64(q.Limit + 1))
 	if offset := int64(q.Offset()); offset > 0 {
 		statement.Offset(offset)
 	}
 	return statement
+}
+
+// TidySearch moves what changes have appended to the search index's pending list into the index itself. Otherwise
+// the change that fills the list does so, and it and all behind it take up to 40 ms. Only the index's owner may.
+func (s *Store) TidySearch(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, "SELECT gin_clean_pending_list('users_search_forms')", prepared()...)
+	return translate(err)
 }
 
 // Export calls yield with every user that a query's filter selects, in its order, without holding more than

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// What retention has left before its floor, for a claim or for the sink, is past it all the same.
+	// Readers do not see events before the floor, even those that retention kept for a claim or for
+	// the sink.
 	kept = "(e.xid, e.seq) > (SELECT xid, seq FROM feed_floor)"
 	// An event is shown once every transaction that is older than its own has ended: until
 	// then one of those could still commit an event that belongs before it.
@@ -38,34 +39,33 @@ func composeLog(db *bun.DB) logReading {
 	}
 }
 
-// pageBytes bounds the events of a page, together: the page ends with the event that reaches it.
+// pageBytes bounds a page's events in total: the page ends with the event that reaches it.
 const pageBytes = 1 << 20
 
-// History returns at most limit of a user's events before a place in the log, newest
-// first, without their data. They are fewer if they are large; more reports whether there
-// are further ones.
+// History returns at most limit of a user's events before a place in the log, newest first, without
+// their data. It returns fewer if they are large; more reports whether others follow.
 func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) (entries []user.LogEntry, more bool, err error) {
 	return s.entries(ctx, limit, s.statements.log.history, s.statements.log.ofHistory, id, before, limit+1)
 }
 
-// Feed returns at most limit events after a place, in the order in which they became
-// final, without what they changed. They are fewer if they are large; more reports whether
-// there are further ones. See [Store.CheckFloor] for a place before what retention kept.
+// Feed returns at most limit events after a place, in the order in which they became final, without
+// what they changed. It returns fewer if they are large; more reports whether others follow. See
+// [Store.CheckFloor] for a place before the floor.
 func (s *Store) Feed(ctx context.Context, after user.Place, limit int) (entries []user.LogEntry, more bool, err error) {
 	return s.entries(ctx, limit, s.statements.log.feed, s.statements.log.ofFeed, fmt.Sprint(after.XID), after.Seq, limit+1)
 }
 
-// Floor is where the feed begins: behind the last event that retention has removed.
+// Floor returns where the feed begins: behind the last event that retention has removed.
 func (s *Store) Floor(ctx context.Context) (user.Place, error) {
 	var floor feedFloorRow
 	err := s.db.NewSelect().Model(&floor).Column("xid", "seq").Scan(ctx)
 	return user.Place{XID: floor.XID, Seq: floor.Seq}, translate(err)
 }
 
-// CheckFloor is a [user.CursorExpired] error if retention has removed events behind a
-// place, or if the database has never come to it: a failover has lost events that were shown. Events
-// to come would sort before such a place. Asked after [Store.Feed], it knows of all that were gone when
-// that read.
+// CheckFloor returns a [user.CursorExpired] error if retention has removed events after a place, or if
+// the database has never reached the place: then a failover has lost events that were shown, and new
+// events would sort before it. Called after [Store.Feed], it knows of every event that was gone by
+// then.
 func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 	var place struct {
 		Before bool // the first event that is kept
@@ -116,10 +116,10 @@ func (s *Store) Known(ctx context.Context, id uuid.UUID) (bool, error) {
 // Partitions divide the outbox by a hash of the user's id: see pkg/relay.
 const Partitions = 16
 
-// erase removes the personal values of deleted users from the log. Events still to be
-// sent keep theirs until they are: a user's events are sent in order, so the deletion's
-// own, which is the last, tells of all of them. The text is taken apart as json, never as
-// jsonb: that fails on numbers which metadata may hold and numeric cannot, such as 1e-99999.
+// erase removes the personal values of deleted users from the log. Events that are still to be sent
+// keep theirs until then: a user's events are sent in order, so the deletion's own event, the last,
+// stands for all. The text is taken apart as json, never as jsonb: that fails on numbers which
+// metadata may hold and numeric cannot, such as 1e-99999.
 const erase = `WITH due AS (
 		SELECT e.user_id, e.seq FROM erasures e
 		WHERE NOT $1 OR NOT EXISTS (SELECT FROM outbox o WHERE o.partition = get_byte(uuid_send(e.user_id), 15) % $2 AND o.seq = e.seq)
@@ -133,9 +133,8 @@ const erase = `WITH due AS (
 		FROM due WHERE v.user_id = due.user_id AND v.seq <= due.seq)
 	DELETE FROM erasures USING due WHERE erasures.user_id = due.user_id AND erasures.seq = due.seq`
 
-// Erase removes the [user.PersonalFields] of deleted users from their events, of at most
-// limit users, and returns of how many. With pending true, users with events in the outbox
-// are left for later.
+// Erase removes the [user.PersonalFields] of at most limit deleted users from their events, and
+// returns of how many. If pending is true, users with events in the outbox are left for later.
 func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, error) {
 	result, err := s.pool.Exec(ctx, erase, prepared(pending, Partitions, limit, user.PersonalFields())...)
 	if err != nil {
@@ -144,8 +143,8 @@ func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, erro
 	return result.RowsAffected(), nil
 }
 
-// pruneLog looks at one page of the log: without the bound, a pass that finds nothing to
-// remove would read all of it.
+// pruneLog examines one page of the log: without the bound, a pass that finds nothing to remove
+// would read all of it.
 const pruneLog = `WITH page AS MATERIALIZED (
 		SELECT id, user_id, xid, seq, at FROM events AS e WHERE (xid, seq) > ($1::text::xid8, $2) AND ` + final + ` ORDER BY xid, seq LIMIT $3),
 	gone AS (DELETE FROM events USING page WHERE events.id = page.id AND page.at < $4
@@ -158,7 +157,7 @@ const pruneLog = `WITH page AS MATERIALIZED (
 	SELECT xid::text::bigint, seq, at < $4, (SELECT count(*) FROM page), (SELECT count(*) FROM gone)
 	FROM page ORDER BY xid DESC, seq DESC LIMIT 1`
 
-// Pruned says how far a page of pruning came.
+// Pruned says how far a page of pruning got.
 type Pruned struct {
 	Removed int64
 	Next    user.Place // where the next page begins

@@ -41,7 +41,7 @@ const beforeForms = "20261127000001"
 
 // Migrate brings the database to the newest schema and returns the names of the migrations it applied.
 // Any number of processes may call it at once. Users that lack comparison and search forms get them,
-// see [Store.Form]; a log that was restored from another cluster is mended, see [Store.MendFeed].
+// see [Store.Form]; a log that was restored from another cluster is repaired, see [Store.MendFeed].
 func (s *Store) Migrate(ctx context.Context, progress func(done int)) ([]string, error) {
 	names, err := s.migrate(ctx, beforeForms)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Store) migrate(ctx context.Context, last string) ([]string, error) {
 		return nil, nil
 	}
 	db := s.unhurried()
-	defer func() { _ = db.Close() }() // which gives the lock back
+	defer func() { _ = db.Close() }() // releases the lock
 	if err := takeMigrationLock(ctx, db); err != nil {
 		return nil, translate(err)
 	}

@@ -52,7 +52,7 @@ type userRow struct {
 const groupsOf = `CASE WHEN (SELECT true FROM group_members LIMIT 1) THEN (SELECT json_agg(json_build_object('id', g.id, 'name', g.display_name)
 	ORDER BY g.name_key) FROM group_members AS m JOIN groups AS g ON g.id = m.group_id WHERE m.user_id = u.id) END AS groups`
 
-// derivedColumns of users serve statements alone: no read needs them.
+// derivedColumns are the columns of users that only conditions use: no read needs them.
 var derivedColumns = []string{"name_key", "search", "facets"}
 
 // A check of access shows these columns; the others that its role may read (config/components/access) find the user.
@@ -171,9 +171,9 @@ func timestamp(v []byte) time.Time {
 	return time.UnixMicro(epoch + integer(v)).UTC()
 }
 
-// texts decodes a text[] without a NULL in it: how many dimensions, two words that say
-// nothing new, its length and lower bound, then each element after its length. An empty
-// one has no dimension.
+// texts decodes a text[] that has no NULL: the number of dimensions, two words that are ignored,
+// the length and the lower bound, then each element after its length. An empty one has no
+// dimension.
 func texts(v []byte) []string {
 	word := func(v []byte) int { return int(binary.BigEndian.Uint32(v)) }
 	switch {
@@ -191,7 +191,7 @@ func texts(v []byte) []string {
 	return found
 }
 
-// unlessEmpty spares most users, whose lists are empty, the decoder.
+// unlessEmpty decodes a list. Most users' lists are empty and skip the decoder.
 func unlessEmpty[T any](list []byte, into *[]T) error {
 	if len(list) <= len("[]") {
 		return nil
@@ -201,7 +201,7 @@ func unlessEmpty[T any](list []byte, into *[]T) error {
 
 var emptyObject = jsontext.Value("{}")
 
-// objectOf spares most users, whose object is empty, a copy.
+// objectOf copies an object. Most users' objects are empty and share one.
 func objectOf(v []byte) jsontext.Value {
 	if string(v) == "{}" {
 		return emptyObject

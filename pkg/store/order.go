@@ -20,8 +20,8 @@ type sortKey struct {
 	after           *string // the value to begin after; nil is NULL, or no place at all on the first page
 }
 
-// sortColumns are the columns of each field that listings are sorted by, in their order. Names are sorted by
-// their search form; those that are equal in it, as they are written.
+// sortColumns are the columns that listings sort by, in order, for each field. Names sort by their search
+// form; equal ones sort as written.
 var sortColumns = map[string][]sortKey{
 	"createdAt": {{column: "u.created_at", sqlType: "timestamptz"}},
 	"tag":       {{column: "u.tag", sqlType: "text"}},

@@ -13,11 +13,11 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// reading are the composed statements of frequent reads.
+// reading holds the composed statements of frequent reads.
 type reading struct {
 	columns []string // of users, for statements that a listing composes at each call
 	decoder userDecoder
-	all     []string // with those that serve statements alone
+	all     []string // including derivedColumns
 	// byKey finds users by their unique keys: by the key's index of [UniqueKeys], and the number of keys as
 	// a power of two.
 	byKey [uniqueIndexes][lookupPowers]string
@@ -28,8 +28,8 @@ const lookupPowers = 7 // up to 64 users by one statement
 func composeReading(db *bun.DB) reading {
 	r := reading{columns: columnsOf[userRow](db, derivedColumns...), all: columnsOf[userRow](db)}
 	r.decoder = decoderOf(append(slices.Clip(r.columns), "groups"))
-	// PostgreSQL plans each of these once per connection, since it sees how many keys there are;
-	// "= ANY ($1)", of which it does not know that, it would plan anew at each call.
+	// PostgreSQL plans each of these once per connection, since the number of keys is in the text.
+	// It would plan "= ANY ($1)" anew at each call, for want of that number.
 	for index := range r.byKey {
 		for power := range r.byKey[index] {
 			places := make([]string, 1<<power)
@@ -43,38 +43,38 @@ func composeReading(db *bun.DB) reading {
 	return r
 }
 
-// shown selects what a read of users shows, the groups that they are in last.
+// shown selects what a read of users shows, with their groups last.
 func (r *reading) shown(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.Column(r.columns...).ColumnExpr(groupsOf)
 }
 
-// shownColumns is the same in the text of a statement.
+// shownColumns returns the same as the text of a statement.
 func (r *reading) shownColumns() string {
 	return "u." + strings.Join(r.columns, ", u.") + ", " + groupsOf
 }
 
 var errNotFound = user.Errorf(user.NotFound, "no such user")
 
-// ErrNotFound is the refusal of a change for there being no such user.
+// ErrNotFound is the error of a change whose user does not exist.
 var ErrNotFound error = errNotFound
 
-// Get finds one user, by id or else by one of its other unique values. An unknown one is
-// [user.NotFound].
+// Get finds one user, by id or by another unique value. It fails with [user.NotFound] if there is
+// none.
 func (s *Store) Get(ctx context.Context, ref user.Ref) (*user.User, error) {
 	index, value := KeyOf(ref)
 	return s.lookups.get(ctx, index, value)
 }
 
-// lookups reads single users: with one statement all that are asked for while the last one was under
-// way. A lone read waits for nothing; under load a round trip to the database, which costs more than
-// finding a user there, serves many. It is no cache: a statement begins after all that it answers was asked.
+// lookups reads single users. Reads that arrive while a statement is under way share the next one. A lone
+// read waits for nothing; under load one round trip, which costs more than finding a user, serves many. It
+// is not a cache: a statement begins after every read that it answers.
 type lookups struct {
 	store  *Store
 	queues [uniqueIndexes]gather.Queue[*lookup]
 }
 
 type lookup struct {
-	ctx   context.Context // of who asks, for its trace
+	ctx   context.Context // of the request, for its trace
 	value string
 	found *user.User // nil: there is none
 	err   error
@@ -83,7 +83,7 @@ type lookup struct {
 
 const (
 	lookupWorkers = 2                // more of them share less
-	lookupTime    = 30 * time.Second // for a statement that is to take a millisecond
+	lookupTime    = 30 * time.Second // for a statement that should take a millisecond
 )
 
 func (l *lookups) begin(s *Store) {
@@ -94,7 +94,7 @@ func (l *lookups) begin(s *Store) {
 	}
 }
 
-// get returns the user with a unique key. Others may be given the same one: it must not be changed.
+// get returns the user with a unique key. Callers share it and must not change it.
 func (l *lookups) get(ctx context.Context, index int, value string) (*user.User, error) {
 	asked := &lookup{ctx: ctx, value: value, done: make(chan struct{})}
 	l.queues[index].Add(asked)

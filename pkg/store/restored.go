@@ -7,10 +7,10 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// The feed is in the order of transaction ids, and those begin anew in another cluster: a
-// log restored there from a dump may hold ids that the cluster has yet to reach. Its
-// events would be hidden until then, and new ones would sort before cursors that clients
-// hold. So this cluster's ids are shifted past all that the log has.
+// The feed is in the order of transaction ids, and those begin anew in another cluster: a log
+// restored there from a dump may hold ids that the cluster has yet to reach. Its events would be
+// hidden until then, and new ones would sort before cursors that clients hold. So this cluster's
+// ids are shifted past all ids in the log.
 
 // foreign is the highest transaction id in the log, if this cluster cannot have made it.
 const foreign = `WITH log AS (
@@ -19,12 +19,12 @@ const foreign = `WITH log AS (
 		FROM feed_floor f)
 	SELECT top, next, shift FROM log WHERE top >= next`
 
-// shiftGap keeps clear of cursors to events that are younger than the dump and are lost.
+// shiftGap leaves space for cursors to lost events, those younger than the dump.
 const shiftGap = 1 << 32
 
-// MendFeed makes the change feed of a database that was restored from a dump into another
-// cluster go on where it was: cursors made before stay good. It reports whether there was
-// anything to mend, and may be called at any time by any number of processes.
+// MendFeed makes the change feed of a database that was restored from a dump into another cluster
+// go on where it was: cursors made before stay good. It reports whether there was anything to
+// repair, and may be called at any time by any number of processes.
 func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
 	if restored, err := isForeign(ctx, s.db); err != nil || restored == nil {
 		return false, translate(err)
@@ -64,7 +64,7 @@ func isForeign(ctx context.Context, on bun.IDB) (*restoredLog, error) {
 func (l restoredLog) mend() []string {
 	shift := l.Top + shiftGap
 	return []string{
-		// Events of this cluster from before the mending, if there are any, move along.
+		// Events that this cluster wrote before the repair, if any, are shifted too.
 		fmt.Sprintf(`UPDATE events SET xid = (xid::text::bigint + %d)::text::xid8 WHERE xid < '%d'
 			AND seq > (SELECT max(seq) FROM events WHERE xid >= '%d')`, shift-l.Shift, l.Next, l.Next),
 		fmt.Sprintf("CREATE OR REPLACE FUNCTION feed_xid() RETURNS xid8 LANGUAGE sql AS 'SELECT (pg_current_xact_id()::text::bigint + %d)::text::xid8'", shift),

@@ -9,12 +9,12 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// condition is a SCIM filter in SQL. An exact one finds just what the filter finds. Another one finds that
-// and perhaps more, by an index if there is one: [scim.Matches] decides about each row.
+// condition is a SCIM filter in SQL. An exact one finds just what the filter matches. Any other may find
+// more, by an index if there is one; [scim.Matches] then decides about each row.
 type condition struct {
 	sql   string
 	exact bool
-	point bool // it finds one row at most, by a unique index
+	point bool // finds one row at most, by a unique index
 }
 
 var anything = condition{sql: "true"}
@@ -64,9 +64,12 @@ func (b *sqlFilter) join(filters []scim.Filter, operator string, compare func(sc
 	return joined
 }
 
-// valuePath finds by the values that a filter in brackets asks for. That they are of one element is for
-// [scim.Matches] to say.
+// valuePath finds rows with the values that a filter in brackets asks for. Whether one element has them
+// all is for [scim.Matches] to decide.
 func (b *sqlFilter) valuePath(f scim.ValuePath, compare func(scim.Compare) condition) condition {
+	if c, ok := f.Filter.(scim.Compare); ok { // the same without the brackets
+		return compare(c)
+	}
 	joined := condition{sql: "true"}
 	parts, _ := f.Filter.(scim.And)
 	if parts == nil {
@@ -96,6 +99,8 @@ func (b *sqlFilter) users(c scim.Compare) condition {
 		return b.shown(c, "tag", b.text(folded(c, user.FoldTag), "u.tag", ""))
 	case role:
 		return b.shown(c, "role", b.text(folded(c, user.Fold), "u.role", ""))
+	case "meta.resourceType":
+		return b.text(c, "'"+scim.Users.Name+"'", "")
 	case "meta.created":
 		return b.time(c, "u.created_at")
 	case "meta.lastModified":
@@ -108,8 +113,7 @@ func (b *sqlFilter) users(c scim.Compare) condition {
 		return b.email(c, text)
 	case "groups", "groups.value":
 		if c.Op == scim.Equal {
-			id, _ := user.ParseID(text)
-			return condition{sql: "u.id IN (SELECT m.user_id FROM group_members AS m WHERE m.group_id = " + b.arg(id, "uuid") + ")", exact: true}
+			return condition{sql: "u.id IN (SELECT m.user_id FROM group_members AS m WHERE " + b.uuidEquals(c, "m.group_id") + ")", exact: true}
 		}
 		return anything
 	default:
@@ -196,7 +200,7 @@ func escapeLike(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
 }
 
-// uuidEquals is the condition that a column has the id; one that is malformed is nobody's.
+// uuidEquals returns the condition that a column has the id. A malformed id matches nothing.
 func (b *sqlFilter) uuidEquals(c scim.Compare, column string) string {
 	text, _ := c.Value.(string)
 	id, ok := user.ParseID(text)
@@ -236,7 +240,7 @@ func (b *sqlFilter) displayName(c scim.Compare, text string) condition {
 	return anything
 }
 
-// inName finds names that contain a text: by the trigrams of the search text where it has one.
+// inName finds names that contain a text, by the trigrams of the search text if it has any.
 func (b *sqlFilter) inName(form string) string {
 	column := "u.name_key"
 	if utf8.RuneCountInString(form) >= 3 {
@@ -249,6 +253,9 @@ func (b *sqlFilter) inName(form string) string {
 func (b *sqlFilter) email(c scim.Compare, text string) condition {
 	switch c.Op {
 	case scim.Equal:
+		if strings.ContainsRune(text, 0) { // which the database cannot hold
+			return condition{sql: "false", exact: true}
+		}
 		return condition{sql: "(u.email_key = " + b.arg(user.FoldAddress(text), "text") + " OR " + b.facet(user.SCIMFacet("emails.value", text)) + ")"}
 	case scim.Present:
 		return condition{sql: "(u.email_key IS NOT NULL OR (u.scim->'emails') IS NOT NULL)"}
@@ -272,22 +279,21 @@ func (b *sqlFilter) facet(facet string) string {
 	return "u.facets @> " + b.arg([]string{facet}, "text[]")
 }
 
-// kept finds users of whom an attribute is kept as sent.
+// kept finds users with an attribute that is kept as sent.
 func (b *sqlFilter) kept(c scim.Compare) condition {
-	if c.Op == scim.NotEqual || c.Path.Attribute == nil || c.Path.Extension == scim.UserExtension ||
-		c.Path.Attribute.Name == "name" || c.Path.Attribute.Name == "emails" { // which other fields may stand for
+	name := c.Path.Attribute.Name
+	if c.Op == scim.NotEqual || !c.Path.Kept() || name == "name" || name == "emails" { // which other fields may stand for
 		return anything
 	}
 	value := "u.scim"
 	if c.Path.Extension != nil {
 		value += "->" + b.arg(c.Path.Extension.ID, "text")
 	}
-	return condition{sql: "(" + value + "->" + b.arg(c.Path.Attribute.Name, "text") + ") IS NOT NULL"}
+	return condition{sql: "(" + value + "->" + b.arg(name, "text") + ") IS NOT NULL"}
 }
 
-// groups writes a comparison of an attribute of groups. All that it can write is exact.
+// groups writes a comparison of an attribute of groups. Whatever it can write is exact.
 func (b *sqlFilter) groups(c scim.Compare) condition {
-	text, _ := c.Value.(string)
 	switch c.Path.String() {
 	case "id":
 		return b.text(c, "g.id::text", b.uuidEquals(c, "g.id"))
@@ -295,6 +301,10 @@ func (b *sqlFilter) groups(c scim.Compare) condition {
 		return b.text(folded(c, user.Fold), "g.name_key", "")
 	case "externalId":
 		return b.text(c, "g.external_id", "")
+	case "schemas":
+		return b.text(c, "'"+scim.GroupSchema.ID+"'", "")
+	case "meta.resourceType":
+		return b.text(c, "'"+scim.Groups.Name+"'", "")
 	case "meta.created":
 		return b.time(c, "g.created_at")
 	case "meta.lastModified":
@@ -304,8 +314,7 @@ func (b *sqlFilter) groups(c scim.Compare) condition {
 		case scim.Present:
 			return condition{sql: "EXISTS (SELECT FROM group_members AS m WHERE m.group_id = g.id)", exact: true}
 		case scim.Equal:
-			id, _ := user.ParseID(text)
-			return condition{sql: "g.id IN (SELECT m.group_id FROM group_members AS m WHERE m.user_id = " + b.arg(id, "uuid") + ")", exact: true}
+			return condition{sql: "g.id IN (SELECT m.group_id FROM group_members AS m WHERE " + b.uuidEquals(c, "m.user_id") + ")", exact: true}
 		}
 	}
 	return anything

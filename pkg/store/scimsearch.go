@@ -30,17 +30,18 @@ var (
 const (
 	searchTime  = 3 * time.Second // for one statement
 	searchScans = 10_000          // rows that are decoded to judge a filter that SQL cannot
-	// Up to here an index is found by counting; further on by the place where the page before ended.
+	// Up to here a start index is found by counting rows; beyond it, by the place where the page
+	// before ended.
 	searchDeep    = 10_000
 	placesKept    = 4096
 	placeKeptFor  = time.Minute
-	totalKeptFrom = 10_000 // a smaller count is made at each page
+	totalKeptFrom = 10_000 // a smaller count is repeated for each page
 	totalKeptFor  = 10 * time.Second
 )
 
 var errTooMany = scim.Errorf(scim.TooMany, "the filter would look at too many resources: narrow it by userName, externalId, id, emails.value or displayName")
 
-// searches remembers for a moment where pages ended and what was counted.
+// searches caches for a short time where pages ended and what was counted.
 type searches struct {
 	places *lru.Cache[string, remembered[scim.Place]]
 	totals *lru.Cache[string, remembered[int64]]
@@ -251,7 +252,7 @@ func (c *query) text(f interface {
 	if after := c.after(); after != "true" {
 		where = "(" + where + ") AND " + after
 	}
-	if c.column == "u.user_name_key" { // its index leaves out those that have yet to get one
+	if c.column == "u.user_name_key" { // its index leaves out users that have none yet
 		where = "(" + where + ") AND u.user_name_key IS NOT NULL"
 	}
 	limit := " LIMIT " + strconv.Itoa(c.Limit+1)
@@ -262,7 +263,8 @@ func (c *query) text(f interface {
 	return "SELECT " + columns + " FROM (" + skipped + ") AS page JOIN " + table + " ON " + c.alias + ".id = page.found" + c.order()
 }
 
-// candidates composes the statement of all that may meet the filter, and one more than are judged.
+// candidates composes the statement that reads rows which may meet the filter: one more than may be
+// judged.
 func (c *query) candidates(f interface {
 	selected() (columns, table string)
 }) string {
@@ -273,7 +275,7 @@ func (c *query) candidates(f interface {
 
 func (f *searcher[T]) selected() (columns, table string) { return f.columns, f.table }
 
-// judged reads all that may meet a filter, if they are not too many, and judges each.
+// judged reads all rows that may meet a filter, unless they are too many, and judges each.
 func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], err error) {
 	candidates, keys, err := f.read(ctx, c.where.point, c.candidates(f), c.args)
 	if err != nil {
@@ -305,7 +307,7 @@ func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], 
 	return page, nil
 }
 
-// count counts, or recalls what it has counted a moment ago.
+// count counts, or returns a recent count.
 func (f *searcher[T]) count(ctx context.Context, point bool, key, text string, args []any) (int64, error) {
 	if total, ok := recall(f.store.searches.totals, key); ok {
 		return total, nil

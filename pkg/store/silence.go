@@ -14,16 +14,16 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// A watch ends what waits for a database that is connected and silent: a host that froze, or a network
-// that drops packets. Without it, requests would wait for their own deadline, 300 s, with every
-// connection of the pool.
+// A watch closes connections that wait for a database that is connected but silent: a frozen host, or
+// a network that drops packets. Without it, requests would wait for their own deadline, 300 s, and
+// hold every connection of the pool.
 //
 //   - A connection that has waited for an answer for silenceLimit is closed.
 //   - When nothing has been heard on any connection for suspicion, a trial connection is made. If that is
-//     not answered either, the database is silent: all that waits is ended, and new connections are
+//     not answered either, the database is silent: all waiting connections are closed, and new ones are
 //     refused at once, until a trial connection is answered.
 //
-// So a request fails within 10 s, also one that was waiting for a connection.
+// So a request fails within 10 s, even one that was waiting for a connection.
 type watch struct {
 	store  *Store
 	silent atomic.Bool
@@ -47,7 +47,7 @@ var errSilent = user.Errorf(user.Unavailable, "the database does not answer: try
 
 var beginning = time.Now()
 
-// now is a time that no change of the clock moves.
+// now returns a monotonic time, which clock changes do not affect.
 func now() int64 { return int64(time.Since(beginning)) + 1 }
 
 func newWatch(s *Store) *watch { return &watch{store: s, waits: map[*watched]struct{}{}} }
@@ -74,7 +74,7 @@ func (w *watch) stop() {
 	w.ended.Wait()
 }
 
-// look ends waits that have lasted too long, and begins a trial when nothing is heard at all.
+// look ends waits that have lasted too long, and begins a trial when no connection hears anything.
 func (w *watch) look(ctx context.Context) {
 	limit := silenceLimit
 	if w.silent.Load() {
@@ -150,7 +150,7 @@ type watched struct {
 	abort context.CancelFunc
 }
 
-// dial watches the connecting as well.
+// dial makes connections that are watched from the first packet on.
 func (w *watch) dial(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, abort := context.WithCancel(ctx)

@@ -43,8 +43,9 @@ func fieldsOf[R any](db *bun.DB, columns []string) []*schema.Field {
 	return fields
 }
 
-// given is a table of rows that come as parameters: one array for each column, from $first on. It has
-// the rows' number as n. An array of arrays must be rectangular, so those come as text.
+// given returns a table of rows that are passed as parameters: one array for each column, from $first
+// on. Its column n numbers the rows. Arrays of arrays must be rectangular, so array columns are
+// passed as text.
 func given[R any](db *bun.DB, columns []string, first int) string {
 	var arrays, values []string
 	for i, f := range fieldsOf[R](db, columns) {
@@ -151,7 +152,7 @@ func targetsOf[R any](row *R, fields []*schema.Field) []any {
 	return targets
 }
 
-// target spares pgx the search for how to scan into a named type.
+// target converts pointers to named types, so that pgx need not search for how to scan into them.
 func target(pointer any) any {
 	switch p := pointer.(type) {
 	case *uuid.UUID:
@@ -204,7 +205,7 @@ func queryValues[T any](ctx context.Context, on querier, text string, args []any
 	return values, translate(err)
 }
 
-// statements are the composed statements, by what they do.
+// statements holds the composed statements, by purpose.
 type statements struct {
 	reading  reading
 	learning learning
@@ -219,8 +220,8 @@ func compose(db *bun.DB) *statements {
 	return &statements{composeReading(db), composeLearning(db), composeWriting(db), composeLog(db), composeAuditing(db), composeChecking(db), composeGrouping(db)}
 }
 
-// pipeline is statements that go to the database together: one round trip. One that fails keeps those
-// after it from being carried out.
+// pipeline holds statements that are sent together, in one round trip. If one fails, those after it
+// are not carried out.
 type pipeline struct{ batch pgx.Batch }
 
 func (p *pipeline) exec(text string, args ...any) { p.batch.Queue(text, args...) }
@@ -244,11 +245,6 @@ func (p *pipeline) run(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	return p.send(ctx, conn)
-}
-
-// send sends statements whose texts are many: none is kept by the connection.
-func (p *pipeline) send(ctx context.Context, conn *pgx.Conn) error {
 	batch := p.batch
 	p.batch = pgx.Batch{}
 	return conn.SendBatch(ctx, &batch).Close()

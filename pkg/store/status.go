@@ -61,8 +61,8 @@ func (s *Store) Foreign(ctx context.Context, after uuid.UUID, prefix string, lim
 // Head returns the present end of the change feed: all events behind it are yet to be shown.
 func (s *Store) Head(ctx context.Context) (user.Place, error) { return s.headOn(ctx, s.pool) }
 
-// headOn returns the place in the feed after which all events are that a transaction's snapshot may not
-// contain: those of transactions from the oldest one that was still under way.
+// headOn returns a place in the feed before all events that a transaction's snapshot may lack: those of
+// the oldest transaction still under way, and of later ones.
 func (s *Store) headOn(ctx context.Context, on querier) (user.Place, error) {
 	const oldest = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + f.shift FROM feed_floor AS f"
 	places, err := queryValues[int64](ctx, on, oldest, prepared())

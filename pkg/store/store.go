@@ -41,8 +41,8 @@ type Store struct {
 type Options struct {
 	ConnString     string // a URL or keywords and values, as libpq reads them
 	MaxConnections int    // of the pool; further requests wait for one
-	// Patience is how long a change waits for a row that somebody holds (a forgotten transaction):
-	// it must give its connection back before the others run out of them. 0 is 5 s.
+	// Patience is how long a change waits for a row that another session (a forgotten transaction)
+	// has locked: it must release its connection before the pool runs out of them. 0 is 5 s.
 	Patience time.Duration
 	// StatementSpans makes a span of each statement; nil makes none.
 	StatementSpans pgx.QueryTracer
@@ -50,7 +50,8 @@ type Options struct {
 	SharedSpan SharedSpan
 }
 
-// SharedSpan begins a span that belongs to the traces of n requests. Its context is for the work, end for its end.
+// SharedSpan begins a span that belongs to the traces of n requests. The work uses the returned context; end ends
+// the span.
 type SharedSpan func(ctx context.Context, name string, n int, request func(i int) context.Context) (_ context.Context, end func())
 
 func noSpan(ctx context.Context, _ string, _ int, _ func(int) context.Context) (context.Context, func()) {
@@ -103,8 +104,8 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Stats are the pool's figures, for metrics. Changes that wait although there are connections,
-// which are left to reads, count as waiting for one.
+// Stats are the pool's figures, for metrics. Changes that wait because the last connections are
+// left to reads count as waiting for one.
 func (s *Store) Stats() sql.DBStats {
 	stats := s.pool.Stat()
 	return sql.DBStats{MaxOpenConnections: int(stats.MaxConns()), OpenConnections: int(stats.TotalConns()),

@@ -33,12 +33,12 @@ type count struct {
 const (
 	totalsKept  = 1024
 	expectedFor = 10 * time.Second
-	countedFor  = time.Minute // a snapshot of another server, after a failover, may hash alike
-	// So long a count past the bound of exact counting is known to be past it, if far more are expected.
+	countedFor  = time.Minute // after a failover, another server's snapshot may hash alike
+	// How long a count above the bound of exact counting is reused, if far more users are expected.
 	pastFor = 2 * time.Second
-	// Up to here, what was past the bound of exact counting may be exact after the next change.
+	// Up to here, a count above the bound of exact counting may be exact after the next change.
 	wellPast = 2 * user.MaxExact
-	// From here on, the planner is believed: it is not that far off.
+	// From here on, the planner's estimate is used: it is never that far off.
 	farPast = 10 * user.MaxExact
 )
 
@@ -71,9 +71,9 @@ func (s *Store) expected(ctx context.Context, f user.Filter) (int64, error) {
 	return expected, err
 }
 
-// total returns how many users a listing's filter selects: exact where that was asked for or up to the bound
-// of exact counting, past it an estimate for the same filter. Known is a count, or uncounted; more says that
-// users follow the page.
+// total returns how many users a listing's filter selects: exact if that was asked for, or up to the bound
+// of exact counting; above it an estimate for the same filter. Known is a count, or uncounted; more says
+// that users follow the page.
 func (s *Store) total(ctx context.Context, q user.Query, known int64, more bool) (total int64, exact bool, err error) {
 	if known != uncounted {
 		return known, q.Count == user.CountExact || known <= user.MaxExact, nil

@@ -16,36 +16,35 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Tx is a transaction that carries out a batch of changes, in two round trips: Begin learns and locks
-// what they are about, Commit writes what came of them. Nothing is changed before Commit, and
-// Rollback ends a transaction in whatever state.
+// Tx is a transaction that carries out a batch of changes, in two round trips: Begin learns and locks what
+// they are about, Commit writes what came of them. Where a user is unknown or held, learning takes a second
+// one. Nothing is changed before Commit, and Rollback ends a transaction in whatever state.
 type Tx struct {
 	store *Store
 	conn  *pgxpool.Conn
 	next  pipeline
 }
 
-// Mode is how a transaction learns about the users that it is to change.
+// Mode is how a transaction learns about the users that it will change.
 type Mode int
 
 const (
-	// Blind learns nothing: whatever is taken makes Commit fail. It is for creations alone.
+	// Blind learns nothing: Commit fails if anything is taken. It is for creations alone.
 	Blind Mode = iota
-	// Skip locks the users that nobody holds, and reports the others as held.
+	// Skip locks the users that no other session has locked, and reports the others as held.
 	Skip
-	// Wait waits for whoever holds a user, as long as the store's patience.
+	// Wait waits for locked users, as long as the store's patience.
 	Wait
 )
 
 // changes bounds how many connections changes hold at once. A few are left to reads, which go on
-// while changes wait for a row that somebody holds.
+// while changes wait for a locked row.
 type changes struct {
 	places        chan struct{}
-	made          atomic.Int64 // transactions ended, done or not: what was counted before may have changed
 	waits, waited atomic.Int64 // how often, and how many nanoseconds, a change waited for a place
 }
 
-// leftToReads is how many connections changes never take, unless there are no more.
+// leftToReads is how many connections changes never take, unless the pool has no more than that.
 const leftToReads = 2
 
 func (c *changes) begin(connections int) {
@@ -71,13 +70,10 @@ func (c *changes) enter(ctx context.Context) error {
 	}
 }
 
-func (c *changes) leave() {
-	c.made.Add(1)
-	<-c.places
-}
+func (c *changes) leave() { <-c.places }
 
-// Begin starts a transaction and learns what is wanted. The caller ends it by Rollback, whatever
-// becomes of it.
+// Begin starts a transaction and learns what is wanted. The caller always ends it with Rollback,
+// even after Commit.
 func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Known, error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
@@ -105,7 +101,7 @@ func (s *Store) begin(ctx context.Context) (*Tx, error) {
 	return &Tx{store: s, conn: conn}, nil
 }
 
-// Learn learns what else is wanted, after what the transaction has written.
+// Learn learns what else is wanted, including what the transaction has written.
 func (tx *Tx) Learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, error) {
 	known, err := tx.learn(ctx, mode, wanted)
 	return known, translate(err)
@@ -117,8 +113,8 @@ func (tx *Tx) Write(ctx context.Context, w *Writes) error {
 	return translate(tx.next.run(ctx, tx.conn.Conn()))
 }
 
-// Commit writes users and records and ends the transaction. After an error that [Undone] knows,
-// nothing is changed.
+// Commit writes users and records and ends the transaction. If [Undone] is true for the error,
+// nothing was changed.
 func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
 	tx.write(w)
 	tx.record(records)
@@ -129,14 +125,14 @@ func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
 
 const rollbackTime = 5 * time.Second
 
-// Rollback undoes what is not committed and gives the connection back. A connection that cannot even
-// do that is closed.
+// Rollback undoes what is not committed and releases the connection. A connection that fails to roll
+// back is closed.
 func (tx *Tx) Rollback() {
 	defer tx.store.changes.leave()
 	tx.end()
 }
 
-// end gives the connection back, without what is not committed.
+// end rolls back what is not committed and releases the connection.
 func (tx *Tx) end() {
 	defer tx.conn.Release()
 	conn := tx.conn.Conn()
@@ -150,8 +146,8 @@ func (tx *Tx) end() {
 	}
 }
 
-// Writes are changes to users that do not depend on each other's order, but that deletions come
-// first: a user may take over a deleted one's tag.
+// Writes holds changes to users. Their order does not matter, except that deletions come first: a
+// user may take over a deleted user's tag.
 type Writes struct {
 	Delete         []uuid.UUID
 	Update, Insert []*user.User
@@ -172,7 +168,7 @@ type KeyWrites struct {
 	Delete         []uuid.UUID
 }
 
-// UserKey is a key and its user.
+// UserKey is an API key and its user's id.
 type UserKey struct {
 	UserID uuid.UUID
 	user.Key
@@ -182,7 +178,7 @@ type UserKey struct {
 type Record struct {
 	UserID uuid.UUID   // whom the command is about
 	Event  *user.Event // nil: the command changed nothing
-	Claim  *user.Claim // nil: it brought none
+	Claim  *user.Claim // nil: the command brought none
 	// Expires is the end of the claim, and Secret the sealed secret that is kept with it, empty for none.
 	Expires time.Time
 	Secret  string
@@ -190,7 +186,7 @@ type Record struct {
 	Audit []user.AuditEntry
 }
 
-// writing are the composed statements that change tables, with the fields of their parameters.
+// writing holds the composed statements that change tables, with the fields of their parameters.
 type writing struct {
 	insertUsers, updateUsers, deleteUsers string
 	users                                 []*schema.Field
@@ -201,8 +197,8 @@ type writing struct {
 	insertKeys, updateKeys, deleteKeys string
 	keys                               []*schema.Field
 
-	formed  string // takes users off the list of those without forms
-	release string // takes the forms of users away, for others of the same transaction
+	formed  string // removes users from the list of those without forms
+	release string // clears the forms of users, for others of the same transaction
 
 	record         string
 	events, claims []*schema.Field
@@ -247,8 +243,9 @@ func setGiven(q *bun.UpdateQuery, columns []string) *bun.UpdateQuery {
 }
 
 // composeRecord composes the statement that appends events in their order, queues them to be sent, and takes
-// claims. In the feed, an event comes after the user's last one: also after the deletion of a user that had
-// the same id. A transaction has its id before it gets a row's lock, so ids alone would not give that order.
+// claims. In the feed, an event comes after the user's last one, even after the deletion of a former user
+// with the same id. A transaction has its id before it gets a row's lock, so ids alone would not give that
+// order.
 func (w *writing) composeRecord(db *bun.DB) {
 	events := columnsOf[EventRow](db, "seq", "xid")
 	claims := columnsOf[claimRow](db)
@@ -361,8 +358,8 @@ func rowsOf[V, R any](values []V, row func(V) R) []R {
 	return rows
 }
 
-// Conflict reports whether a transaction failed for what another did at the same time, or for what a
-// blind one did not look at: if it is done again from what is true then, it may succeed.
+// Conflict reports whether a transaction failed because of a concurrent one, or because of something
+// that a blind one did not look up. A new attempt may succeed.
 func Conflict(err error) bool {
 	const uniqueViolation, foreignKeyViolation, deadlock, serialization, divisionByZero = "23505", "23503", "40P01", "40001", "22012"
 	code := state(err)
@@ -370,13 +367,14 @@ func Conflict(err error) bool {
 		slices.Contains(takenErrors(), err)
 }
 
-// errInterfered ends an attempt that missed a user: another transaction gave it its id or name meanwhile.
+// errInterfered ends an attempt that missed a user, because another transaction gave the user its id or
+// name meanwhile.
 var errInterfered = fmt.Errorf("another transaction was in the way")
 
-// Held reports whether a transaction gave up waiting for what another session holds.
+// Held reports whether a transaction gave up waiting for another session's lock.
 func Held(err error) bool { return errors.Is(err, errHeld) || state(err) == lockTimeout }
 
-// Undone reports whether an error of a transaction tells for certain that nothing was changed.
+// Undone reports whether a transaction's error guarantees that nothing was changed.
 func Undone(err error) bool {
 	kind := user.KindOf(err)
 	return Conflict(err) || Held(err) || err != nil && kind != user.Unavailable && kind != user.Timeout && !errors.Is(err, context.Canceled)

@@ -98,6 +98,9 @@ func decoder(text []byte, options ...jsontext.Options) *jsontext.Decoder {
 
 // text is the content of a valid JSON string.
 func text(v jsontext.Value) string {
+	if bytes.IndexByte(v, '\\') < 0 { // most strings have no escape
+		return string(v[1 : len(v)-1])
+	}
 	unquoted, _ := jsontext.AppendUnquote(nil, v)
 	return string(unquoted)
 }

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,17 +77,19 @@ func prefixed(prefix string, names []string) (all []string) {
 func ParseColumns(header []string) (Columns, error) {
 	c := Columns{names: slices.Clone(header)}
 	var problems Problems
-	for i, name := range header {
+	seen := make(map[string]bool, len(header)) // a header may have a hundred thousand names
+	for _, name := range header {
 		parsed, ok := parseColumn(name)
 		switch {
 		case !utf8.ValidString(name):
 			problems.Add(strings.ToValidUTF8(name, "\uFFFD"), codeFormat, "must be valid UTF-8")
-		case slices.Contains(header[:i], name):
+		case seen[name]:
 			problems.Add(name, "validation_repeated_column", "is a column twice")
 		case !ok:
 			problems.Add(name, codeUnknown, "is not a column of users: those are the fields of a user, limits.<name> and metadata.<name>")
 			checkNUL(&problems, name, name)
 		}
+		seen[name] = true
 		c.columns = append(c.columns, parsed)
 	}
 	return c, problems.Err()
@@ -111,27 +114,23 @@ func (c *Columns) Has(name string) bool { return slices.Contains(c.names, name) 
 func (c *Columns) Record(record []string, u *User) []string {
 	record = record[:0]
 	var buffer []byte
+	object := map[string]jsontext.Value{}
 	for i := range c.columns {
 		col := &c.columns[i]
 		if i == 0 || col.field != c.columns[i-1].field { // the members of one field follow each other
 			buffer = col.field.encode(buffer[:0], u)
+			clear(object)
+			if col.member != "" {
+				maps.Insert(object, members(buffer))
+			}
 		}
 		value := jsontext.Value(buffer)
 		if col.member != "" {
-			value = memberOf(value, col.member)
+			value = object[col.member]
 		}
 		record = append(record, cellOf(value, col.nullable))
 	}
 	return record
-}
-
-func memberOf(object jsontext.Value, name string) jsontext.Value {
-	for found, value := range members(object) {
-		if found == name {
-			return value
-		}
-	}
-	return nil
 }
 
 // cellOf writes a value as a cell.
@@ -160,45 +159,32 @@ func quoteNull(s string) string {
 // JSON returns the object that a record stands for, as the body of a creation has it. A record has as many
 // cells as there are columns. An empty cell is an absent member.
 func (c *Columns) JSON(record []string) (jsontext.Value, error) {
-	body := []byte{'{'}
-	for i := 0; i < len(c.columns); i++ {
+	body, limits, metadata := []byte{'{'}, []byte{'{'}, []byte{'{'}
+	for i := range c.columns {
 		col := &c.columns[i]
-		if col.member != "" {
-			var err error
-			if body, i, err = c.appendMembers(body, record, i); err != nil {
-				return nil, err
-			}
-			continue
-		}
 		if record[i] == "" {
 			continue
 		}
 		value, err := col.value(record[i])
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case col.member == "":
+			body = appendMember(body, col.field.name, value)
+		case col.field.name == "limits":
+			limits = appendMember(limits, col.member, value)
+		default:
+			metadata = appendMember(metadata, col.member, value)
 		}
-		body = appendMember(body, col.field.name, value)
+	}
+	// One object each, wherever in the file the columns of their members are.
+	if len(limits) > 1 {
+		body = appendMember(body, "limits", append(limits, '}'))
+	}
+	if len(metadata) > 1 {
+		body = appendMember(body, "metadata", append(metadata, '}'))
 	}
 	return append(body, '}'), nil
-}
-
-// appendMembers appends the columns from i on that are members of one field as one object.
-func (c *Columns) appendMembers(body []byte, record []string, i int) ([]byte, int, error) {
-	of, object := c.columns[i].field, []byte{'{'}
-	for ; i < len(c.columns) && c.columns[i].member != "" && c.columns[i].field == of; i++ {
-		if record[i] == "" {
-			continue
-		}
-		value, err := c.columns[i].value(record[i])
-		if err != nil {
-			return nil, 0, err
-		}
-		object = appendMember(object, c.columns[i].member, value)
-	}
-	if len(object) > 1 {
-		body = appendMember(body, of.name, append(object, '}'))
-	}
-	return body, i - 1, nil
 }
 
 func appendMember(object []byte, name string, value jsontext.Value) []byte {

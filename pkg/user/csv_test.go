@@ -1,6 +1,7 @@
 package user
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,22 @@ func TestColumnsOfMetadata(t *testing.T) {
 	}
 	if _, ok := cells["metadata"]; ok {
 		t.Error("the whole metadata is there as well")
+	}
+}
+
+// TestWideHeader: names are not compared each with each, which would keep a core busy for minutes.
+func TestWideHeader(t *testing.T) {
+	t.Parallel()
+	header := make([]string, 150_000)
+	for i := range header {
+		header[i] = strconv.Itoa(1_000_000 + i)
+	}
+	begun := time.Now()
+	if _, err := ParseColumns(header); KindOf(err) != Invalid {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("a header of %d names took %v", len(header), took)
 	}
 }
 

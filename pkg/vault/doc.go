@@ -6,12 +6,11 @@
 //	<key id>:<base64>   ours: the box holds {"user","provider","secret"}, so a value
 //	                    copied to another row is refused
 //	<base64>            the old function's: the box holds the secret alone and names no
-//	                    key, so every key is tried; only rotation binds it to its row
+//	                    key, so every key is tried; sealing it anew binds it to its row
 //
-// base64 is of nonce ‖ box, as PyNaCl's SecretBox.encrypt makes it, so that both
-// programs read each other's rows.
+// The base64 encodes nonce ‖ box, as PyNaCl's SecretBox.encrypt produces it, so the old function's
+// rows open here as they are. The old function cannot read values of ours.
 //
-// A KeyRing never changes: any number of goroutines may use one, and a reload makes
-// another. What cannot be opened is an error that matches [ErrRefused] and carries no
-// byte of the value.
+// A KeyRing never changes: any number of goroutines may use one, and a reload makes another. A
+// value that cannot be opened gives an error that matches [ErrRefused] and carries no byte of it.
 package vault

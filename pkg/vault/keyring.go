@@ -11,7 +11,7 @@ import (
 // primaryFile is the file that names the sealing key.
 const primaryFile = "PRIMARY"
 
-// isKeyID is no pattern: one with {1,32} in it takes long to compile, at every start.
+// isKeyID uses no regular expression: one with {1,32} in it takes long to compile, at every start.
 func isKeyID(s string) bool {
 	return len(s) >= 1 && len(s) <= 32 && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
@@ -59,9 +59,8 @@ func (r *KeyRing) add(id, text string) error {
 	return err
 }
 
-// checkPrimary leaves the quality of the key itself to add, so that one broken key file
-// makes one line. It never shows PRIMARY's content: a key pasted there by mistake is a
-// key all the same.
+// checkPrimary does not check the key itself, which add does, so that a broken key file is reported
+// once. It never shows PRIMARY's content, which may be a key pasted there by mistake.
 func checkPrimary(files map[string]string) error {
 	primary, present := files[primaryFile]
 	if _, named := files[primary]; named && isKeyID(primary) {

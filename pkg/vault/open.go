@@ -35,8 +35,8 @@ func (r *KeyRing) Open(userID, provider, stored string) (secret.Text, error) {
 	return forRow(message, userID, provider)
 }
 
-// forRow takes the secret out of a message of our own form. The old function's message
-// with a key id put in front of it ends here too, as a message that is not ours.
+// forRow returns the secret in a message of our own form. An old message that somebody gave a key
+// id is refused here, because it does not have that form.
 func forRow(message []byte, userID, provider string) (secret.Text, error) {
 	m, ok := decodeSealed(message)
 	switch {
@@ -64,7 +64,7 @@ func (r *KeyRing) openOld(text string) (secret.Text, error) {
 		if _, ours := decodeSealed(message); ours {
 			return secret.Text{}, ErrTampered
 		}
-		if !utf8.Valid(message) { // which no client could be given, and no key seal again
+		if !utf8.Valid(message) { // it could neither be given to a client nor be sealed again
 			return secret.Text{}, ErrNotText
 		}
 		return secret.New(string(message)), nil

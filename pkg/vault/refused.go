@@ -14,8 +14,8 @@ var (
 	ErrTampered = fmt.Errorf("%w: changed since it was sealed, or sealed by a key that is not here", ErrRefused)
 	// ErrWrongRow: it was sealed for another user or provider, so it was copied here.
 	ErrWrongRow = fmt.Errorf("%w: sealed for another row", ErrRefused)
-	// ErrNotText: it opens, and what is in it is no text that JSON could carry.
-	ErrNotText = fmt.Errorf("%w: the old function's, and no UTF-8 text", ErrRefused)
+	// ErrNotText: it opens, but its content is not text that JSON can carry.
+	ErrNotText = fmt.Errorf("%w: sealed by the old function, and not UTF-8 text", ErrRefused)
 	// ErrUnknownKey: it names a key id that is not in the ring.
 	ErrUnknownKey = fmt.Errorf("%w: sealed by a key id that is not here", ErrRefused)
 )

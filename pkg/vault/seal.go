@@ -26,11 +26,11 @@ type sealed struct {
 	Secret   *string `json:"secret"`
 }
 
-// errNotText: JSON would replace the stray bytes, so that another secret came back.
+// errNotText: JSON would replace the invalid bytes, and another secret would come back.
 var errNotText = errors.New("vault: the secret and its row must be UTF-8 text")
 
-// Seal seals s for one row under the primary key. It fails only for text that is not
-// UTF-8. Every call makes another value, as the nonce is random.
+// Seal seals s for one row under the primary key. It fails only for text that is not UTF-8. Every
+// call returns a different value, because the nonce is random.
 func (r *KeyRing) Seal(userID, provider string, s secret.Text) (string, error) {
 	plain := s.Reveal()
 	if !utf8.ValidString(userID) || !utf8.ValidString(provider) || !utf8.ValidString(plain) {

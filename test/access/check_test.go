@@ -33,7 +33,7 @@ func (s *service) forward(t testing.TB, c caller, model, provider string) string
 	} else {
 		headers = append(headers, "X-AI-Subject: "+url.PathEscape(c.subject))
 	}
-	return s.send(t, http.MethodGet, "/ai/admin/authorize/"+provider, "", headers...).reason(t)
+	return s.send(t, http.MethodGet, "/ai/admin/authorize/"+url.PathEscape(provider), "", headers...).reason(t)
 }
 
 // authzen asks by an AuthZEN evaluation.
@@ -95,6 +95,7 @@ func TestTheDecisionTable(t *testing.T) {
 		"limit 0, wrong model": {user: `"limits":{"requestsPerMinute":0},"models":[]`, model: "gpt-5", want: "MODEL_NOT_ALLOWED"},
 		"credential held":      {user: `"credentials":{"openai":"sk-planted"}`, model: "gpt-5", provider: "openai"},
 		"no credential":        {user: `"credentials":{"openai":"sk-planted"}`, model: "gpt-5", provider: "azure", want: "NO_CREDENTIAL"},
+		"no provider's name":   {model: "gpt-5", provider: "open\x00ai", want: "NO_CREDENTIAL"},
 		"suspended, none held": {user: `"status":"suspended"`, model: "gpt-5", provider: "azure", want: "SUSPENDED"},
 	} {
 		tag := fmt.Sprintf("s%d", lastTag.Add(1))

@@ -121,7 +121,7 @@ func TestCommandLineIsAClient(t *testing.T) {
 	}
 }
 
-// TestProfilesNameServices: a profile goes before the environment, and the default one after it.
+// TestProfilesNameServices: a profile wins over the environment, but not over flags; the default one wins over neither.
 func TestProfilesNameServices(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Value
@@ -147,6 +147,7 @@ func TestProfilesNameServices(t *testing.T) {
 	}{
 		{c, nil, "environment Bearer " + adminToken},
 		{c, []string{"--profile", "prod"}, "prod Bearer t2"},
+		{c, []string{"--profile", "prod", "--url", named("flag")}, "flag Bearer t2"},
 		{bare, nil, "test Bearer t2"},
 	} {
 		if code, out, errs := step.c.run(t, "", append([]string{"users", "list"}, step.args...)...); code != 0 || asked.Load() != step.want {

@@ -98,6 +98,19 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+// TestHost holds that --host is the one address that is served on, metrics included.
+func TestHost(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, database(t), append([]string{"--host", "127.0.0.1"}, quickStop...))
+	for _, served := range []string{s.url, s.metrics} {
+		elsewhere := strings.Replace(strings.TrimPrefix(served, "http://"), "127.0.0.1", "127.0.0.2", 1)
+		if conn, err := net.Dial("tcp", elsewhere); err == nil {
+			_ = conn.Close()
+			t.Errorf("%s is served too", elsewhere)
+		}
+	}
+}
+
 // TestStreamEndsOnStop holds that an open stream does not hold a stop up.
 func TestStreamEndsOnStop(t *testing.T) {
 	t.Parallel()

@@ -246,7 +246,7 @@ func TestTwoTabs(t *testing.T) {
 	first.shot("conflict-1280")
 	first.view("conflict")
 	first.do(`document.querySelector('[name="choose.name"][value=mine]').click()`)
-	first.follows(button("Save what is chosen"))
+	first.follows(button("Save the chosen values"))
 	first.sees("Saved.")
 	got := s.api("GET", "users/"+id, "")
 	if limits := fmt.Sprint(got["limits"]); got["name"] != "Ada Byron" || got["email"] != "ada@new.example.com" || !strings.Contains(limits, "77") {
@@ -266,7 +266,7 @@ func TestBulk(t *testing.T) {
 	p.sees("1,050 users will be suspended.")
 	s.api("DELETE", "users/tag:p0007", "")
 	p.follows(button("Suspend"))
-	p.sees("Meanwhile other users match.")
+	p.sees("The matching users have changed.")
 	p.sees("1,049 users will be suspended.")
 	p.follows(button("Suspend"))
 	p.sees("1,049 users done, 0 failed")

@@ -209,7 +209,7 @@ func TestCredentials(t *testing.T) {
 		p.fill("Provider", "openai")
 		p.fill("Secret", "sk-first-0123456789")
 		p.follows(button("Set or replace"))
-		p.sees("The credential is stored.")
+		p.sees("The credential was stored.")
 		p.fill("Provider", "openai")
 		p.fill("Secret", "sk-second-0123456789")
 		p.follows(button("Set or replace"))

@@ -7,19 +7,22 @@ import (
 	"debug/elf"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // TestReleaseIsReproducible makes a release from this folder and from a copy elsewhere: the bytes are the same,
-// and the binary is static and knows its version. One system stands for all, which are built alike.
+// and the binary is static and knows its version. One system's archive stands for all, which are built alike.
 func TestReleaseIsReproducible(t *testing.T) {
 	t.Parallel()
+	base := startRegistry(t).pushBase(t)
 	release := func(source string) (out, sums string) {
 		out = t.TempDir()
-		run(t, source, []string{"VERSION=" + stamped, "DIST=" + out}, "make", "--silent", "release", "ARGS=-image=false -systems=linux/amd64")
+		run(t, source, []string{"VERSION=" + stamped, "DIST=" + out, "KO_DEFAULTBASEIMAGE=" + base}, "make", "--silent", "release", "ARGS=-systems=linux/amd64")
 		text, err := os.ReadFile(filepath.Join(out, "release", "SHA256SUMS"))
 		if err != nil {
 			t.Fatal(err)
@@ -30,8 +33,11 @@ func TestReleaseIsReproducible(t *testing.T) {
 	if _, there := release(copyOfSource(t)); here != there {
 		t.Errorf("one source, two releases:\n%s\n%s", here, there)
 	}
-	if lines := strings.Count(here, "\n"); lines != 2 {
+	if lines := strings.Count(here, "\n"); lines != 3 {
 		t.Errorf("%d files: %s", lines, here)
+	}
+	if layout := unpack(t, filepath.Join(out, "ai-admin_"+stamped+"_oci.tar.gz")); layout["image/index.json"] == nil {
+		t.Errorf("no image in the OCI layout: %v", slices.Sorted(maps.Keys(layout)))
 	}
 	name := "ai-admin_" + stamped + "_linux_amd64"
 	files := unpack(t, filepath.Join(out, name+".tar.gz"))

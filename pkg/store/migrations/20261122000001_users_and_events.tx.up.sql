@@ -96,7 +96,7 @@ CREATE INDEX events_feed ON events (xid, seq);
 
 --bun:split
 
--- Events not sent yet. The partition is a hash of the user id: see pkg/outbox.
+-- Events not sent yet. The partition is a hash of the user id: see pkg/relay.
 CREATE TABLE outbox (
     partition smallint NOT NULL,
     seq       bigint NOT NULL,
