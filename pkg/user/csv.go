@@ -81,7 +81,7 @@ func ParseColumns(header []string) (Columns, error) {
 		parsed, ok := parseColumn(name)
 		switch {
 		case !utf8.ValidString(name):
-			problems.Add(strings.ToValidUTF8(name, "\uFFFD"), codeFormat, "must be valid UTF-8")
+			problems.Add(name, codeFormat, "must be valid UTF-8")
 		case seen[name]:
 			problems.Add(name, "validation_repeated_column", "is a column twice")
 		case !ok:
