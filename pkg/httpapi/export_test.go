@@ -89,6 +89,35 @@ func TestTornExport(t *testing.T) {
 	}
 }
 
+// TestHeadOfFiles: HEAD is answered as GET is, less the file.
+func TestHeadOfFiles(t *testing.T) {
+	t.Parallel()
+	server := over(t, transferring{export: func(context.Context, func(*user.User) error) error { return nil }}, nil)
+	for _, format := range []string{"ndjson", "csv"} {
+		head, get := call(t, server, "HEAD", usersPath+"?format="+format, nil), call(t, server, "GET", usersPath+"?format="+format, nil)
+		if head.StatusCode != 200 || head.Header.Get("Content-Type") != get.Header.Get("Content-Type") {
+			t.Errorf("%s: %s %q, GET has %q", format, head.Status, head.Header.Get("Content-Type"), get.Header.Get("Content-Type"))
+		}
+	}
+}
+
+// TestImportTooLarge: a file that says that it is over 1 GiB is refused before any of it is carried out.
+func TestImportTooLarge(t *testing.T) {
+	t.Parallel()
+	api, _ := service(t, transferring{applyAll: func(context.Context, []user.Command) ([]user.Result, error) {
+		t.Error("some of it was carried out")
+		return nil, nil
+	}}, nil)
+	r := httptest.NewRequest("POST", usersPath+"/import", strings.NewReader("{}"))
+	r.Header.Set("Authorization", "Bearer t")
+	r.Header.Set("Content-Type", ndjsonType)
+	r.ContentLength = maxImportedFile + 1
+	w := httptest.NewRecorder()
+	if api.ServeHTTP(w, r); w.Code != 413 || !strings.Contains(w.Body.String(), `"BODY_TOO_LARGE"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 func TestTwoExportsAtOnce(t *testing.T) {
 	t.Parallel()
 	begun, finish := make(chan struct{}), make(chan struct{})

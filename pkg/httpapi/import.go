@@ -33,6 +33,8 @@ const (
 	maxImportedFile = 1 << 30
 )
 
+var errFileTooLarge = user.Errorf(user.TooLarge, "the file is larger than 1 GiB: send the rest as another")
+
 var errImporting = user.Errorf(user.Unavailable, "two imports are running: try again when one of them has ended")
 
 // importUsers carries out a file of changes while it arrives, and answers what becomes of each line.
@@ -47,6 +49,9 @@ func (a *API) importUsers(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := checkMediaType(w, r, []string{ndjsonType, csvType}); err != nil {
 		return err
+	}
+	if r.ContentLength > maxImportedFile {
+		return errFileTooLarge
 	}
 	key, err := idempotencyKey(r)
 	if err != nil {
@@ -88,7 +93,7 @@ func openLines(r *http.Request, from io.Reader) (*body.Lines, error) {
 // importError says what is wrong with the whole of a file.
 func importError(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return user.Errorf(user.TooLarge, "the file is larger than 1 GiB: send the rest as another")
+		return errFileTooLarge
 	}
 	if _, ok := errors.AsType[*user.Error](err); ok {
 		return err
