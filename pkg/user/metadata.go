@@ -15,7 +15,7 @@ import (
 // metadata object itself being the first.
 const (
 	maxMetadataBytes = 16 << 10
-	maxMetadataPatch = 32 << 10 // of a change as sent
+	maxMetadataPatch = 6 * maxMetadataBytes // of a change as sent: each byte can come as an escape of six
 	maxMetadataDepth = 5
 )
 

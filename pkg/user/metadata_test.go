@@ -70,6 +70,7 @@ func TestMetadataBoundsHoldForWhatIsStored(t *testing.T) {
 		{"one byte more", `{}`, `{"a":"` + x(maxMetadataBytes-len(`{"a":""}`)+1) + `"}`, []string{"metadata " + codeSize}},
 		{"white space", `{}`, `{` + strings.Repeat(" ", maxMetadataBytes) + `"a":1}`, nil},
 		{"escapes", `{}`, `{"a":"` + strings.Repeat(`\u0078`, 5_000) + `"}`, nil},
+		{"16 KiB in escapes of three times that", `{}`, `{"a":"` + strings.Repeat(`\u044f`, (maxMetadataBytes-len(`{"a":""}`))/len("я")) + `"}`, nil},
 		{"with what is stored", `{"a":"` + x(10_000) + `"}`, `{"b":"` + x(10_000) + `"}`, []string{"metadata " + codeSize}},
 		{"in place of what is stored", `{"a":"` + x(10_000) + `"}`, `{"a":null,"b":"` + x(10_000) + `"}`, nil},
 		{"five deep", `{}`, nested(5), nil},
@@ -96,7 +97,7 @@ func TestMetadataNullEmptiesIt(t *testing.T) {
 	}
 }
 
-// TestMetadataIsRefusedBeforeItIsWalked: a patch over 32 KiB is one problem, whatever is in it, and the
+// TestMetadataIsRefusedBeforeItIsWalked: a patch over 96 KiB is one problem, whatever is in it, and the
 // problems of a smaller one cost no more than their paths.
 func TestMetadataIsRefusedBeforeItIsWalked(t *testing.T) {
 	t.Parallel()
