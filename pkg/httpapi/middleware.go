@@ -213,6 +213,7 @@ func (a *API) caller(r *http.Request) (auth.Caller, error) {
 func Identify(ctx context.Context, authenticate func(context.Context, string) (auth.Caller, error), authorization string) (auth.Caller, error) {
 	caller, err := authenticate(ctx, authorization)
 	switch {
+	case err == nil: // also if the client has closed its half of the connection meanwhile
 	case errors.Is(err, auth.ErrMissing):
 		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
 	case errors.Is(err, auth.ErrExpired):
@@ -221,7 +222,7 @@ func Identify(ctx context.Context, authenticate func(context.Context, string) (a
 		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case err != nil:
+	default:
 		err = user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
 	}
 	return caller, err
