@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -256,6 +257,29 @@ func TestImportSaysWhereItStopped(t *testing.T) {
 	problem, _ := summary["problem"].(map[string]any)
 	if lines != 0 || summary["doneThrough"] != float64(done) || summary["created"] != float64(done) || problem["errorCode"] != "INTERNAL" {
 		t.Errorf("%d lines, %v, %d done", lines, summary, done)
+	}
+}
+
+// TestImportTorn: a client that closes its half of the connection within its file reads that the file is torn.
+func TestImportTorn(t *testing.T) {
+	t.Parallel()
+	server := over(t, transferring{applyAll: func(_ context.Context, commands []user.Command) ([]user.Result, error) {
+		return results(commands), nil
+	}}, nil)
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprintf(conn, "POST %s/import HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nContent-Type: %s\r\nContent-Length: 9000\r\n\r\n{}\n", usersPath, ndjsonType)
+	_ = conn.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // dialled as one
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, summary := summaryOf(t, answer.Body)
+	if problem, _ := summary["problem"].(map[string]any); problem["errorCode"] != "MALFORMED_BODY" {
+		t.Errorf("%v", summary)
 	}
 }
 
