@@ -171,7 +171,7 @@ func TestLinkSignsInOnce(t *testing.T) {
 	}
 	other := s.person(t)
 	other.open("signin?once=code")
-	other.sees("This link has been used")
+	other.sees("This link has already been used")
 }
 
 // TestSignInByIssuer goes to the issuer and back, by code and PKCE, and refuses what is not its own.
