@@ -14,7 +14,7 @@ import (
 	"aiadmin/pkg/vault"
 )
 
-// TestEveryWordIsThere: what templates and code name has a text, and each text is named.
+// TestEveryWordIsThere: every key that templates and code name has a text.
 func TestEveryWordIsThere(t *testing.T) {
 	t.Parallel()
 	names, err := files.ReadDir("templates")
@@ -61,7 +61,7 @@ func TestEveryWordIsThere(t *testing.T) {
 	}
 }
 
-// TestMetadataIsPatched: what is typed becomes what is stored, by a merge patch.
+// TestMetadataIsPatched: a merge patch turns the stored metadata into what was typed.
 func TestMetadataIsPatched(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ stored, typed, patch string }{
