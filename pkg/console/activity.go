@@ -56,7 +56,8 @@ type next struct {
 }
 
 var auditActions = []string{"credential.revealed", "key.created", "key.rotated", "key.revoked", "key.disabled", "users.exported", "users.imported",
-	"token.refused", "scope.denied", "vault.rotated", "events.resent", "console.signedin"}
+	"token.refused", "scope.denied", "vault.rotated", "events.resent", "console.signedin",
+	"scim.grant", "scim.revoke", "scim.suspend", "scim.delete"}
 
 // serveActivity shows the changes as they happen, or the audit log.
 func (c *Console) serveActivity(w http.ResponseWriter, r *http.Request, s *session) error {
