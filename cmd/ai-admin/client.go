@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 
 	"github.com/go-json-experiment/json"
@@ -55,9 +57,12 @@ func usage(format string, args ...any) error {
 	return exitError{2, fmt.Errorf("ai-admin: "+format, args...)}
 }
 
+// tornCode is the exit code of what broke off.
+const tornCode = 3
+
 // torn is an answer that did not come to its end.
 func torn(format string, args ...any) error {
-	return exitError{3, fmt.Errorf("ai-admin: "+format, args...)}
+	return exitError{tornCode, fmt.Errorf("ai-admin: "+format, args...)}
 }
 
 // service is what a command asks.
@@ -132,8 +137,11 @@ func unlessFrom(variable, value string) string {
 	return value
 }
 
-// send sends a request and returns the answer if it is no problem.
+// send sends a request and returns the answer if it is no problem. A service that has the request and does not
+// answer may have carried some of it out: that is torn.
 func (s *service) send(ctx context.Context, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
+	var asked atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { asked.Store(true) }})
 	r, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
 	if err != nil {
 		return nil, usage("%w", err)
@@ -146,7 +154,10 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	answer, err := s.client.Do(r)
-	if err != nil {
+	switch {
+	case err != nil && asked.Load():
+		return nil, torn("the answer broke off: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("ai-admin: %w", err)
 	}
 	if answer.StatusCode >= http.StatusBadRequest {

@@ -18,25 +18,8 @@ import (
 	"time"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/test/logtest"
 )
-
-// output is a stream that a test reads while a command writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
 
 // devFolderForTest can be entered by the database's user: the parents of t.TempDir cannot.
 func devFolderForTest(t *testing.T) string {
@@ -62,7 +45,7 @@ type devRun struct {
 func startDev(t *testing.T, args ...string) devRun {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	var out, log output
+	var out, log logtest.Buffer
 	ended := make(chan int, 1)
 	began := time.Now()
 	go func() { ended <- run(ctx, append([]string{"dev", "--port=0"}, args...), streams{&out, &log}) }()
@@ -237,7 +220,7 @@ func TestDevSaysWhenItsDatabaseEnds(t *testing.T) {
 	t.Parallel()
 	dir := devFolderForTest(t)
 	ended := make(chan int, 1)
-	var out, errs output
+	var out, errs logtest.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	go func() { ended <- run(ctx, []string{"dev", "--port=0", "--dir", dir}, streams{&out, &errs}) }()

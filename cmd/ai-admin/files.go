@@ -205,6 +205,9 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 	}
 	answer, err := service.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), file,
 		"Content-Type", mediaTypes[formatOf(c.Format, c.File)], "Idempotency-Key", key)
+	if exit, ok := errors.AsType[exitError](err); ok && exit.code == tornCode {
+		return exitError{tornCode, fmt.Errorf("%w\nSend the file again with --key %s to go on", err, key)}
+	}
 	if err != nil {
 		return err
 	}
@@ -222,7 +225,7 @@ func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, ke
 			var line struct {
 				Line     int            `json:"line"`
 				Problem  jsontext.Value `json:"problem"`
-				Progress struct {
+				Progress *struct {
 					Bytes int64 `json:"bytes"`
 				} `json:"progress"`
 				Summary map[string]jsontext.Value `json:"summary"`
@@ -231,7 +234,7 @@ func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, ke
 				return torn("not an answer of ai-admin: %w", err)
 			}
 			switch {
-			case line.Progress.Bytes > 0:
+			case line.Progress != nil:
 				_ = progress.Set64(line.Progress.Bytes)
 			case line.Summary != nil:
 				summary = line.Summary
@@ -239,7 +242,7 @@ func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, ke
 				_ = progress.Clear()
 				fmt.Fprintf(s.streams.out, "line %d: %s\n", line.Line, problemText(line.Problem, "failed"))
 			}
-			if s.output != "table" && line.Progress.Bytes == 0 {
+			if s.output != "table" && line.Progress == nil {
 				fmt.Fprint(s.streams.out, string(text))
 			}
 		}

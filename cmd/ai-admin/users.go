@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"golang.org/x/term"
 )
 
 // usersCmd groups the commands about users; each asks a running service.
@@ -175,14 +174,15 @@ func (c *usersDeleteCmd) Run(ctx context.Context, s streams) error {
 	return err
 }
 
-// confirm asks a person. Where there is none, it is a wrong call.
+// confirm asks who is at the standard input, be it a pipe. Where nobody is, it is a wrong call.
 func confirm(s streams, question string) error {
-	if !term.IsTerminal(int(os.Stdin.Fd())) { //nolint:gosec // a file's number is small
-		return usage("there is nobody to ask: say --yes")
-	}
 	fmt.Fprint(s.err, question, " [y/N] ")
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF) && answer == "":
+		fmt.Fprintln(s.err)
+		return usage("there is nobody to ask: say --yes")
+	case err != nil && !errors.Is(err, io.EOF):
 		return err
 	}
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {

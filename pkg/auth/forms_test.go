@@ -133,7 +133,7 @@ func TestFormsOfTokens(t *testing.T) {
 	}
 }
 
-// TestEncodingsOfTokens: what is not the one compact form is refused.
+// TestEncodingsOfTokens: any encoding but the compact form is refused.
 func TestEncodingsOfTokens(t *testing.T) {
 	t.Parallel()
 	issuer := authtest.NewIssuer(t)

@@ -11,8 +11,8 @@ import (
 	"aiadmin/test/authtest"
 )
 
-// What is verified is remembered for a minute, as far as exp allows. It shows where the
-// key is withdrawn meanwhile, and another token's key id made us notice.
+// A verified token is remembered for a minute, as far as exp allows. It shows where the key is
+// withdrawn meanwhile, and another token's key id made us notice.
 func TestVerdictsEnd(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

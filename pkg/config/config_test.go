@@ -173,7 +173,7 @@ func billion() string {
 	return out.String()
 }
 
-// What this repository deploys must be what its code reads.
+// The code must be able to read every configuration that this repository deploys.
 func TestShippedFilesAreTaken(t *testing.T) {
 	t.Parallel()
 	paths, err := filepath.Glob("../../config/*/*/config.yaml")

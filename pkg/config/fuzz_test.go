@@ -37,8 +37,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzParsePostgres holds that what is taken reaches the driver unchanged, however it has
-// to be escaped.
+// FuzzParsePostgres holds that accepted settings reach the driver unchanged, however it has to be
+// escaped.
 func FuzzParsePostgres(f *testing.F) {
 	f.Add("db", "5432", "aiadmin", "app", "pa ss'w\\ord=%20", "require")
 	f.Add("/var/run/postgresql", "", "a b", "ü", "", "")

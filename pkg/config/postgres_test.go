@@ -43,7 +43,7 @@ func mustPostgres(t testing.TB, dir string, files map[string]string) config.Post
 	return p
 }
 
-// checkDriverReads holds that the driver takes out of ConnString what p says.
+// checkDriverReads holds that the driver reads p's settings from its ConnString.
 func checkDriverReads(t testing.TB, p config.Postgres) *pgconn.Config {
 	t.Helper()
 	c, err := pgconn.ParseConfig(p.ConnString().Reveal())

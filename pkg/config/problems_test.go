@@ -97,7 +97,7 @@ func TestParseReportsEveryProblem(t *testing.T) {
 	}
 }
 
-// What was written is not repeated: someone pastes a token into the wrong file one day.
+// Problems do not repeat the file's content: one day somebody pastes a token into the wrong file.
 func TestProblemsNeverShowAValue(t *testing.T) {
 	t.Parallel()
 	for _, content := range []string{

@@ -117,8 +117,7 @@ func TestParseTokensShowsNoValue(t *testing.T) {
 	}
 }
 
-// What is accepted is written back and read again to the same; what is refused names the
-// file on each line.
+// Accepted entries survive being written and read again; a refusal names the file on each line.
 func FuzzParseTokens(f *testing.F) {
 	entry := `{"name":"a","sha256":"` + someHash + `","scopes":["admin"]}`
 	for _, seed := range []string{"", "[]", "null", "[" + entry + "]", "[" + entry + "," + entry + "]",

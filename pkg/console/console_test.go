@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 	"aiadmin/pkg/vault"
 )
 
-// TestEveryWordIsThere: what templates and code name has a text, and each text is named.
+// TestEveryWordIsThere: every key that templates and code name has a text.
 func TestEveryWordIsThere(t *testing.T) {
 	t.Parallel()
 	names, err := files.ReadDir("templates")
@@ -61,7 +62,7 @@ func TestEveryWordIsThere(t *testing.T) {
 	}
 }
 
-// TestMetadataIsPatched: what is typed becomes what is stored, by a merge patch.
+// TestMetadataIsPatched: a merge patch turns the stored metadata into what was typed.
 func TestMetadataIsPatched(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ stored, typed, patch string }{
@@ -173,6 +174,24 @@ func TestConflictsKeepBoth(t *testing.T) {
 	mine.take(map[string][]string{"choose.models": {"theirs"}}, was)
 	if got := mine.changes(was); !slices.Equal(got, []string{"name"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestEveryActionCanBeChosen: the audit log's filter offers each action that entries have.
+func TestEveryActionCanBeChosen(t *testing.T) {
+	t.Parallel()
+	declared, err := os.ReadFile("../user/audit.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`AuditAction = "([a-z.]+)"`).FindAllStringSubmatch(string(declared), -1)
+	if len(found) < 10 {
+		t.Fatalf("%d actions are declared", len(found))
+	}
+	for _, action := range found {
+		if !slices.Contains(user.AuditActions, user.AuditAction(action[1])) {
+			t.Errorf("%s is not offered", action[1])
+		}
 	}
 }
 

@@ -88,12 +88,17 @@ func (a *API) beginExport(w http.ResponseWriter, r *http.Request, what, mediaTyp
 		leave()
 		return nil, nil, err
 	}
+	describeFile(w, mediaType)
+	return &export{w: w, r: r}, leave, nil
+}
+
+// describeFile says what a file is, also to HEAD.
+func describeFile(w http.ResponseWriter, mediaType string) {
 	w.Header().Set("Content-Type", mediaType)
 	if mediaType == csvType {
 		w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present") // RFC 4180, section 3
 		w.Header().Set("Trailer", totalTrailer)
 	}
-	return &export{w: w, r: r}, leave, nil
 }
 
 const totalTrailer = "X-Total-Users"
@@ -159,7 +164,7 @@ func (a *API) exportUsers(w http.ResponseWriter, r *http.Request, values url.Val
 		return err
 	}
 	if r.Method == http.MethodHead {
-		w.Header().Set("Content-Type", mediaType)
+		describeFile(w, mediaType)
 		return nil
 	}
 	e, leave, err := a.beginExport(w, r, "users", mediaType, values)
@@ -230,7 +235,7 @@ func (a *API) exportPages(w http.ResponseWriter, r *http.Request, what string, v
 	read func(e *export, cursor string) (next string, more bool, err error),
 ) error {
 	if r.Method == http.MethodHead {
-		w.Header().Set("Content-Type", ndjsonType)
+		describeFile(w, ndjsonType)
 		return nil
 	}
 	e, leave, err := a.beginExport(w, r, what, ndjsonType, values)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -86,6 +87,35 @@ func TestTornExport(t *testing.T) {
 		if answer.StatusCode != 200 || !errors.Is(err, io.ErrUnexpectedEOF) || len(body) < exportChunk || answer.Trailer.Get(totalTrailer) != "" || strings.Contains(string(body), `"end"`) {
 			t.Errorf("%s: %s, %v after %d bytes", format, answer.Status, err, len(body))
 		}
+	}
+}
+
+// TestHeadOfFiles: HEAD is answered as GET is, less the file.
+func TestHeadOfFiles(t *testing.T) {
+	t.Parallel()
+	server := over(t, transferring{export: func(context.Context, func(*user.User) error) error { return nil }}, nil)
+	for _, format := range []string{"ndjson", "csv"} {
+		head, get := call(t, server, "HEAD", usersPath+"?format="+format, nil), call(t, server, "GET", usersPath+"?format="+format, nil)
+		if head.StatusCode != 200 || head.Header.Get("Content-Type") != get.Header.Get("Content-Type") {
+			t.Errorf("%s: %s %q, GET has %q", format, head.Status, head.Header.Get("Content-Type"), get.Header.Get("Content-Type"))
+		}
+	}
+}
+
+// TestImportTooLarge: a file that says that it is over 1 GiB is refused before any of it is carried out.
+func TestImportTooLarge(t *testing.T) {
+	t.Parallel()
+	api, _ := service(t, transferring{applyAll: func(context.Context, []user.Command) ([]user.Result, error) {
+		t.Error("some of it was carried out")
+		return nil, nil
+	}}, nil)
+	r := httptest.NewRequest("POST", usersPath+"/import", strings.NewReader("{}"))
+	r.Header.Set("Authorization", "Bearer t")
+	r.Header.Set("Content-Type", ndjsonType)
+	r.ContentLength = maxImportedFile + 1
+	w := httptest.NewRecorder()
+	if api.ServeHTTP(w, r); w.Code != 413 || !strings.Contains(w.Body.String(), `"BODY_TOO_LARGE"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 
@@ -227,6 +257,29 @@ func TestImportSaysWhereItStopped(t *testing.T) {
 	problem, _ := summary["problem"].(map[string]any)
 	if lines != 0 || summary["doneThrough"] != float64(done) || summary["created"] != float64(done) || problem["errorCode"] != "INTERNAL" {
 		t.Errorf("%d lines, %v, %d done", lines, summary, done)
+	}
+}
+
+// TestImportTorn: a client that closes its half of the connection within its file reads that the file is torn.
+func TestImportTorn(t *testing.T) {
+	t.Parallel()
+	server := over(t, transferring{applyAll: func(_ context.Context, commands []user.Command) ([]user.Result, error) {
+		return results(commands), nil
+	}}, nil)
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprintf(conn, "POST %s/import HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nContent-Type: %s\r\nContent-Length: 9000\r\n\r\n{}\n", usersPath, ndjsonType)
+	_ = conn.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // dialled as one
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, summary := summaryOf(t, answer.Body)
+	if problem, _ := summary["problem"].(map[string]any); problem["errorCode"] != "MALFORMED_BODY" {
+		t.Errorf("%v", summary)
 	}
 }
 

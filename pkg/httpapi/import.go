@@ -33,6 +33,8 @@ const (
 	maxImportedFile = 1 << 30
 )
 
+var errFileTooLarge = user.Errorf(user.TooLarge, "the file is larger than 1 GiB: send the rest as another")
+
 var errImporting = user.Errorf(user.Unavailable, "two imports are running: try again when one of them has ended")
 
 // importUsers carries out a file of changes while it arrives, and answers what becomes of each line.
@@ -47,6 +49,9 @@ func (a *API) importUsers(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := checkMediaType(w, r, []string{ndjsonType, csvType}); err != nil {
 		return err
+	}
+	if r.ContentLength > maxImportedFile {
+		return errFileTooLarge
 	}
 	key, err := idempotencyKey(r)
 	if err != nil {
@@ -88,7 +93,7 @@ func openLines(r *http.Request, from io.Reader) (*body.Lines, error) {
 // importError says what is wrong with the whole of a file.
 func importError(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return user.Errorf(user.TooLarge, "the file is larger than 1 GiB: send the rest as another")
+		return errFileTooLarge
 	}
 	if _, ok := errors.AsType[*user.Error](err); ok {
 		return err
@@ -174,6 +179,9 @@ func (i *importing) run(ctx context.Context, control *http.ResponseController) e
 	reader.Wait()
 	if cause := context.Cause(ctx); cause != nil && errors.Is(cause, errAnswerTorn) {
 		err = cause
+	}
+	if errors.Is(err, context.Canceled) { // the client is gone, or has closed its half of the connection
+		err = importError(err)
 	}
 	return i.answer.end(i.summary, err)
 }
@@ -292,7 +300,7 @@ func (i *importing) carryOutGroup(ctx context.Context, group []importLine) error
 	last := group[len(group)-1]
 	i.summary.lines += int64(len(group))
 	i.summary.bytes, i.summary.doneThrough = last.Read, last.Number
-	return i.answer.write(ctx, out)
+	return i.answer.write(out)
 }
 
 // observe counts what became of a group's lines since before.
@@ -381,7 +389,7 @@ func (i *importing) progress() {
 	i.progressed = time.Now()
 	dst := strconv.AppendInt([]byte(`{"progress":{"lines":`), i.summary.lines, 10)
 	dst = append(strconv.AppendInt(append(dst, `,"bytes":`...), i.summary.bytes, 10), "}}\n"...)
-	_ = i.answer.write(i.r.Context(), dst) // whose error ends the import elsewhere
+	_ = i.answer.write(dst) // whose error ends the import elsewhere
 }
 
 // appendSummary appends the answer's last line. With an error, not all was done.
@@ -434,12 +442,13 @@ func (a *answer) send() {
 	}
 }
 
-// write hands a chunk over. Too much that the client has not taken ends the import.
-func (a *answer) write(ctx context.Context, chunk []byte) error {
+// write hands a chunk over, also when the request has ended: what was carried out is told. Too much that the
+// client has not taken ends the import.
+func (a *answer) write(chunk []byte) error {
 	if len(chunk) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, infoOf(a.r.Context()).answerTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), infoOf(a.r.Context()).answerTime)
 	defer cancel()
 	if a.bytes.Acquire(ctx, min(answerBytes, int64(len(chunk)))) != nil {
 		a.torn(errAnswerTorn)
@@ -452,7 +461,7 @@ func (a *answer) write(ctx context.Context, chunk []byte) error {
 // end writes the summary. An answer that nobody takes is torn.
 func (a *answer) end(s summary, err error) error {
 	if !errors.Is(err, errAnswerTorn) {
-		err = cmp.Or(a.write(context.WithoutCancel(a.r.Context()), appendSummary(nil, a.r, s, err)), err)
+		err = cmp.Or(a.write(appendSummary(nil, a.r, s, err)), err)
 	}
 	close(a.chunks)
 	<-a.done

@@ -290,6 +290,12 @@ func TestClientGone(t *testing.T) {
 	if w.Body.Len() > 0 || !strings.Contains(log.String(), `"status":499`) {
 		t.Errorf("answered %q, logged %s", w.Body, log)
 	}
+	r = httptest.NewRequestWithContext(ctx, "GET", usersPath+"?limit=0", nil)
+	r.Header.Set("Authorization", "Bearer planted-token")
+	w = httptest.NewRecorder()
+	if a.ServeHTTP(w, r); w.Code != 400 { // it may have closed its half of the connection alone
+		t.Errorf("what needs no wait is answered %d %s", w.Code, w.Body)
+	}
 }
 
 func TestLogLine(t *testing.T) {

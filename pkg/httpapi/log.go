@@ -2,8 +2,10 @@ package httpapi
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -138,8 +140,8 @@ func placeParameters(r *http.Request, cursor string) (url.Values, place, error) 
 func placeIn(values url.Values, cursor string) (url.Values, place, error) {
 	found := place{limit: user.DefaultLimit}
 	var problems user.Problems
-	for name, given := range values {
-		switch {
+	for _, name := range slices.Sorted(maps.Keys(values)) { // problems come in a stable order
+		switch given := values[name]; {
 		case name != cursor && name != "limit":
 			problems.Add(name, "validation_unknown_parameter", "is not a parameter of this list")
 		case len(given) > 1:
@@ -150,11 +152,7 @@ func placeIn(values url.Values, cursor string) (url.Values, place, error) {
 				problems.Add(name, "validation_cursor", "must not be empty: leave it out for the first page")
 			}
 		default:
-			n, err := strconv.Atoi(given[0])
-			if err != nil || n < 1 || n > user.MaxLimit {
-				problems.Add(name, "validation_out_of_range", "must be an integer from 1 to %d", user.MaxLimit)
-			}
-			found.limit = n
+			found.limit = user.ParseLimit(&problems, given[0])
 		}
 	}
 	return values, found, problems.Err()

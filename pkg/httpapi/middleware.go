@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -212,6 +213,7 @@ func (a *API) caller(r *http.Request) (auth.Caller, error) {
 func Identify(ctx context.Context, authenticate func(context.Context, string) (auth.Caller, error), authorization string) (auth.Caller, error) {
 	caller, err := authenticate(ctx, authorization)
 	switch {
+	case err == nil: // also if the client has closed its half of the connection meanwhile
 	case errors.Is(err, auth.ErrMissing):
 		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
 	case errors.Is(err, auth.ErrExpired):
@@ -220,7 +222,7 @@ func Identify(ctx context.Context, authenticate func(context.Context, string) (a
 		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case err != nil:
+	default:
 		err = user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
 	}
 	return caller, err
@@ -260,16 +262,19 @@ type CORS struct {
 	AllowCredentials bool
 }
 
+// corsMethods are those that a page may use. OPTIONS is not among them: it asks for the rules.
+var corsMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+
 // UseCORS makes other rules apply from now on.
 func (a *API) UseCORS(rules CORS) {
 	options := cors.Options{
 		AllowedOrigins:   rules.AllowedOrigins,
 		AllowCredentials: rules.AllowCredentials,
-		AllowedMethods:   []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
+		AllowedMethods:   corsMethods,
 		AllowedHeaders:   []string{"*"},
 		ExposedHeaders: []string{"ETag", "Link", "Location", "X-Request-Id", "Idempotency-Replayed", "Retry-After",
 			"WWW-Authenticate", "Allow", "Accept-Patch", "ce-id", "ce-type", "ce-source", "ce-subject", "ce-time", "ce-specversion",
-			"ce-dataschema", "ce-sequence", "ce-partitionkey", "ce-causationid", "ce-actor", "ce-traceparent"},
+			"ce-dataschema", "ce-sequence", "ce-partitionkey", "ce-causationid", "ce-actor", "ce-traceparent", "ce-replayed"},
 		MaxAge: 600,
 	}
 	if len(rules.AllowedOrigins) == 0 { // the library would read an empty list as all
@@ -279,11 +284,19 @@ func (a *API) UseCORS(rules CORS) {
 }
 
 // withCORS adds the CORS headers. A request with more than one Origin line gets none: the
-// library would look at the first and answer with all of them.
+// library would look at the first and answer with all of them. For a method that is not allowed it would
+// leave the headers out, but the refusal is an answer like any other: the library is shown a GET.
 func (a *API) withCORS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.Header["Origin"]) > 1 {
 			w.Header().Add("Vary", "Origin")
+			next.ServeHTTP(w, r)
+			return
+		}
+		if r.Method != http.MethodOptions && !slices.Contains(corsMethods, r.Method) {
+			get := *r
+			get.Method = http.MethodGet
+			a.cors.Load().HandlerFunc(w, &get)
 			next.ServeHTTP(w, r)
 			return
 		}

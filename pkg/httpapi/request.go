@@ -30,12 +30,14 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request, wanted ...string)
 	return body, func() { leave(); giveBack() }, nil
 }
 
+// checkMediaType refuses a body of another media type than those wanted. Two lines of a header are joined, so
+// that the first is not taken for the whole: together they name no type.
 func checkMediaType(w http.ResponseWriter, r *http.Request, wanted []string) error {
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if coding := strings.Join(r.Header.Values("Content-Encoding"), ", "); coding != "" && !strings.EqualFold(coding, "identity") {
 		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 12.5.3
 		return user.Errorf(user.UnsupportedMedia, "send the body without a content encoding")
 	}
-	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	mediaType, parameters, err := mime.ParseMediaType(strings.Join(r.Header.Values("Content-Type"), ", "))
 	charset, given := parameters["charset"]
 	utf8 := !given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 	for _, name := range wanted {

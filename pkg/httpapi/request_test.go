@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -74,4 +75,27 @@ func FuzzEntityTags(f *testing.F) {
 			t.Fatalf("%q: an empty tag", value)
 		}
 	})
+}
+
+func TestMediaType(t *testing.T) {
+	t.Parallel()
+	const wanted = "application/json"
+	for _, test := range []struct {
+		header http.Header
+		taken  bool
+	}{
+		{http.Header{"Content-Type": {wanted}}, true},
+		{http.Header{"Content-Type": {`Application/JSON; charset="UTF-8"`}, "Content-Encoding": {"identity"}}, true},
+		{http.Header{}, false},
+		{http.Header{"Content-Type": {wanted + "; charset=latin1"}}, false},
+		{http.Header{"Content-Type": {wanted, wanted}}, false},
+		{http.Header{"Content-Type": {wanted + "; charset=utf-8", "text/plain"}}, false},
+		{http.Header{"Content-Type": {wanted}, "Content-Encoding": {"gzip"}}, false},
+		{http.Header{"Content-Type": {wanted}, "Content-Encoding": {"identity", "gzip"}}, false},
+	} {
+		err := checkMediaType(httptest.NewRecorder(), &http.Request{Header: test.header}, []string{wanted})
+		if (err == nil) != test.taken || err != nil && user.KindOf(err) != user.UnsupportedMedia {
+			t.Errorf("%v: %v", test.header, err)
+		}
+	}
 }

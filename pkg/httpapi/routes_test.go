@@ -93,6 +93,7 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 	}{
 		{"GET", onePath, 500}, {"GET", "/nowhere", 404}, {"POST", onePath, 405}, {"GET", usersPath + "?limit=0", 400},
 		{"GET", "/livez", 200}, {"GET", "/ai/admin//users", 404}, {"GET", "/ai/admin/../users", 404}, {"POST", usersPath, 415},
+		{"TRACE", usersPath, 405}, {"PURGE", "/nowhere", 404}, {"OPTIONS", usersPath, 405},
 	} {
 		w := ask(a, test.method, test.path, "Origin", "https://console.example.com", "X-Request-Id", "mine-1")
 		if w.Code != test.status {

@@ -108,7 +108,7 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// What goes over the wire must be what the SDK reads as the same event.
+// The SDK must read the request on the wire as the same event.
 func TestRequestIsTheEventToTheSDK(t *testing.T) {
 	t.Parallel()
 	e := user.Event{ID: user.NewID(), Type: user.Updated, UserID: uuid.New(), Version: 3, At: user.Timestamp(time.Now()), Cause: "hr-77",

@@ -85,7 +85,7 @@ func value(t *testing.T, c prometheus.Collector) float64 {
 	return families[0].GetMetric()[0].GetGauge().GetValue()
 }
 
-// A process whose locks are lost stops at once, and whoever has them goes on in order.
+// A process that loses its locks stops at once, and their new owner continues in order.
 func TestLosingTheLocksKeepsOrder(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)

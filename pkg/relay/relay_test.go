@@ -35,7 +35,7 @@ type received struct {
 	header  http.Header
 }
 
-// testSink is a sink that answers as it is told, and remembers.
+// testSink is a sink that answers as the test says, and remembers what it got.
 type testSink struct {
 	*httptest.Server
 	mu     sync.Mutex

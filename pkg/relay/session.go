@@ -35,7 +35,7 @@ const (
 	pollEvery    = time.Second            // for new events nobody announced
 	settleAfter  = 20 * time.Millisecond  // results wait that long, to be recorded together
 	settleRows   = 512                    // or until there are that many
-	maxRest      = 100 * time.Millisecond // between uses of the database; otherwise as long as the last use took
+	maxRest      = 100 * time.Millisecond // the pause after a use of the database is as long as the use, but no longer than this
 	dbTimeout    = 30 * time.Second
 	dbRetry      = time.Second
 	finishWithin = 10 * time.Second // for requests under way when the service stops

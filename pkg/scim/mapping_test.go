@@ -193,8 +193,8 @@ func TestAlternativeTag(t *testing.T) {
 	}
 }
 
-// TestChangeIsSmall holds that a change names nothing that stays: what is written again makes no
-// version.
+// TestChangeIsSmall holds that a change names nothing that stays: a value that is written again
+// makes no version.
 func TestChangeIsSmall(t *testing.T) {
 	t.Parallel()
 	if p := mustPost(t, `{`+coreUser+`,"userName":"u","displayName":"U","emails":[{"value":"a@b.ca","type":"work","primary":true}]}`); string(p.SCIM) != "{}" {

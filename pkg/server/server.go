@@ -56,6 +56,7 @@ func New(options Options) *Server {
 	s := &Server{options: options}
 	s.http = &http.Server{Handler: s.counted(options.Handler), Protocols: new(http.Protocols),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered as all else is, with the headers of each answer
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamWindow,
 			MaxReceiveBufferPerConnection: maxStreams * streamWindow},
 		ErrorLog: slog.NewLogLogger(options.Log.Handler(), slog.LevelDebug)}

@@ -134,7 +134,7 @@ func TestAuditQueries(t *testing.T) {
 	}
 }
 
-// TestCountedEntries: what has the same bucket is one entry, whose count grows.
+// TestCountedEntries: entries with the same bucket are one entry, whose count grows.
 func TestCountedEntries(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)

@@ -100,7 +100,7 @@ func mustURL(t *testing.T, text string) *url.URL {
 	return parsed
 }
 
-// TestOtherEncodingsAreRefused has databases of which the encoding or the collation is not the usual one.
+// TestOtherEncodingsAreRefused has databases with an unusual encoding or collation.
 func TestOtherEncodingsAreRefused(t *testing.T) {
 	t.Parallel()
 	for options, refused := range map[string]string{

@@ -40,8 +40,8 @@ func exported(t *testing.T, s *store.Store, q user.Query) (users []*user.User) {
 	return users
 }
 
-// TestTheFeedGoesOnFromAnExport: what commits while an export runs, or had begun before it, is not in the
-// export and is in the feed after its place.
+// TestTheFeedGoesOnFromAnExport: a change that commits while an export runs, or had begun before it, is
+// not in the export and is in the feed after its place.
 func TestTheFeedGoesOnFromAnExport(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))

@@ -17,7 +17,7 @@ const old = `INSERT INTO users (id, created_at, updated_at, version, tag, role, 
 		('jose2', 'Jose', 'u@xn--mnchen-3ya.de')) AS given(tag, name, email)`
 
 // TestFormsOfOldUsers: users that an older revision wrote are found by the new forms once these are computed,
-// by any number of copies at once. What collides by the new forms keeps its value and is told of.
+// by any number of copies at once. Values that collide by the new forms stay and are reported.
 func TestFormsOfOldUsers(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
@@ -66,7 +66,7 @@ func TestFormsOfOldUsers(t *testing.T) {
 	}
 }
 
-// TestAnOldRevisionBesideThisOne: what it changes of a user is found at once, and takes the new forms later.
+// TestAnOldRevisionBesideThisOne: its changes of a user are found at once, and get the new forms later.
 func TestAnOldRevisionBesideThisOne(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)

@@ -52,8 +52,8 @@ func TestEightCopiesMigrateAtOnce(t *testing.T) {
 	}
 }
 
-// TestMigrationsGoDownAndUpAgain: what goes down leaves nothing behind that stands in the
-// way of going up.
+// TestMigrationsGoDownAndUpAgain: a down migration leaves nothing behind that stands in the way of
+// going up.
 func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Empty(t))

@@ -13,8 +13,8 @@ import (
 	"aiadmin/test/pgtest"
 )
 
-// documented are the filters of docs/api.md, alone and in pairs that planners find hard:
-// what one column says of another is not in their statistics.
+// documented are the filters of docs/api.md, alone and in pairs that planners find hard: their
+// statistics do not say how one column depends on another.
 var documented = []string{
 	"", "role=member", "role=admin", "role=service", "status=active", "status=suspended",
 	"role=admin&status=suspended", "role=viewer&status=suspended", "role=service&status=active", "role=service&status=suspended",
@@ -66,7 +66,7 @@ func TestNoListingReadsTheWholeTable(t *testing.T) {
 	}
 }
 
-// TestPairsOfFiltersShareAnIndex: what two filters find is found in one go through their lists.
+// TestPairsOfFiltersShareAnIndex: one index scan finds the users that two filters select.
 func TestPairsOfFiltersShareAnIndex(t *testing.T) {
 	t.Parallel()
 	s := peopled(t, 4000, 5)

@@ -58,7 +58,7 @@ func TestTotalsPastTheBound(t *testing.T) {
 			}
 		}
 	}
-	// What was large is counted again once it may no longer be: after a change.
+	// A large count is repeated once it may no longer be large: after a change.
 	page, err := s.List(t.Context(), parse(t, "provider=openai&limit=11"))
 	must(t, err)
 	if page.TotalIsExact {
@@ -115,7 +115,7 @@ func TestAFilterThatDependsOnTheOrder(t *testing.T) {
 	}
 }
 
-// TestTotalsTakeLittleMemory: what is remembered of a filter does not grow with its text.
+// TestTotalsTakeLittleMemory: a filter's entry does not grow with its text.
 func TestTotalsTakeLittleMemory(t *testing.T) { //nolint:paralleltest // it measures the heap
 	s := openOne(t, pgtest.Database(t))
 	heap := func() uint64 {

@@ -136,7 +136,8 @@ func TestRacingStores(t *testing.T) {
 	}
 }
 
-// TestHeldUsersAreSkipped: a batch does not wait for a user whom another session holds, and is told of it.
+// TestHeldUsersAreSkipped: a batch does not wait for a user that another session has locked, and reports
+// the user.
 func TestHeldUsersAreSkipped(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)

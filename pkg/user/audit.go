@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
@@ -255,7 +256,7 @@ func parseLog(values url.Values, common logParameters, own map[string]func(*Prob
 func (c *logParameters) parse(p *queryParser, name, v string) {
 	switch name {
 	case "limit":
-		*c.limit = p.integer(name, v, MaxLimit)
+		*c.limit = ParseLimit(&p.problems, v)
 	case "from":
 		*c.from = p.time(name, v)
 	case "to":
@@ -272,9 +273,8 @@ func (c *logParameters) parse(p *queryParser, name, v string) {
 
 // validText refuses a parameter that the database cannot hold.
 func validText(problems *Problems, name, value string) bool {
-	clean := strings.ToValidUTF8(name, "\uFFFD")
-	if clean != name || strings.ToValidUTF8(value, "\uFFFD") != value {
-		problems.Add(clean, codeFormat, "must be valid UTF-8")
+	if !utf8.ValidString(name) || !utf8.ValidString(value) {
+		problems.Add(name, codeFormat, "must be valid UTF-8")
 		return false
 	}
 	if strings.ContainsRune(name+value, 0) {

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -79,7 +78,7 @@ func ParseKeyQuery(values url.Values) (KeyQuery, error) {
 		value := values[name][0]
 		switch {
 		case !utf8.ValidString(name + value):
-			problems.Add(strings.ToValidUTF8(name, "\uFFFD"), codeFormat, "must be valid UTF-8")
+			problems.Add(name, codeFormat, "must be valid UTF-8")
 		case len(values[name]) > 1:
 			problems.Add(name, codeRepeated, "can be given once")
 		default:
@@ -123,11 +122,7 @@ func (q *KeyQuery) parameter(problems *Problems, name, value string) {
 	case "lastUsedBefore":
 		q.LastUsedBefore = keyTime(problems, name, value)
 	case "limit":
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 || n > MaxLimit {
-			problems.Add(name, codeRange, "must be an integer from 1 to %d", MaxLimit)
-		}
-		q.Limit = n
+		q.Limit = ParseLimit(problems, value)
 	default:
 		problems.Add(name, codeParam, "is not a parameter of this listing")
 	}

@@ -31,10 +31,11 @@ const (
 	maxMessage  = 300
 )
 
-// Add notes a problem, unless there are enough of them.
+// Add notes a problem, unless there are enough of them. A field that a client has named may be no UTF-8, which
+// no answer can hold.
 func (p *Problems) Add(field, code, format string, args ...any) {
 	if !p.full() {
-		*p = append(*p, Problem{cut(field, maxField), code, cut(fmt.Sprintf(format, args...), maxMessage)})
+		*p = append(*p, Problem{cut(strings.ToValidUTF8(field, "\uFFFD"), maxField), code, cut(fmt.Sprintf(format, args...), maxMessage)})
 	}
 }
 
@@ -60,7 +61,7 @@ func cut(text string, most int) string {
 		case r == '"', r == '\\':
 			size += 2
 		default:
-			size += utf8.RuneLen(r) // U+FFFD, of three bytes, stands for a byte that is no UTF-8
+			size += utf8.RuneLen(r)
 		}
 		if size > most {
 			return text[:end] + ellipsis

@@ -65,4 +65,7 @@ func TestNoMadeUpNameIsLogged(t *testing.T) {
 			t.Errorf("%s is answered with %s", body, told)
 		}
 	}
+	if _, err := ParseColumns([]string{"ada", "sk-Live", "sk-Live", "sk-Live\xff"}); err == nil || strings.Contains(err.Error(), "sk-Live") {
+		t.Errorf("a file without a header is logged as %v", err)
+	}
 }

@@ -137,7 +137,7 @@ type queryParser struct {
 func (p *queryParser) parameter(name string, values []string) {
 	for _, v := range append([]string{name}, values...) {
 		if !utf8.ValidString(v) {
-			p.problems.Add(strings.ToValidUTF8(name, "\uFFFD"), codeFormat, "must be valid UTF-8")
+			p.problems.Add(name, codeFormat, "must be valid UTF-8")
 			return
 		}
 		if strings.ContainsRune(v, 0) {
@@ -221,8 +221,8 @@ var parameters = map[string]parameter{
 	"createdTo":     {false, func(p *queryParser, name, v string) { p.query.CreatedTo = p.time(name, v) }},
 	"expiresBefore": {false, func(p *queryParser, name, v string) { p.query.ExpiresBefore = p.time(name, v) }},
 	"sort":          {false, (*queryParser).sort},
-	"limit":         {false, func(p *queryParser, name, v string) { p.query.Limit = p.integer(name, v, MaxLimit) }},
-	"page":          {false, func(p *queryParser, name, v string) { p.query.Page = p.integer(name, v, MaxOffset) }},
+	"limit":         {false, func(p *queryParser, _, v string) { p.query.Limit = ParseLimit(&p.problems, v) }},
+	"page":          {false, func(p *queryParser, name, v string) { p.query.Page = p.problems.integer(name, v, MaxOffset) }},
 	"cursor":        {false, func(*queryParser, string, string) {}}, // read last, when filters and sort are known
 	"count": {false, func(p *queryParser, name, v string) {
 		p.query.Count = CountMode(v)
@@ -314,10 +314,13 @@ func (p *queryParser) time(name, v string) time.Time {
 	return t
 }
 
-func (p *queryParser) integer(name, v string, most int) int {
+// ParseLimit reads the limit of any list.
+func ParseLimit(problems *Problems, v string) int { return problems.integer("limit", v, MaxLimit) }
+
+func (p *Problems) integer(name, v string, most int) int {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 || n > most || v[0] == '+' {
-		p.problems.Add(name, codeRange, "must be an integer from 1 to %d%s", most, cursorAdvice(name))
+		p.Add(name, codeRange, "must be an integer from 1 to %d%s", most, cursorAdvice(name))
 		return 1
 	}
 	return n

@@ -93,7 +93,10 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "keys revoke ada KEY", code: 2, errs: "--yes"},
 		{args: "keys revoke ada KEY --yes", out: "revoked key"},
 		{args: "users delete bob", code: 2, errs: "--yes"},
-		{args: "users delete bob --yes", out: "deleted"},
+		{args: "users delete bob", inputLines: "n\n", code: 1, errs: "Delete bob (Bob, "},
+		{args: "users get bob", out: "Bob"},
+		{args: "users delete bob", inputLines: "y\n", out: "deleted"},
+		{args: "users delete bob --yes", code: 1, errs: "NOT_FOUND"},
 		{args: "audit list", out: "key.revoked"},
 		{args: "audit list action=users.exported -o ndjson", out: `"filters":"tag"`},
 		{args: "audit history field=status", out: "ai.admin.user.updated"},
@@ -162,6 +165,9 @@ func TestTornAnswersExitWith3(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/silent"+usersPath+"/import" {
+			panic(http.ErrAbortHandler)
+		}
 		_, _ = w.Write([]byte("{\"id\":\"1\"}\n"))
 		if strings.HasPrefix(r.Header.Get("Accept"), "text/csv") {
 			_ = http.NewResponseController(w).Flush()
@@ -176,6 +182,7 @@ func TestTornAnswersExitWith3(t *testing.T) {
 		{"users export --out whole.ndjson", "the export broke off: its end is missing"},
 		{"users export --out whole.csv", "the export broke off"},
 		{"users import -", "send the file again with --key"},
+		{"users import - --url " + server.URL + "/silent", "Send the file again with --key"},
 	} {
 		if code, _, errs := c.run(t, "{}", strings.Fields(step.args)...); code != 3 || !strings.Contains(errs, step.errs) {
 			t.Errorf("%s exited with %d: %s", step.args, code, errs)
@@ -183,5 +190,30 @@ func TestTornAnswersExitWith3(t *testing.T) {
 	}
 	if files, _ := filepath.Glob(filepath.Join(c.dir, "whole*")); len(files) > 0 {
 		t.Errorf("left behind: %v", files)
+	}
+}
+
+// TestSlowImport: progress before the first line is not taken for a line that failed.
+func TestSlowImport(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"progress":{"lines":0,"bytes":0}}
+{"line":1,"status":201,"id":"1"}
+{"summary":{"created":1,"updated":0,"unchanged":0,"deleted":0,"failed":0}}
+`))
+	}))
+	t.Cleanup(server.Close)
+	c := newCLI(t, server.URL)
+	if code, out, errs := c.run(t, "{}", "users", "import", "-", "-o", "ndjson"); code != 0 || strings.Contains(out, "progress") || !strings.Contains(out, `"line":1`) {
+		t.Errorf("exited with %d: %s%s", code, out, errs)
+	}
+}
+
+// TestNobodyListens: what was never asked is refused, not torn.
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, fmt.Sprintf("http://127.0.0.1:%d", freePort(t)))
+	if code, _, errs := c.run(t, "{}", "users", "import", "-"); code != 1 || strings.Contains(errs, "--key") {
+		t.Errorf("exited with %d: %s", code, errs)
 	}
 }

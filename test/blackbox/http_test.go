@@ -138,6 +138,9 @@ func TestRawRequests(t *testing.T) {
 			if err == nil && response.StatusCode >= 500 && response.StatusCode != 501 && response.StatusCode != 505 {
 				t.Errorf("status %d", response.StatusCode)
 			}
+			if strings.HasPrefix(text, "OPTIONS") && (err != nil || response.Header.Get("X-Request-Id") == "") {
+				t.Errorf("%v, or no X-Request-Id: %v", err, response)
+			}
 			s.alive(t)
 			s.do(t, "GET", "/livez", "").is(t, http.StatusOK)
 		})
@@ -224,7 +227,7 @@ func TestCORS(t *testing.T) {
 			t.Errorf("%s: Vary %q", name, vary)
 		}
 		exposed := strings.ToLower(strings.Join(a.header.Values("Access-Control-Expose-Headers"), ","))
-		for _, header := range []string{"etag", "link", "location", "x-request-id"} {
+		for _, header := range []string{"etag", "link", "location", "x-request-id", "ce-replayed"} {
 			if !strings.Contains(exposed, header) {
 				t.Errorf("%s: a page cannot read %s: %q", name, header, exposed)
 			}

@@ -97,6 +97,15 @@ func TestListParameters(t *testing.T) {
 			}
 		}
 	})
+	t.Run("of every list", func(t *testing.T) {
+		t.Parallel()
+		for _, list := range []string{usersPath, "/ai/admin/changes", "/ai/admin/keys", "/ai/admin/groups", "/ai/admin/audit", "/ai/admin/history", all[0].path() + "/history"} {
+			for _, query := range []string{"limit=%2B5", "limit=0", "limit=501", "limit=", "limit=5&limit=5"} {
+				s.do(t, "GET", list+"?"+query, "").fails(t, 400, "VALIDATION_ERROR", "limit")
+			}
+			s.do(t, "GET", list+"?%ff=1", "").fails(t, 400, "VALIDATION_ERROR", "\uFFFD")
+		}
+	})
 	t.Run("cursors", func(t *testing.T) {
 		t.Parallel()
 		s.checkCursors(t)

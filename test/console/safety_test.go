@@ -187,7 +187,7 @@ func TestLinkSignsInOnce(t *testing.T) {
 	}
 	other := s.person(t)
 	other.open("signin?once=code")
-	other.sees("This link has been used")
+	other.sees("This link has already been used")
 }
 
 // TestLinkOnAnotherSite: a link to a list works from anywhere, though no cookie comes with it.

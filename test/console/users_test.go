@@ -205,7 +205,7 @@ func TestNewUserAndDelete(t *testing.T) {
 		p.wait("the name's problem", `document.querySelector('#p-name')`)
 		p.put("Name", "Grace Hopper")
 		p.follows(button("Create"))
-		p.sees("The user is made.")
+		p.sees("The user was created.")
 		if title := p.eval("document.title"); !strings.Contains(title, "Grace Hopper") {
 			p.Errorf("title %q", title)
 		}

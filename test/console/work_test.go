@@ -52,9 +52,9 @@ func TestImport(t *testing.T) {
 		p.sees("2")
 		dir := p.saves()
 		if code {
-			p.press(link("Take the failed lines away"))
+			p.press(link("Download the failed lines"))
 		} else {
-			p.press(button("Take the failed lines away"))
+			p.press(button("Download the failed lines"))
 		}
 		if lines, want := p.saved(dir, "failed.csv"), []string{"tag,name,email", "taken,Again,", `grace,"Grace",not-an-address`}; !slices.Equal(lines, want) {
 			p.Errorf("failed lines: %q, want %q", lines, want)
@@ -89,7 +89,7 @@ func TestManyFailedLines(t *testing.T) {
 		p.sees("Checked, nothing is changed yet")
 		p.sees("and 100 more")
 		dir := p.saves()
-		if take := "Take the failed lines away"; code {
+		if take := "Download the failed lines"; code {
 			p.press(link(take))
 		} else {
 			p.press(button(take))

@@ -1,9 +1,9 @@
-// What makes the pages quicker. Each of them works without this.
+// Makes the pages quicker. Each of them works without it.
 document.documentElement.classList.add('js');
 
 const say = text => { const said = document.getElementById('said'); if (said) said.textContent = text; };
 
-// Times in the viewer's zone and words, with UTC as title.
+// Shows times in the viewer's zone and language, with UTC as the title.
 const near = new Intl.RelativeTimeFormat(document.documentElement.lang, {numeric: 'auto'});
 const utc = new Intl.DateTimeFormat(document.documentElement.lang, {dateStyle: 'long', timeStyle: 'medium', hourCycle: 'h23', timeZone: 'UTC'});
 const far = new Intl.DateTimeFormat(document.documentElement.lang, {dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23'});
@@ -24,7 +24,7 @@ function speak(root = document) {
 speak();
 setInterval(speak, 30000);
 
-// Search as one types: the list is replaced by the server's own.
+// Searches while one types: the server's list replaces the one shown.
 const search = document.querySelector('form[data-live]');
 if (search) {
   let timer, asked;
@@ -71,7 +71,7 @@ document.addEventListener('submit', event => {
   else event.preventDefault();
 });
 
-// Changes that are not saved are not lost by a click on a link.
+// Asks before a click on a link loses unsaved changes.
 const guarded = document.querySelector('form[data-guard]');
 if (guarded) {
   let changed = false;
@@ -84,7 +84,7 @@ if (guarded) {
   addEventListener('beforeunload', event => { if (changed) event.preventDefault(); });
 }
 
-// A pattern says whether it matches a name as one types, by the server's rule.
+// Shows while one types whether a pattern matches a name, by the server's rule.
 for (const part of document.querySelectorAll('[data-models]')) {
   const [all, list, name, chips] = ['[name=allModels]', '[name=models]', '[name=name-to-match]', '#chips'].map(s => part.querySelector(s));
   let timer;
@@ -119,7 +119,7 @@ document.addEventListener('click', async event => {
   }
 });
 
-// A secret goes with its page: no copy stays in the browser's memory of pages.
+// A secret leaves with its page: the browser's page cache keeps no copy.
 const secret = document.querySelector('[data-secret]');
 if (secret) addEventListener('pagehide', () => { secret.textContent = ''; });
 

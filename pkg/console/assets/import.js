@@ -1,4 +1,4 @@
-// An import with progress: the file is sent as it is, and each line's answer shown as it comes.
+// An import with progress: the file is streamed, and each line's answer is shown as it comes.
 const shown = 500;
 
 export default function importer(form, {say}) {
@@ -125,7 +125,7 @@ function problems(words, failed) {
   return region;
 }
 
-// takeAway makes a file of the lines that failed.
+// takeAway downloads the failed lines as a file.
 async function takeAway(words, file, failed) {
   const csv = await kindOf(file) === 'text/csv';
   const wanted = new Set(failed.map(one => one.line));
