@@ -185,7 +185,7 @@ func TestUserIsEdited(t *testing.T) {
 		p.follows(button("Ask"))
 		p.sees("Yes, this user may use gpt-5-mini: the pattern gpt-5* allows it")
 		p.follows(button("Suspend"))
-		p.sees("The status is changed.")
+		p.sees("The status was changed.")
 		p.follows(button("Activate"))
 		p.open("users/" + id + "?field=email#history")
 		p.sees("ada@example.com")
@@ -215,7 +215,7 @@ func TestNewUserAndDelete(t *testing.T) {
 		p.sees("This is not the tag")
 		p.fill("Tag", "grace")
 		p.follows(button("Delete"))
-		p.sees("The user is deleted.")
+		p.sees("The user was deleted.")
 	})
 }
 

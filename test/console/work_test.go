@@ -158,7 +158,7 @@ func TestKeys(t *testing.T) {
 		p.do(`document.querySelector('#keys details').open = true`)
 		p.fill("Name of the key", "ci")
 		p.follows(button("Issue"))
-		p.sees("This is shown once.")
+		p.sees("This is shown only once.")
 		secret := p.text("#secret")
 		if !strings.HasPrefix(secret, "aik_") {
 			p.Fatalf("secret %q", secret)
@@ -175,16 +175,16 @@ func TestKeys(t *testing.T) {
 		p.sees("This is the key ci of ada.")
 		p.fill("Find by secret", "aik_nonsense")
 		p.follows(button("Find whose it is"))
-		p.sees("This is no key of this service")
+		p.sees("This is not a key of this service")
 		p.open("users/" + id)
 		p.follows(button("Rotate ci"))
-		p.sees("This is shown once.")
+		p.sees("This is shown only once.")
 		if again := p.text("#secret"); again == secret || !strings.HasPrefix(again, "aik_") {
 			p.Errorf("rotated: %q", again)
 		}
 		p.follows(link("Back to Ada"))
 		p.follows(button("Disable ci"))
-		p.sees("The key is disabled.")
+		p.sees("The key was disabled.")
 		p.open("keys?show=disabled")
 		p.sees("1 key")
 		p.open("users/" + id)
@@ -194,7 +194,7 @@ func TestKeys(t *testing.T) {
 			p.sees("Revoke the key ci?")
 			p.follows(button("Revoke"))
 		}
-		p.sees("The key is revoked.")
+		p.sees("The key was revoked.")
 		p.sees("This user has no keys.")
 	})
 }
@@ -223,7 +223,7 @@ func TestCredentials(t *testing.T) {
 			p.sees("Remove the credential for openai?")
 			p.follows(button("Remove"))
 		}
-		p.sees("The credential is removed.")
+		p.sees("The credential was removed.")
 		p.fill("Provider", "Open AI")
 		p.fill("Secret", "sk-third-0123456789")
 		p.follows(button("Set or replace"))
