@@ -209,7 +209,9 @@ func (b *batch) replay(replay *store.Replay, command user.Command) (user.Outcome
 		outcome.Secret = plain
 	}
 	if creation, ok := command.Change.(user.Create); ok && outcome.Event != nil {
-		return outcome, outcome.Event.Restore(creation)
+		event := *outcome.Event // the recorded one may be about to be written by this batch
+		outcome.Event = &event
+		return outcome, event.Restore(creation)
 	}
 	return outcome, nil
 }

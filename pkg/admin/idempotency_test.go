@@ -112,6 +112,30 @@ func TestAnErasedCreationIsRepeatedInFull(t *testing.T) {
 	}
 }
 
+// TestRepeatedWithinABatch: the answer to the second of two equal requests, which has all that a read shows, leaves
+// the recorded event as it is.
+func TestRepeatedWithinABatch(t *testing.T) {
+	t.Parallel()
+	s, db := atNoon(t, pgtest.Database(t))
+	command := create(t, "", `{"tag":"ann","name":"N"}`)
+	command.Claim = &user.Claim{Kind: user.RequestClaim, Scope: "console", ID: "k", Digest: []byte("d")}
+	results, err := s.ApplyAll(t.Context(), []user.Command{command, command})
+	if err != nil || results[0].Err != nil || !results[1].Outcome.Replayed {
+		t.Fatalf("%+v %v", results, err)
+	}
+	var recorded string
+	if err := db.DB().QueryRow("SELECT data->'user' FROM events").Scan(&recorded); err != nil {
+		t.Fatal(err)
+	}
+	shown := string(results[0].Outcome.User.AppendJSON(nil))
+	if want := strings.Replace(shown, `"groups":[],`, "", 1); recorded != want {
+		t.Errorf("recorded %s, want %s", recorded, want)
+	}
+	if again := string(results[1].Outcome.Event.UserJSON()); again != shown {
+		t.Errorf("answered %s, want %s", again, shown)
+	}
+}
+
 // TestRejectedIsNotClaimed: sent again after its cause is mended, a request is judged afresh.
 func TestRejectedIsNotClaimed(t *testing.T) {
 	t.Parallel()
