@@ -17,7 +17,7 @@ SOAK ?= 10m
 TIMEOUT ?= 10m
 withpostgres = CGO_ENABLED=0 go run -buildvcs=false ./test/pgtest/withpostgres
 
-.PHONY: help run build test lint fuzz bench bench-large clean
+.PHONY: help run watch build test soak lint fuzz bench bench-large clean
 
 ## help: list the targets
 help:
@@ -25,14 +25,35 @@ help:
 
 ## run: start the service with a PostgreSQL of its own in .dev/ (ARGS="--demo 1000 --port 8081")
 run:
+	@echo "Building ai-admin. The first time, Go downloads its modules and compiles them: about a minute." >&2
 	@go run -buildvcs=false -ldflags "-X main.version=$(VERSION)" ./cmd/ai-admin dev $(ARGS)
+
+## watch: run, and again whenever a source changes; with OVERLAY=local, build the image and apply that overlay instead
+watch:
+ifneq ($(OVERLAY),)
+	@$(air) --build.cmd "make image && kubectl apply -k config/overlays/$(OVERLAY)" --build.bin "sleep infinity"
+else
+	@$(air) --build.cmd "make --silent build" --build.bin "bin/ai-admin dev $(ARGS)"
+endif
+
+# It polls nothing: the folders of sources are watched, and what runs is interrupted before it starts again.
+air = go tool -modfile=tools/watch/go.mod air --tmp_dir .cache/watch --build.include_dir "cmd,pkg,config" --build.include_ext "go,sql,html,css,js,txt,yaml" \
+      --build.send_interrupt true --build.kill_delay 10s --build.delay 500
 
 ## build: build bin/ai-admin with its version in it
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ai-admin ./cmd/ai-admin
 
-## test: lint, then all tests under the race detector on one throw-away PostgreSQL (ARGS="-run Name")
-test: lint
+## test: lint, then all tests under the race detector: packages, black box, faults, gateways, console in Chromium, packaging, manifests (ARGS="-run Name")
+test: announced lint
+
+.PHONY: announced
+announced:
+	@echo "Linting, then testing. PostgreSQL, a C compiler, nginx, HAProxy, Caddy, PgBouncer and Chromium are installed from Debian's" >&2
+	@echo "packages where they are missing; modules and tools of Go and npm are downloaded and compiled, 10 minutes the first time." >&2
+	@echo "What cannot be had is skipped with a line that says so." >&2
+
+test:
 	@$(withpostgres) -cc go test -race -shuffle=on -timeout=$(TIMEOUT) $(ARGS) ./...
 
 ## soak: kill the service, PostgreSQL and the sink at random under load, for SOAK (10m)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +25,7 @@ type devCmd struct {
 	Host string `help:"Address to serve on; 0.0.0.0 lets other machines in." default:"127.0.0.1"`
 	Dir  string `help:"Folder that keeps the database, the mounts and the token; default: ${default}." default:".dev" placeholder:"DIR"`
 	Demo int    `help:"Create N plausible users; those of an earlier run count." placeholder:"N"`
+	Log  string `help:"Form of the log: text for people, json for programs; auto is text on a terminal." enum:"auto,text,json" default:"auto"`
 }
 
 // Help is the text that dev --help ends with.
@@ -60,7 +60,7 @@ func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 		return stopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, database.Close(context.WithoutCancel(ctx))) }()
-	token, err := folder.layOut(database)
+	token, err := folder.layOut(database, c.metricsPort())
 	if err != nil {
 		return err
 	}
@@ -70,17 +70,20 @@ func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 // serve runs the service until ctx or the database ends.
 func (c devCmd) serve(ctx context.Context, s streams, address string, folder *devFolder, database *postgres.Cluster, token secret.Text) error {
 	once := &console.Once{Code: secret.New(rand.Text()), Token: token}
+	log := &devLog{form: c.Log}
+	log.quiet.Store(c.Demo > 0)
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx) // the service's own end has to end the others too
 	group.Go(func() error {
 		defer cancel()
 		return app.Serve(ctx, app.ServeOptions{
-			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err, Version: version, SignInOnce: once,
+			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err, LogHandler: log.handler, Version: version, SignInOnce: once,
 				Environment: app.Environment{Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES")}},
 			Address: address, DrainDelay: time.Millisecond, // no router has to notice
 			Listening: func(public, metrics net.Addr) {
 				group.Go(func() error {
-					return c.announce(ctx, s.out, devService{localURL(public), localURL(metrics), token.Reveal(), folder.dir, once.Code.Reveal()})
+					defer log.quiet.Store(false)
+					return c.announce(ctx, s, devService{localURL(public), localURL(metrics), token.Reveal(), folder.dir, once.Code.Reveal()})
 				})
 			},
 		})
@@ -106,6 +109,16 @@ func startDatabase(ctx context.Context, folder *devFolder, s streams) (*postgres
 		return nil, errors.Join(err, cluster.Close(context.WithoutCancel(ctx)))
 	}
 	return cluster, nil
+}
+
+// metricsPort returns the port for metrics of a new folder, the same at every start: 9090 beside 8080. It is 0, for any
+// free one, where that is taken or the service's own is any.
+func (c devCmd) metricsPort() int {
+	const beside = 1010
+	if c.Port == 0 || portIsFree(net.JoinHostPort(c.Host, strconv.Itoa(c.Port+beside))) != nil {
+		return 0
+	}
+	return c.Port + beside
 }
 
 // portIsFree fails, before anything is started, where the service could not listen later.
@@ -143,16 +156,16 @@ type devService struct{ url, metrics, token, dir, once string }
 
 // announce waits until the service is ready, fills in the demo users and prints how to
 // call it.
-func (c devCmd) announce(ctx context.Context, out io.Writer, d devService) error {
+func (c devCmd) announce(ctx context.Context, s streams, d devService) error {
 	if err := d.waitReady(ctx); err != nil {
 		return stopped(ctx, err)
 	}
 	if c.Demo > 0 {
-		if err := fillDemo(ctx, out, d, c.Demo); err != nil {
+		if err := fillDemo(ctx, s, d, c.Demo); err != nil {
 			return stopped(ctx, err)
 		}
 	}
-	_, err := fmt.Fprintf(out, `
+	_, err := fmt.Fprintf(s.out, `
 ai-admin is ready at %[1]s
 %[6]s  token     %[2]s  (admin; kept in %[3]s)
   metrics   %[4]s/metrics

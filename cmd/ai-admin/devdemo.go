@@ -17,10 +17,11 @@ const demoWorkers = 8
 
 // fillDemo creates users 1 to n over HTTP, as any client would. Each number always makes
 // the same user with the same id, so that another run adds only what is missing.
-func fillDemo(ctx context.Context, out io.Writer, d devService, n int) error {
+func fillDemo(ctx context.Context, s streams, d devService, n int) error {
+	progress := bar(s, int64(n), "Demo users", false)
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: demoWorkers}}
 	defer client.CloseIdleConnections()
-	var done, made atomic.Int64
+	var made atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	next := make(chan int)
 	group.Go(func() error {
@@ -44,16 +45,15 @@ func fillDemo(ctx context.Context, out io.Writer, d devService, n int) error {
 				if created {
 					made.Add(1)
 				}
-				if at := done.Add(1); at%5000 == 0 {
-					fmt.Fprintf(out, "Demo users: %d of %d…\n", at, n)
-				}
+				_ = progress.Add(1)
 			}
 			return nil
 		})
 	}
 	err := group.Wait()
+	_ = progress.Finish()
 	if err == nil {
-		fmt.Fprintf(out, "Demo users: %d made, %d were there.\n", made.Load(), int64(n)-made.Load())
+		fmt.Fprintf(s.out, "Demo users: %d made, %d were there.\n", made.Load(), int64(n)-made.Load())
 	}
 	return err
 }

@@ -53,7 +53,7 @@ const devDatabase = "ai_admin"
 
 // layOut writes the volumes: the database's each time, because its port changes; the
 // others once, because they are the user's to change. It returns the admin token.
-func (f *devFolder) layOut(cluster *postgres.Cluster) (token string, err error) {
+func (f *devFolder) layOut(cluster *postgres.Cluster, metricsPort int) (token string, err error) {
 	host, port, err := net.SplitHostPort(cluster.Addr())
 	if err != nil {
 		return "", err
@@ -63,7 +63,7 @@ func (f *devFolder) layOut(cluster *postgres.Cluster) (token string, err error) 
 	if err != nil {
 		return "", err
 	}
-	const settings = "# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: 0 # any free one\nconsole: {enabled: true}\n"
+	settings := fmt.Sprintf("# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: %d # 0 is any free one\nconsole: {enabled: true}\n", metricsPort)
 	if err := f.writeOnce("vault", func() map[string]string {
 		return map[string]string{"PRIMARY": "dev\n", "dev": vault.NewKey().Reveal() + "\n"}
 	}); err != nil {

@@ -34,12 +34,12 @@ func formatOf(format, name string) string {
 	return cmp.Or(format, "ndjson")
 }
 
-// bar shows how far a transfer is, on a terminal alone.
-func bar(s streams, total int64, what string) *progressbar.ProgressBar {
+// bar shows how far something is, in bytes or else as a count, on a terminal alone.
+func bar(s streams, total int64, what string, bytes bool) *progressbar.ProgressBar {
 	file, ok := s.err.(*os.File)
 	visible := ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
 	return progressbar.NewOptions64(total, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(s.err), progressbar.OptionSetVisibility(visible),
-		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish())
+		progressbar.OptionShowBytes(bytes), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 }
 
 type exportCmd struct {
@@ -90,7 +90,7 @@ func (s *service) download(ctx context.Context, path, format, name string) (entr
 	if err != nil {
 		return 0, err
 	}
-	progress := bar(s.streams, -1, "export")
+	progress := bar(s.streams, -1, "export", true)
 	tail := &lastLine{}
 	_, err = io.Copy(io.MultiWriter(out, progress, tail), answer.Body)
 	_ = progress.Finish()
@@ -212,7 +212,7 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	return service.follow(answer.Body, bar(s, size, "import"), key)
+	return service.follow(answer.Body, bar(s, size, "import", true), key)
 }
 
 // follow shows what becomes of an import's lines.

@@ -74,8 +74,11 @@ func run(ctx context.Context, args []string, s streams) int {
 	if err != nil {
 		panic(err) // the command table above is wrong: no input can cause it
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(spelled(args))
 	if code >= 0 { // --help printed and asked to exit
+		if len(args) == 0 {
+			return 2 // a call without a command
+		}
 		return code
 	}
 	if err != nil {
@@ -83,6 +86,21 @@ func run(ctx context.Context, args []string, s streams) int {
 		return 2
 	}
 	return exitCode(s, command.Run())
+}
+
+// spelled returns arguments as the parser knows them: people also ask for help and the version in other ways, and
+// a call without a command shows what there is.
+func spelled(args []string) []string {
+	if len(args) == 0 {
+		return []string{"--help"}
+	}
+	switch args[0] {
+	case "help":
+		return append(args[1:len(args):len(args)], "--help")
+	case "--version", "-v":
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
 }
 
 // exitError carries the exit code that a command asks for.

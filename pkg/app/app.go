@@ -37,7 +37,9 @@ import (
 // Options of an App.
 type Options struct {
 	Mounts string    // the folder of the volumes; empty is [DefaultMounts]
-	Log    io.Writer // JSON log lines
+	Log    io.Writer // log lines
+	// LogHandler writes log lines in another form; nil writes JSON, with durations as Go writes them (1.5ms).
+	LogHandler func(io.Writer, *slog.HandlerOptions) slog.Handler
 	// Environment is what Knative sets.
 	Environment Environment
 	// Version is the tag or commit that the linker stamped, if any; see [Version].
@@ -48,6 +50,17 @@ type Options struct {
 	RequestTimeout time.Duration
 	// SignInOnce signs the first person in who opens the console with its code; nil for nobody.
 	SignInOnce *console.Once
+}
+
+// JSONLines writes a JSON object for each line. A duration has its unit: as a number, it would be nanoseconds.
+func JSONLines(w io.Writer, options *slog.HandlerOptions) slog.Handler {
+	options.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}
+	return slog.NewJSONHandler(w, options)
 }
 
 // Environment holds the variables that Knative sets; the rest of the program reads none.
@@ -93,7 +106,10 @@ func New(options Options) (_ *App, err error) {
 	a := &App{mounts: mounts, version: Version(options.Version), level: new(slog.LevelVar), started: settings,
 		began: time.Now(), looked: make(chan struct{}), database: make(chan struct{}, 1)}
 	a.level.Set(settings.LogLevel)
-	a.log = slog.New(tracing.LogHandler(slog.NewJSONHandler(options.Log, &slog.HandlerOptions{Level: a.level})))
+	if options.LogHandler == nil {
+		options.LogHandler = JSONLines
+	}
+	a.log = slog.New(tracing.LogHandler(options.LogHandler(options.Log, &slog.HandlerOptions{Level: a.level})))
 	if options.Environment.Revision != "" {
 		a.log = a.log.With("service", options.Environment.Service, "revision", options.Environment.Revision)
 	}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"golang.org/x/term"
+
+	"aiadmin/pkg/app"
+)
+
+// devLog is how dev logs: short lines for a person, or JSON for a program. While it is quiet, no request has a line.
+type devLog struct {
+	form  string // auto, text or json
+	quiet atomic.Bool
+}
+
+// handler is the LogHandler of [app.Options].
+func (l *devLog) handler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
+	file, ok := w.(*os.File)
+	person := ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
+	if l.form == "json" || l.form == "auto" && !person {
+		return quietHandler{app.JSONLines(w, options), &l.quiet}
+	}
+	return quietHandler{tint.NewHandler(w, &tint.Options{Level: options.Level, TimeFormat: time.TimeOnly, NoColor: !person}), &l.quiet}
+}
+
+// quietHandler leaves out the lines of requests while it is told to be quiet.
+type quietHandler struct {
+	slog.Handler
+	quiet *atomic.Bool
+}
+
+// Handle implements [slog.Handler].
+func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
+	if h.quiet.Load() && r.Message == "request" && r.Level < slog.LevelWarn {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements [slog.Handler].
+func (h quietHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quietHandler{h.Handler.WithAttrs(attrs), h.quiet}
+}
+
+// WithGroup implements [slog.Handler].
+func (h quietHandler) WithGroup(name string) slog.Handler {
+	return quietHandler{h.Handler.WithGroup(name), h.quiet}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestWaysToAsk: help and the version are given however people ask for them.
+func TestWaysToAsk(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"nothing":           {nil, 2, "Usage: ai-admin <command>"},
+		"help":              {[]string{"help"}, 0, "Usage: ai-admin <command>"},
+		"help of a command": {[]string{"help", "users", "export"}, 0, "Usage: ai-admin users export"},
+		"--help":            {[]string{"--help"}, 0, "Usage: ai-admin <command>"},
+		"version":           {[]string{"version"}, 0, "ai-admin "},
+		"--version":         {[]string{"--version"}, 0, "ai-admin "},
+		"-v":                {[]string{"-v"}, 0, "ai-admin "},
+		"something else":    {[]string{"halp"}, 2, "halp"},
+	} {
+		var out, faults bytes.Buffer
+		code := run(t.Context(), test.args, streams{&out, &faults})
+		if code != test.code || !strings.Contains(out.String()+faults.String(), test.want) {
+			t.Errorf("%s: code %d, %s%s", name, code, &out, &faults)
+		}
+	}
+}
+
+// TestDevLog: lines for people are short, those for programs are JSON, durations have a unit in both, and requests have
+// no line while users are being made up.
+func TestDevLog(t *testing.T) {
+	t.Parallel()
+	for form, want := range map[string]string{"text": "INF request status=200 duration=1.5ms", "json": `"msg":"request","status":200,"duration":"1.5ms"}`, "auto": `"duration":"1.5ms"}`} {
+		var out bytes.Buffer
+		log := &devLog{form: form}
+		logger := slog.New(log.handler(&out, &slog.HandlerOptions{}))
+		log.quiet.Store(true)
+		logger.Info("request", "path", "/hidden")
+		logger.Warn("request", "path", "/shown")
+		log.quiet.Store(false)
+		logger.LogAttrs(context.Background(), slog.LevelInfo, "request", slog.Int("status", 200), slog.Duration("duration", 1500*time.Microsecond))
+		if text := out.String(); !strings.Contains(text, want) || strings.Contains(text, "/hidden") || !strings.Contains(text, "/shown") {
+			t.Errorf("%s: %s", form, text)
+		}
+	}
+}
