@@ -31,9 +31,9 @@ run:
 ## watch: run, and again whenever a source changes; with OVERLAY=local, build the image and apply that overlay instead
 watch:
 ifneq ($(OVERLAY),)
-	@$(air) --build.cmd "make image && kubectl apply -k config/overlays/$(OVERLAY)" --build.bin "sleep infinity"
+	@$(air) --build.cmd "make image && kubectl apply -k config/overlays/$(OVERLAY)" --build.full_bin "sleep infinity"
 else
-	@$(air) --build.cmd "make --silent build" --build.bin "bin/ai-admin dev $(ARGS)"
+	@$(air) --build.cmd "make --silent build" --build.full_bin "bin/ai-admin dev $(ARGS)"
 endif
 
 # It polls nothing: the folders of sources are watched, and what runs is interrupted before it starts again.
