@@ -10,8 +10,6 @@ import (
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
-
-	"aiadmin/pkg/app"
 )
 
 // devLog is how dev logs: short lines for a person, or JSON for a program. While it is quiet, no request has a line.
@@ -20,14 +18,14 @@ type devLog struct {
 	quiet atomic.Bool
 }
 
-// handler is the LogHandler of [app.Options].
+// handler is the LogHandler of the service.
 func (l *devLog) handler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
 	file, ok := w.(*os.File)
 	person := ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
 	if l.form == "json" || l.form == "auto" && !person {
-		return quietHandler{app.JSONLines(w, options), &l.quiet}
+		return quietHandler{slog.NewJSONHandler(w, options), &l.quiet}
 	}
-	return quietHandler{tint.NewHandler(w, &tint.Options{Level: options.Level, TimeFormat: time.TimeOnly, NoColor: !person}), &l.quiet}
+	return quietHandler{tint.NewTextHandler(w, &tint.Options{Level: options.Level, TimeFormat: time.TimeOnly, NoColor: !person}), &l.quiet}
 }
 
 // quietHandler leaves out the lines of requests while it is told to be quiet.

@@ -38,7 +38,7 @@ import (
 type Options struct {
 	Mounts string    // the folder of the volumes; empty is [DefaultMounts]
 	Log    io.Writer // log lines
-	// LogHandler writes log lines in another form; nil writes JSON, with durations as Go writes them (1.5ms).
+	// LogHandler writes log lines in another form; nil writes JSON.
 	LogHandler func(io.Writer, *slog.HandlerOptions) slog.Handler
 	// Environment is what Knative sets.
 	Environment Environment
@@ -50,17 +50,6 @@ type Options struct {
 	RequestTimeout time.Duration
 	// SignInOnce signs the first person in who opens the console with its code; nil for nobody.
 	SignInOnce *console.Once
-}
-
-// JSONLines writes a JSON object for each line. A duration has its unit: as a number, it would be nanoseconds.
-func JSONLines(w io.Writer, options *slog.HandlerOptions) slog.Handler {
-	options.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
-		if a.Value.Kind() == slog.KindDuration {
-			a.Value = slog.StringValue(a.Value.Duration().String())
-		}
-		return a
-	}
-	return slog.NewJSONHandler(w, options)
 }
 
 // Environment holds the variables that Knative sets; the rest of the program reads none.
@@ -107,7 +96,7 @@ func New(options Options) (_ *App, err error) {
 		began: time.Now(), looked: make(chan struct{}), database: make(chan struct{}, 1)}
 	a.level.Set(settings.LogLevel)
 	if options.LogHandler == nil {
-		options.LogHandler = JSONLines
+		options.LogHandler = func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
 	}
 	a.log = slog.New(tracing.LogHandler(options.LogHandler(options.Log, &slog.HandlerOptions{Level: a.level})))
 	if options.Environment.Revision != "" {

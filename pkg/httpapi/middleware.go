@@ -99,7 +99,7 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 		level = request.severity
 	}
 	attributes := []slog.Attr{slog.String("requestId", request.id), slog.String("method", r.Method),
-		slog.String("route", request.route), slog.Int("status", status), slog.Duration("duration", took),
+		slog.String("route", request.route), slog.Int("status", status), slog.String("duration", took.String()),
 		slog.Int64("bytes", answer.bytes), slog.String("actor", request.actor)}
 	attributes = append(attributes, request.revealed...)
 	if request.failure != nil {
