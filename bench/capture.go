@@ -120,6 +120,9 @@ func (b *bench) readLog(ctx context.Context, from int64) (text string, err error
 	return text, err
 }
 
+// ofJanitor are statements that follow a change in the background, on whatever connection is free.
+var ofJanitor = regexp.MustCompile(`^(SELECT gin_clean_pending_list|WITH due AS)`)
+
 var executed = regexp.MustCompile(`(?s)^(?:execute [^:]*|statement): (.*)$`)
 
 // parseLog lists the service's statements in a piece of the log.
@@ -133,7 +136,7 @@ func parseLog(text string, except map[string]bool) []statement {
 			continue
 		}
 		match := executed.FindStringSubmatch(record[logMessage])
-		if match == nil || except[match[1]] || strings.HasPrefix(match[1], "-- ping") {
+		if match == nil || except[match[1]] || ofJanitor.MatchString(match[1]) || strings.HasPrefix(match[1], "-- ping") {
 			continue
 		}
 		found = append(found, statement{record[logSession], match[1], parseParameters(record[logDetail])})
