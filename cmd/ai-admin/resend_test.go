@@ -54,7 +54,7 @@ func TestResend(t *testing.T) {
 		{[]string{"--all", "--user", users[0]}, 2, "can't be used together"},
 		{[]string{"--dry-run"}, 0, "parked events: 2; nothing was changed"},
 		{[]string{"--dry-run", "--user", users[1]}, 0, users[1]},
-		{[]string{"--user", uuid.NewString()}, 0, "will be sent again: 0"},
+		{[]string{"--user", uuid.NewString()}, 1, "is parked"},
 		{[]string{"--user", users[1]}, 0, "will be sent again: 1"},
 		{[]string{"--dry-run", "--all"}, 0, "parked events: 1; nothing was changed"},
 		{[]string{"--all"}, 0, "will be sent again: 1"},
