@@ -64,7 +64,6 @@ func (b *bench) logged(ctx context.Context, o operation) (a answer, found []stat
 	if err := b.quiet(ctx); err != nil {
 		return a, nil, 0, 0, err
 	}
-	time.Sleep(500 * time.Millisecond) // the last change's look for data to erase is over by then
 	before, err := b.logSize(ctx)
 	if err != nil {
 		return a, nil, 0, 0, err
@@ -72,7 +71,7 @@ func (b *bench) logged(ctx context.Context, o operation) (a answer, found []stat
 	if a, n, m, err = b.once(ctx, o); err != nil {
 		return a, nil, 0, 0, err
 	}
-	time.Sleep(200 * time.Millisecond) // the log is written by a process of its own, and data erased after 300 ms
+	time.Sleep(200 * time.Millisecond) // the log is written by a process of its own
 	text, err := b.readLog(ctx, before)
 	return a, ofRequest(parseLog(text, b.background), n, m), n, m, err
 }

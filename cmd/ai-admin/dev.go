@@ -60,7 +60,7 @@ func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 		return stopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, database.Close(context.WithoutCancel(ctx))) }()
-	token, err := folder.layOut(database, c.metricsPort())
+	token, err := folder.layOut(database, c.metricsPort)
 	if err != nil {
 		return err
 	}

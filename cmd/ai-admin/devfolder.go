@@ -53,7 +53,7 @@ const devDatabase = "ai_admin"
 
 // layOut writes the volumes: the database's each time, because its port changes; the
 // others once, because they are the user's to change. It returns the admin token.
-func (f *devFolder) layOut(cluster *postgres.Cluster, metricsPort int) (token string, err error) {
+func (f *devFolder) layOut(cluster *postgres.Cluster, metricsPort func() int) (token string, err error) {
 	host, port, err := net.SplitHostPort(cluster.Addr())
 	if err != nil {
 		return "", err
@@ -63,14 +63,13 @@ func (f *devFolder) layOut(cluster *postgres.Cluster, metricsPort int) (token st
 	if err != nil {
 		return "", err
 	}
-	settings := fmt.Sprintf("# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: %d # 0 is any free one\nconsole: {enabled: true}\n", metricsPort)
 	if err := f.writeOnce("vault", func() map[string]string {
 		return map[string]string{"PRIMARY": "dev\n", "dev": vault.NewKey().Reveal() + "\n"}
 	}); err != nil {
 		return "", err
 	}
 	if err := f.writeOnce("config", func() map[string]string {
-		return map[string]string{"config.yaml": settings}
+		return map[string]string{"config.yaml": fmt.Sprintf("# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: %d # 0 is any free one\nconsole: {enabled: true}\n", metricsPort())}
 	}); err != nil {
 		return "", err
 	}

@@ -7,7 +7,6 @@ import (
 
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/app"
-	"aiadmin/pkg/store"
 )
 
 type rotateCmd struct {
@@ -45,25 +44,11 @@ func (c rotateCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if err == nil && done.Total == 0 {
-		return c.nothingToDo(ctx, s, done.KeyID)
+		_, err = fmt.Fprintf(s.out, "nothing to reseal: %d values are under the primary key %s already\n", done.Already, done.KeyID)
+		return err
 	}
 	fmt.Fprintf(s.out, "under the primary key %s: %d of %d values resealed, %d written anew or deleted meanwhile, %d refused\n",
 		done.KeyID, done.Resealed, done.Total, max(0, done.Total-done.Resealed-done.Refused), done.Refused)
-	return err
-}
-
-// nothingToDo tells how many values are under the primary key already.
-func (c rotateCmd) nothingToDo(ctx context.Context, s streams, key string) error {
-	db, err := app.OpenStore(c.Mounts)
-	if err != nil {
-		return misconfigured(err)
-	}
-	defer func() { _ = db.Close() }()
-	values, err := db.SealedBy(ctx)
-	if err != nil {
-		return store.Loggable(err)
-	}
-	_, err = fmt.Fprintf(s.out, "nothing to reseal: %d values are under the primary key %s already\n", values[key], key)
 	return err
 }
 

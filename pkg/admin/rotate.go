@@ -17,7 +17,8 @@ import (
 // Rotation is how far a rotation has come.
 type Rotation struct {
 	KeyID    string // of the primary key, as mounted here
-	Total    int64  // values that were not under the primary key when it began
+	Already  int64  // values that were under the primary key when it began
+	Total    int64  // values that were not
 	Resealed int64
 	Refused  int64 // could not be opened, and were left as they are
 	Held     int64 // users whom another session holds at the moment
@@ -39,9 +40,16 @@ func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation
 	keys := s.keys.Load()
 	prefix := keys.Primary() + ":"
 	done := Rotation{KeyID: keys.Primary(), id: user.NewID()}
-	var err error
-	if done.Total, err = s.store.CountForeign(ctx, prefix); err != nil {
+	sealed, err := s.store.SealedBy(ctx)
+	if err != nil {
 		return done, err
+	}
+	for key, values := range sealed {
+		if key == done.KeyID {
+			done.Already = values
+		} else {
+			done.Total += values
+		}
 	}
 	for place := uuid.Nil; ; {
 		users, err := s.store.Foreign(ctx, place, prefix, rotationBatch)

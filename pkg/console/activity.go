@@ -96,7 +96,7 @@ func (c *Console) serveActivity(w http.ResponseWriter, r *http.Request, s *sessi
 	return c.render(w, r, status, "activity", p)
 }
 
-// tags finds the tags of users by their ids, for people. Whoever is gone has none, and is shown by the id.
+// tags finds the tags of users by their ids, for people. A deleted user has none, and is shown by the id.
 func (c *Console) tags(r *http.Request, s *session, ids []string) map[string]string {
 	slices.Sort(ids)
 	ids = slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })

@@ -95,7 +95,7 @@ func New(options Options) *Console {
 	return c
 }
 
-// serveNowhere answers what is no page. Whoever is signed in keeps the navigation.
+// serveNowhere answers what is no page. A signed-in person keeps the navigation.
 func (c *Console) serveNowhere(w http.ResponseWriter, r *http.Request, _ *session) error {
 	if r.URL.Path+"/" == Path {
 		return redirect(w, r, Path)

@@ -1,7 +1,7 @@
 // Package tracing continues W3C trace contexts and, where an OTLP endpoint is configured, sends spans to it.
 //
-// Without an endpoint no spans are made: a [Tracer] that is nil is one that makes none. What a request or an
-// event brings as traceparent is carried on all the same, see [Extract] and [Parent]. Spans show routes, never
+// Without an endpoint no spans are made: a [Tracer] that is nil is one that makes none. The traceparent of
+// a request or an event is carried on all the same, see [Extract] and [Parent]. Spans show routes, never
 // paths or statements, which hold personal values.
 package tracing
 

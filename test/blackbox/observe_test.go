@@ -88,7 +88,7 @@ func TestLogLines(t *testing.T) {
 		id := newTag()
 		a := s.do(t, tt.method, tt.path, tt.body, append(tt.headers, "X-Request-Id", id)...)
 		entry := s.logs.find(t, id)
-		if n := strings.Count(s.logs.text(), `"requestId":"`+id+`"`); n != 1 {
+		if n := strings.Count(s.logs.out.String(), `"requestId":"`+id+`"`); n != 1 {
 			t.Errorf("%d lines of one request", n)
 		}
 		if entry["status"] != tt.status || float64(a.status) != tt.status || entry["method"] != tt.method || tt.route != "" && entry["route"] != tt.route {

@@ -53,7 +53,7 @@ func TestReload(t *testing.T) {
 	if status(fresh.plain) != 200 || status(adminToken) != 200 {
 		t.Error("a broken tokens.json took the last good one away")
 	}
-	if !strings.Contains(s.logs.text(), "tokens.json") {
+	if !strings.Contains(s.logs.out.String(), "tokens.json") {
 		t.Error("the refused file is not in the log")
 	}
 	s.remount(t, "auth", map[string]string{"tokens.json": tokensJSON(t, defaultTokens)})

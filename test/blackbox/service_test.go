@@ -1,7 +1,6 @@
 package blackbox
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -67,7 +65,7 @@ func launch(t testing.TB, database string, flags []string, change ...func(mounts
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	s.command = serveCommand(s.mounts, port, flags...)
-	s.command.Stdout, s.command.Stderr = s.logs, &s.logs.errors
+	s.command.Stdout, s.command.Stderr = &s.logs.out, &s.logs.errors
 	must(t, s.command.Start())
 	go func() {
 		defer close(s.exited)
@@ -153,25 +151,11 @@ func (s *service) stop(t testing.TB) {
 
 // logs collects what a process writes: stdout as lines, stderr as it is.
 type logs struct {
-	mu     sync.Mutex
-	out    bytes.Buffer
-	errors logtest.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(b)
-}
-
-func (l *logs) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.String()
+	out, errors logtest.Buffer
 }
 
 func (l *logs) tail() string {
-	text := l.text()
+	text := l.out.String()
 	return "stdout: …" + text[max(0, len(text)-4000):] + "\nstderr: " + l.errors.String()
 }
 
@@ -179,7 +163,7 @@ func (l *logs) tail() string {
 func (l *logs) lines(t testing.TB) []map[string]any {
 	t.Helper()
 	var out []map[string]any
-	for line := range strings.Lines(l.text()) {
+	for line := range strings.Lines(l.out.String()) {
 		var entry map[string]any
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			t.Errorf("a log line is no JSON object: %s", line)
@@ -232,7 +216,7 @@ func (l *logs) judge(t testing.TB) {
 			t.Errorf("the service panicked: %v", entry)
 		}
 	}
-	all := l.text() + l.errors.String()
+	all := l.out.String() + l.errors.String()
 	if i := strings.Index(all, planted); i >= 0 {
 		t.Errorf("the log has a secret: …%s…", all[max(0, i-200):min(len(all), i+100)])
 	}

@@ -80,6 +80,9 @@ func TestOldCiphertextsMove(t *testing.T) {
 	}
 	moved()
 	run(t, "", nil, binary(t), "rotate", "--mounts", dir)
+	if said := run(t, "", nil, binary(t), "rotate", "--mounts", dir); !strings.Contains(said, "nothing to reseal: 1 values are under the primary key k1 already") {
+		t.Errorf("a second rotate says %s", said)
+	}
 	moved()
 	if _, text := c.want("GET", one, "", 200); !strings.Contains(text, `"keyId":"k1"`) {
 		t.Errorf("not under the primary key after rotate: %s", text)
