@@ -33,12 +33,22 @@ func (q *Queue[J]) Add(job J) {
 	q.start()
 }
 
-// start begins a batch with what waits if a worker is free.
+// start begins a batch with what waits, if a worker is free and it is enough.
 func (q *Queue[J]) start() {
-	if len(q.waiting) > 0 && q.working < q.Workers {
+	if q.working < q.Workers && q.enough(q.working) {
 		q.working++
 		go q.work(q.next())
 	}
+}
+
+// enough reports whether what waits is worth a batch beside others. Alone, any job is; beside one that is
+// under way, half of the most are: fewer share more if they wait for its end.
+func (q *Queue[J]) enough(others int) bool {
+	least := 1
+	if others > 0 {
+		least = max(1, q.Most/2)
+	}
+	return len(q.waiting) >= least
 }
 
 func (q *Queue[J]) work(jobs []J) {
@@ -68,7 +78,7 @@ func (q *Queue[J]) stuck() struct{} {
 func (q *Queue[J]) following() []J {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiting) == 0 {
+	if !q.enough(q.working - 1) {
 		q.working--
 		return nil
 	}
