@@ -4,12 +4,10 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/lmittmann/tint"
-	"golang.org/x/term"
 )
 
 // devLog is how dev logs: short lines for a person, or JSON for a program. While it is quiet, no request has a line.
@@ -20,8 +18,7 @@ type devLog struct {
 
 // handler is the LogHandler of the service.
 func (l *devLog) handler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
-	file, ok := w.(*os.File)
-	person := ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
+	person := isTerminal(w)
 	if l.form == "json" || l.form == "auto" && !person {
 		return quietHandler{slog.NewJSONHandler(w, options), &l.quiet}
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"aiadmin/pkg/user"
 )
@@ -36,9 +35,7 @@ func formatOf(format, name string) string {
 
 // bar shows how far something is, in bytes or else as a count, on a terminal alone.
 func bar(s streams, total int64, what string, bytes bool) *progressbar.ProgressBar {
-	file, ok := s.err.(*os.File)
-	visible := ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
-	return progressbar.NewOptions64(total, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(s.err), progressbar.OptionSetVisibility(visible),
+	return progressbar.NewOptions64(total, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(s.err), progressbar.OptionSetVisibility(isTerminal(s.err)),
 		progressbar.OptionShowBytes(bytes), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 }
 

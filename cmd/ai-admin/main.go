@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
@@ -44,6 +45,12 @@ type cli struct {
 
 // streams are the process's outputs, handed to every command so that tests can read them.
 type streams struct{ out, err io.Writer }
+
+// isTerminal reports whether a person reads what is written.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
+}
 
 type versionCmd struct{}
 
