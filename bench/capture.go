@@ -59,8 +59,19 @@ func (b *bench) quiet(ctx context.Context) error {
 	}
 }
 
-// logged makes one request and returns its answer and what was run meanwhile for it.
+// logged makes one request and returns its answer and what was run meanwhile for it. Right after a load, PostgreSQL may
+// need a moment to begin logging, or to write what it logs: then the request is made again.
 func (b *bench) logged(ctx context.Context, o operation) (a answer, found []statement, n, m int64, err error) {
+	const tries = 5
+	for range tries {
+		if a, found, n, m, err = b.loggedOnce(ctx, o); err != nil || len(found) > 0 {
+			break
+		}
+	}
+	return a, found, n, m, err
+}
+
+func (b *bench) loggedOnce(ctx context.Context, o operation) (a answer, found []statement, n, m int64, err error) {
 	if err := b.quiet(ctx); err != nil {
 		return a, nil, 0, 0, err
 	}
