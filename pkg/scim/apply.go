@@ -211,7 +211,9 @@ func (op operation) template(f Filter, element Object) bool {
 		if op.op == opReplace && (op.path.Sub == nil || !known) {
 			return false
 		}
-		element[f.Path.Sub.Name] = value
+		if value != nil && value != "" { // those are no values: RFC 7643, section 2.5
+			element[f.Path.Sub.Name] = value
+		}
 		return true
 	}
 	return false
