@@ -20,10 +20,34 @@ import (
 // nowhere: the service knows it by its hash.
 type tokenCmd struct {
 	Name      string        `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
-	Scope     []string      `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
+	Scope     scopes        `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
 	ExpiresIn time.Duration `placeholder:"DURATION" xor:"expiry" help:"How long it is accepted, such as 720h; default: until its entry is removed."`
 	ExpiresAt time.Time     `placeholder:"TIME" xor:"expiry" help:"When it stops being accepted, such as 2027-01-31T00:00:00Z."`
 	Append    string        `placeholder:"FILE" help:"Add the entry to this tokens.json, which is created if missing."`
+}
+
+// scopes are the names of what a token may do.
+type scopes []string
+
+// Validate is called by kong where the flag is given.
+func (s scopes) Validate() error {
+	_, err := s.parse()
+	return err
+}
+
+func (s scopes) parse() ([]auth.Scope, error) {
+	parsed := make([]auth.Scope, len(s))
+	for i, name := range s {
+		scope, err := auth.ParseScope(name)
+		if err != nil {
+			return nil, err
+		}
+		parsed[i] = scope
+	}
+	if len(s) == 0 {
+		return nil, fmt.Errorf("must be one of %s", auth.ScopeNames())
+	}
+	return parsed, nil
 }
 
 // Help is shown by --help below the flags.
@@ -73,16 +97,11 @@ func (c tokenCmd) newToken() (plain secret.Text, entry auth.Token, err error) {
 	if err := auth.CheckTokenName(c.Name); err != nil {
 		return plain, entry, fmt.Errorf("--name: %w", err)
 	}
-	if len(c.Scope) == 0 {
-		return plain, entry, fmt.Errorf("--scope: must be one of %s", auth.ScopeNames())
+	granted, err := c.Scope.parse()
+	if err != nil {
+		return plain, entry, fmt.Errorf("--scope: %w", err)
 	}
-	scopes := make([]auth.Scope, len(c.Scope))
-	for i, name := range c.Scope {
-		if scopes[i], err = auth.ParseScope(name); err != nil {
-			return plain, entry, fmt.Errorf("--scope=%s: %w", name, err)
-		}
-	}
-	if plain, entry, err = auth.NewToken(c.Name, scopes...); err != nil {
+	if plain, entry, err = auth.NewToken(c.Name, granted...); err != nil {
 		return plain, entry, err
 	}
 	entry.ExpiresAt, err = c.expiry(time.Now())

@@ -157,6 +157,7 @@ func TestTokenRefusals(t *testing.T) {
 		{"no scope", []string{"--name", "n"}, 2, "--scope"},
 		{"an empty name", []string{"--name", "", "--scope", "admin"}, 2, "--name"},
 		{"an empty scope", []string{"--name", "n", "--scope", ""}, 2, "--scope: must be one of users:read"},
+		{"an empty scope alone", []string{"--scope", ""}, 2, "--scope: must be one of users:read"},
 		{"a past expiry", []string{"--name", "n", "--scope", "admin", "--expires-at", "2020-01-01T00:00:00Z"}, 2, "--expires-at=2020-01-01T00:00:00Z: must be a time to come"},
 		{"an expiry of the past", []string{"--name", "n", "--scope", "admin", "--expires-in=-1h"}, 2, "--expires-in"},
 		{"an expiry that is no time", []string{"--name", "n", "--scope", "admin", "--expires-at", "tomorrow"}, 2, "--expires-at"},
