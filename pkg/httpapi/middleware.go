@@ -57,13 +57,6 @@ func Describe(ctx context.Context, route, caller string, quiet bool) {
 // Fail notes why a request that is served apart from the routes here has failed.
 func Fail(ctx context.Context, err error) { infoOf(ctx).failure = err }
 
-// Note says for the log who makes the request being served and why it fails, if it does. It is for what
-// is served apart from the routes here.
-func Note(ctx context.Context, actor string, failure error) {
-	request := infoOf(ctx)
-	request.actor, request.failure = actor, failure
-}
-
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

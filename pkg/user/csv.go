@@ -105,9 +105,6 @@ func parseColumn(name string) (column, bool) {
 // Names returns the header.
 func (c *Columns) Names() []string { return c.names }
 
-// Has reports whether there is such a column.
-func (c *Columns) Has(name string) bool { return slices.Contains(c.names, name) }
-
 // Record writes a user's cells over those of record, which may be nil.
 func (c *Columns) Record(record []string, u *User) []string {
 	record = record[:0]
