@@ -34,12 +34,11 @@ type process struct {
 }
 
 var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "ai-admin-access-")
+	binary, err := filepath.Abs("../../.cache/access/ai-admin")
 	if err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, "ai-admin")
-	out, err := exec.Command("go", "build", "-o", binary, "aiadmin/cmd/ai-admin").CombinedOutput()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "aiadmin/cmd/ai-admin").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}
@@ -52,7 +51,6 @@ func launch(t *testing.T, database string, flags ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(binary)) })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +148,7 @@ func TestARolloutAndADeathStopNoGateway(t *testing.T) {
 	defer listening.Close()
 	server := listening.URL
 
-	const clients = 8
+	const clients = 32
 	var made, wrong, failed atomic.Int64
 	stop := make(chan struct{})
 	var running sync.WaitGroup
@@ -180,6 +178,7 @@ func TestARolloutAndADeathStopNoGateway(t *testing.T) {
 			}
 		})
 	}
+	began := time.Now()
 	time.Sleep(time.Second)
 	fresh := launch(t, database) // the new revision of the administration, and the end of the old one
 	if err := old.Process.Signal(syscall.SIGTERM); err != nil {
@@ -201,7 +200,7 @@ func TestARolloutAndADeathStopNoGateway(t *testing.T) {
 	}
 	close(stop)
 	running.Wait()
-	t.Logf("%d checks, %d failed, %d torn", made.Load(), failed.Load(), front.torn.Load())
+	t.Logf("%d checks, %.0f a second, %d failed, %d torn", made.Load(), float64(made.Load())/time.Since(began).Seconds(), failed.Load(), front.torn.Load())
 	if n := wrong.Load(); n > 0 {
 		t.Errorf("%d answers are wrong", n)
 	}
