@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,9 +42,6 @@ func main() {
 	}
 }
 
-// wanted says whether a part is to be measured.
-func (c runCmd) wanted(part string) bool { return len(c.Only) == 0 || slices.Contains(c.Only, part) }
-
 // Run measures all parts, prints the tables and writes the JSON.
 func (c runCmd) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Limit)
@@ -58,12 +56,17 @@ func (c runCmd) Run(ctx context.Context) error {
 		name    string
 		measure func(context.Context, *bench, *report) error
 	}{{"memory", measureIdle}, {"flat", measureFlat}, {"", measureOperations}, {"memory", measureLists}, {"overload", measureOverload}, {"tracing", measureTracing}, {"relay", measureRelay}} {
-		if part.name != "" && !c.wanted(part.name) {
+		if part.name != "" && !r.wanted(part.name) {
 			continue
 		}
 		if err := part.measure(ctx, b, r); err != nil { // what has been measured is still worth telling
 			r.fail("ended early: %v", err)
 			break
+		}
+	}
+	for _, name := range c.Only {
+		if !slices.Contains(r.parts, name) {
+			r.fail("there is no %q to measure: choose from %s", name, strings.Join(r.parts, ", "))
 		}
 	}
 	r.print(os.Stdout)

@@ -43,7 +43,7 @@ func measureOperations(ctx context.Context, b *bench, r *report) error {
 		return err
 	}
 	for _, o := range operations {
-		if !b.options.wanted(o.name) {
+		if !r.wanted(o.name) {
 			continue
 		}
 		if err := b.measureOperation(ctx, o, r); ctx.Err() != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -23,7 +24,9 @@ type report struct {
 	Notes      []string            `json:"notes,omitempty"`
 	Statements map[string][]string `json:"statements"`
 
-	failed int // measurements that could not be made
+	only   []string // the parts to be measured, none for all
+	parts  []string // all that there are
+	failed int      // measurements that could not be made
 }
 
 // other is a figure that is not an operation's rate.
@@ -36,7 +39,15 @@ type other struct {
 }
 
 func newReport(c runCmd) *report {
-	return &report{At: time.Now().UTC(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Users: c.Users, Statements: map[string][]string{}}
+	return &report{At: time.Now().UTC(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Users: c.Users, only: c.Only, Statements: map[string][]string{}}
+}
+
+// wanted says whether a part is to be measured.
+func (r *report) wanted(part string) bool {
+	if !slices.Contains(r.parts, part) {
+		r.parts = append(r.parts, part)
+	}
+	return len(r.only) == 0 || slices.Contains(r.only, part)
 }
 
 func (r *report) note(format string, args ...any) {
