@@ -43,7 +43,7 @@ type exportCmd struct {
 	connection
 	Where    []string `arg:"" optional:"" help:"Conditions, as in the API: role=admin, q=ada, sort=tag."`
 	Out      string   `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is complete."`
-	Format   string   `enum:"ndjson,csv,," default:"" help:"Default: by the file's name, else -o, else ndjson."`
+	Format   string   `enum:"ndjson,csv," default:"" placeholder:"ndjson|csv" help:"Default: by the file's name, else -o, else ndjson."`
 	Metadata string   `placeholder:"NAMES" help:"In CSV, a column for each of these members of metadata: team,costCenter."`
 }
 
@@ -161,7 +161,7 @@ func endOf(answer *http.Response, format string, tail *lastLine) (int64, error) 
 type importCmd struct {
 	connection
 	File   string `arg:"" placeholder:"FILE|-" help:"The file, or - for standard input."`
-	Format string `enum:"ndjson,csv,," default:"" help:"Default: by the file's name, else ndjson."`
+	Format string `enum:"ndjson,csv," default:"" placeholder:"ndjson|csv" help:"Default: ndjson where the first line is an object, else csv."`
 	Mode   string `enum:"create,update,upsert,delete" default:"create" help:"What each line does: ${enum}."`
 	Match  string `enum:"tag,id,externalId,email,userName" default:"tag" help:"The field that names the user: ${enum}."`
 	DryRun bool   `help:"Judge every line, and change nothing."`
@@ -200,8 +200,9 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 	if c.Output == "table" {
 		query.Set("results", "failed")
 	}
-	answer, err := service.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), file,
-		"Content-Type", mediaTypes[formatOf(c.Format, c.File)], "Idempotency-Key", key)
+	body := bufio.NewReader(file)
+	answer, err := service.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
+		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Idempotency-Key", key)
 	if exit, ok := errors.AsType[exitError](err); ok && exit.code == tornCode {
 		return exitError{tornCode, fmt.Errorf("%w\nSend the file again with --key %s to go on", err, key)}
 	}
@@ -210,6 +211,16 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	return service.follow(answer.Body, bar(s, size, "import", true), key)
+}
+
+// formatBy tells a file's format by its first byte that is no blank: a CSV header begins with a name.
+func formatBy(file *bufio.Reader) string {
+	begin, _ := file.Peek(512) // an error comes again when the file is sent
+	begin = bytes.TrimLeft(bytes.TrimPrefix(begin, []byte("\ufeff")), " \t\r\n")
+	if len(begin) == 0 || begin[0] == '{' {
+		return "ndjson"
+	}
+	return "csv"
 }
 
 // follow shows what becomes of an import's lines.

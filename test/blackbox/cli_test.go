@@ -64,6 +64,8 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "users import people.csv", errs: "2 created, 0 updated, 0 unchanged, 0 deleted, 0 failed"},
 		{args: "users import people.csv", code: 1, out: "line 2: a user with this tag exists (DUPLICATE_TAG)", errs: "2 lines failed"},
 		{args: "users import - --mode upsert", inputLines: `{"tag":"ada","name":"Ada L."}`, errs: "0 created, 1 updated"},
+		{args: "users import - --dry-run", inputLines: "\ufefftag,name\ndee,Dee\n", errs: "1 created"},
+		{args: "users import - --format xml", code: 2, errs: `--format must be one of "ndjson","csv",""`},
 		{args: "users import - -o ndjson", inputLines: `{"tag":"cy","name":""}`, code: 1, out: `{"line":1,"status":400,"problem":{`},
 		{args: "users list sort=tag", out: "ada"},
 		{args: "users list sort=tag --limit 1", errs: "There are more"},
