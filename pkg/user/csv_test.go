@@ -1,6 +1,8 @@
 package user
 
 import (
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,6 +103,31 @@ func TestColumnsOfMetadata(t *testing.T) {
 	}
 	if _, ok := cells["metadata"]; ok {
 		t.Error("the whole metadata is there as well")
+	}
+}
+
+// TestHeader: what is no header, by the names that the error has.
+func TestHeader(t *testing.T) {
+	t.Parallel()
+	for header, wrong := range map[string][]string{
+		"tag,name":                         nil,
+		"metadata.a,tag,metadata.b":        nil,
+		"tag,tag,name":                     {"tag"},
+		"tag,limits,nam":                   {"limits", "nam"},
+		"metadata.a,tag,metadata":          {"metadata.a"},
+		"metadata,metadata.a,metadata.b":   {"metadata.a", "metadata.b"},
+		"limits.requestsPerMinute,limits.": {"limits."},
+	} {
+		_, err := ParseColumns(strings.Split(header, ","))
+		var names []string
+		if known, ok := errors.AsType[*Error](err); ok {
+			for _, p := range known.Problems {
+				names = append(names, p.Field)
+			}
+		}
+		if !slices.Equal(names, wrong) {
+			t.Errorf("%s: %v", header, err)
+		}
 	}
 }
 
