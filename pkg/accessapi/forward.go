@@ -107,7 +107,7 @@ func (h *Handler) gatewayOf(r *http.Request) (gateway, error) {
 	}
 	by, err := h.identify(r.Context(), authorization)
 	if user.KindOf(err) == user.Unauthenticated {
-		err = user.Errorf(user.Unauthenticated, "the gateway's token is missing or not valid: send one in X-AI-Gateway-Token").Because(err)
+		err = user.Errorf(user.Unauthenticated, "the gateway's token is missing or not valid: send one in X-AI-Gateway-Token").Wrap(err)
 	}
 	return by, err
 }

@@ -230,7 +230,7 @@ func (s *Service) carryOut(ctx context.Context, mode store.Mode, commands []user
 	switch {
 	case err == nil:
 		return held
-	case len(commands) > 1 && (store.Undone(err) && !(mode == store.Wait && store.Held(err))):
+	case len(commands) > 1 && (store.RolledBack(err) && !(mode == store.Wait && store.Held(err))):
 		s.options.Log.Warn("a batch is carried out in smaller ones", "changes", len(commands), "error", err)
 		half := len(commands) / 2
 		held = s.carryOut(ctx, mode, commands[:half], results[:half])
@@ -262,7 +262,7 @@ func (s *Service) try(ctx context.Context, mode store.Mode, commands []user.Comm
 			return nil, err
 		}
 		if time.Since(begun) > s.patience || ctx.Err() != nil {
-			return nil, errContended.Because(store.Loggable(err))
+			return nil, errContended.Wrap(store.Loggable(err))
 		}
 		if n > 1 {
 			select {

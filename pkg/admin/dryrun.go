@@ -44,7 +44,7 @@ func (d *dryRun) applyAll(ctx context.Context, commands []user.Command) ([]user.
 	results := make([]user.Result, len(commands))
 	err := gather.Guarded(func() error { return d.try(ctx, newBatch(d.service, commands), results) })
 	if store.Conflict(err) {
-		return nil, user.Errorf(user.Unavailable, "others have changed the same users meanwhile: run it again").Because(store.Loggable(err))
+		return nil, user.Errorf(user.Unavailable, "others have changed the same users meanwhile: run it again").Wrap(store.Loggable(err))
 	}
 	return results, err
 }

@@ -26,7 +26,7 @@ func (s *Service) ApplyGroup(ctx context.Context, command user.GroupCommand) (us
 			return outcome, err
 		}
 		if time.Since(begun) > s.patience || ctx.Err() != nil {
-			return outcome, errContended.Because(store.Loggable(err))
+			return outcome, errContended.Wrap(store.Loggable(err))
 		}
 		time.Sleep(rand.N(10 * time.Millisecond)) //nolint:gosec // no secret
 	}

@@ -84,7 +84,7 @@ func (s *Service) refused(ctx context.Context, id uuid.UUID, provider string, er
 func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error) {
 	before := int64(math.MaxInt64)
 	if cursor != "" {
-		if _, err := decodePlace("cursor", cursor, "h%d", &before); err != nil {
+		if err := decodePlace("cursor", cursor, "h%d", &before); err != nil {
 			return user.HistoryPage{}, err
 		}
 	}
@@ -139,7 +139,7 @@ func (s *Service) placeOf(ctx context.Context, cursor string) (after user.Place,
 	if cursor == "" {
 		return s.store.Floor(ctx)
 	}
-	_, err = decodePlace("after", cursor, "c%d.%d", &after.XID, &after.Seq)
+	err = decodePlace("after", cursor, "c%d.%d", &after.XID, &after.Seq)
 	return after, err
 }
 
@@ -151,15 +151,14 @@ func encodePlace(format string, parts ...any) string {
 }
 
 // decodePlace reads what encodePlace wrote, and nothing else; parameter is where it came in.
-func decodePlace(parameter, cursor, format string, parts ...any) (int, error) {
+func decodePlace(parameter, cursor, format string, parts ...any) error {
 	problem := user.Problems{{Field: parameter, Code: "validation_cursor", Message: "is not a cursor of this list: take it from an answer as it is"}}
 	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil || len(decoded) > 64 {
-		return 0, problem.Err()
+		return problem.Err()
 	}
-	n, err := fmt.Sscanf(string(decoded), format, parts...)
-	if err != nil {
-		return 0, problem.Err()
+	if _, err := fmt.Sscanf(string(decoded), format, parts...); err != nil {
+		return problem.Err()
 	}
 	values := make([]any, len(parts))
 	for i, part := range parts {
@@ -171,9 +170,9 @@ func decodePlace(parameter, cursor, format string, parts ...any) (int, error) {
 		}
 	}
 	if encodePlace(format, values...) != cursor {
-		return 0, problem.Err()
+		return problem.Err()
 	}
-	return n, nil
+	return nil
 }
 
 // SearchUsers returns a page of the users that a SCIM filter finds.

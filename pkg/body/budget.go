@@ -146,10 +146,10 @@ func (b *Budget) fault(r *http.Request, err error) error {
 	case known:
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded): // which has net/http cancel the context, so that it is looked at first
-		return user.Errorf(user.Timeout, "the body did not arrive in time: send it whole within 30 s").Because(err)
+		return user.Errorf(user.Timeout, "the body did not arrive in time: send it whole within 30 s").Wrap(err)
 	case r.Context().Err() != nil:
 		return r.Context().Err()
 	default:
-		return user.Errorf(user.Malformed, "the body could not be read to its end").Because(err)
+		return user.Errorf(user.Malformed, "the body could not be read to its end").Wrap(err)
 	}
 }

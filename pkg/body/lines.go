@@ -132,7 +132,7 @@ func malformedCSV(err error) error {
 	case errors.Is(err, csv.ErrQuote), errors.Is(err, io.EOF):
 		return user.Errorf(user.Malformed, "a quoted cell does not end, or something follows its end")
 	default:
-		return user.Errorf(user.Malformed, "not a record of CSV (RFC 4180)").Because(err)
+		return user.Errorf(user.Malformed, "not a record of CSV (RFC 4180)").Wrap(err)
 	}
 }
 

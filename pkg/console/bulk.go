@@ -47,7 +47,7 @@ func readChosen(r *http.Request) (chosen, error) {
 	form := chosen{all: r.PostFormValue("all") != ""}
 	var err error
 	if form.filter, err = url.ParseQuery(r.PostFormValue("query")); err != nil {
-		return form, user.Errorf(user.Malformed, "the form cannot be read: send it again").Because(err)
+		return form, user.Errorf(user.Malformed, "the form cannot be read: send it again").Wrap(err)
 	}
 	form.filter = filterOf(form.filter)
 	if form.all {

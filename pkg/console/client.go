@@ -61,7 +61,7 @@ func problemOf(body []byte) error {
 		Details   user.Problems `json:"details"`
 	}
 	if err := json.Unmarshal(body, &problem); err != nil || problem.ErrorCode == "" {
-		return user.Errorf(user.Internal, "an internal error: the log has it under the request's id").Because(err)
+		return user.Errorf(user.Internal, "an internal error: the log has it under the request's id").Wrap(err)
 	}
 	return &user.Error{Kind: problem.ErrorCode, Message: problem.Detail, Problems: problem.Details}
 }

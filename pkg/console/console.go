@@ -182,7 +182,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
 	if err := c.origins.Check(r); err != nil {
-		c.fail(w, r, nil, user.Errorf(user.Forbidden, "the form came from another site: open the console and try again").Because(err))
+		c.fail(w, r, nil, user.Errorf(user.Forbidden, "the form came from another site: open the console and try again").Wrap(err))
 		return
 	}
 	c.mux.ServeHTTP(w, r)
@@ -259,7 +259,7 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 		return user.Errorf(user.TooLarge, "the form is over 3 MiB")
 	}
 	if err != nil {
-		return user.Errorf(user.Malformed, "the form cannot be read: send it again").Because(err)
+		return user.Errorf(user.Malformed, "the form cannot be read: send it again").Wrap(err)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (p *importPage) read(w http.ResponseWriter, r *http.Request) (io.Reader, er
 	for {
 		part, err := parts.NextPart()
 		if err != nil {
-			return nil, user.Errorf(user.Malformed, "the form cannot be read: choose a file and send it again").Because(err)
+			return nil, user.Errorf(user.Malformed, "the form cannot be read: choose a file and send it again").Wrap(err)
 		}
 		if part.FormName() == "file" {
 			p.Name = path.Base(part.FileName())
@@ -116,7 +116,7 @@ func (p *importPage) read(w http.ResponseWriter, r *http.Request) (io.Reader, er
 func (p *importPage) set(part *multipart.Part) error {
 	text, err := io.ReadAll(io.LimitReader(part, 100))
 	if err != nil {
-		return user.Errorf(user.Malformed, "the form cannot be read: send it again").Because(err)
+		return user.Errorf(user.Malformed, "the form cannot be read: send it again").Wrap(err)
 	}
 	switch part.FormName() {
 	case "mode":

@@ -146,7 +146,7 @@ func (c *Console) session(r *http.Request) (s *session, reason string, err error
 	case errors.Is(err, auth.ErrUnauthenticated):
 		return nil, "signin.revoked", nil
 	case err != nil:
-		return nil, "", user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
+		return nil, "", user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Wrap(err)
 	}
 	return s, "", nil
 }
@@ -198,7 +198,7 @@ func (c *Console) serveSignIn(w http.ResponseWriter, r *http.Request, _ *session
 	err := c.begin(w, r, token)
 	switch {
 	case errors.Is(err, auth.ErrUnauthenticated):
-		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Because(err))
+		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Wrap(err))
 		fault := "signin.wrong"
 		if errors.Is(err, auth.ErrExpired) {
 			fault = "signin.expired"
@@ -262,7 +262,7 @@ func (c *Console) serveCallback(w http.ResponseWriter, r *http.Request, _ *sessi
 
 func (c *Console) signInFailed(w http.ResponseWriter, r *http.Request, err error) error {
 	if errors.Is(err, auth.ErrUnauthenticated) {
-		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Because(err))
+		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Wrap(err))
 		return c.signInForm(w, r, http.StatusUnauthorized, "", "signin.refused", "")
 	}
 	c.options.Note(r.Context(), "", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -212,12 +213,7 @@ func changed(values url.Values, name, value string) url.Values {
 }
 
 func chips(values url.Values) (all []chip) {
-	names := make([]string, 0, len(values))
-	for name := range filterOf(values) {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(filterOf(values))) {
 		for i, value := range values[name] {
 			left := changed(values, name, "")
 			if rest := slices.Delete(slices.Clone(values[name]), i, i+1); len(rest) > 0 {

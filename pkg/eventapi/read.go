@@ -319,7 +319,7 @@ func (r *received) set(name, value string) error {
 	case "time":
 		at, err := user.ParseTime(value) // the SDK does not know all that RFC 3339 allows
 		if err != nil {
-			return user.Errorf(user.Malformed, "the attribute time is not a time in RFC 3339").Because(err)
+			return user.Errorf(user.Malformed, "the attribute time is not a time in RFC 3339").Wrap(err)
 		}
 		c.Time = &types.Timestamp{Time: at}
 	case "datacontenttype":
@@ -353,7 +353,7 @@ func (r *received) check() error {
 		return user.Errorf(user.Malformed, "id may have %d bytes and source %d", maxID, maxSource)
 	}
 	if err := r.Validate(); err != nil {
-		return user.Errorf(user.Malformed, "not a valid CloudEvent: %s", summary(err)).Because(err)
+		return user.Errorf(user.Malformed, "not a valid CloudEvent: %s", summary(err)).Wrap(err)
 	}
 	return nil
 }

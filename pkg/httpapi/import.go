@@ -98,7 +98,7 @@ func importError(err error) error {
 	if _, ok := errors.AsType[*user.Error](err); ok {
 		return err
 	}
-	return user.Errorf(user.Malformed, "the rest of the file did not arrive").Because(err)
+	return user.Errorf(user.Malformed, "the rest of the file did not arrive").Wrap(err)
 }
 
 // patientReader reads a body for as long as more of it comes: an import takes longer than other requests.

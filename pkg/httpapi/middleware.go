@@ -208,15 +208,15 @@ func Identify(ctx context.Context, authenticate func(context.Context, string) (a
 	switch {
 	case err == nil: // also if the client has closed its half of the connection meanwhile
 	case errors.Is(err, auth.ErrMissing):
-		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Because(err)
+		err = user.Errorf(user.Unauthenticated, "send a bearer token in the Authorization header").Wrap(err)
 	case errors.Is(err, auth.ErrExpired):
-		err = user.Errorf(user.Unauthenticated, "the bearer token has expired: get a new one").Because(err)
+		err = user.Errorf(user.Unauthenticated, "the bearer token has expired: get a new one").Wrap(err)
 	case errors.Is(err, auth.ErrUnauthenticated):
-		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Because(err)
+		err = user.Errorf(user.Unauthenticated, "the bearer token is not valid").Wrap(err)
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	default:
-		err = user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Because(err)
+		err = user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Wrap(err)
 	}
 	return caller, err
 }

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"mime"
 	"net/http"
 	"strconv"
@@ -74,8 +73,8 @@ func idempotencyKey(r *http.Request) (string, error) {
 	return key, nil
 }
 
-func headerProblem(header, format string, args ...any) error {
-	return user.Problems{{Field: header, Code: "validation_header", Message: fmt.Sprintf(format, args...)}}.Err()
+func headerProblem(header, message string) error {
+	return user.Problems{{Field: header, Code: "validation_header", Message: message}}.Err()
 }
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }

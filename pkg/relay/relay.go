@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +34,6 @@ type Options struct {
 	Log     *slog.Logger          // nil discards
 	Tracer  *tracing.Tracer       // of deliveries; nil makes no spans
 	Metrics prometheus.Registerer // nil registers none
-	Client  *http.Client          // for the sink; nil makes one
 	// TokenFile holds the bearer token for a sink that asks for one; empty is where a
 	// SinkBinding mounts it.
 	TokenFile string
@@ -115,7 +113,7 @@ func (r *Relay) runSession(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db := r.store.Aside(1) // a flood of requests, which wait for the pool, must not delay events
+	db := r.store.SeparatePool(1) // a flood of requests, which wait for the pool, must not delay events
 	defer func() { _ = db.Close() }()
 	s := newSession(r, db, l)
 	lost := make(chan error, 1)

@@ -56,11 +56,7 @@ func newSink(o Options) (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := o.Client
-	if client == nil {
-		client = newClient(cmp.Or(o.TrustFolder, trustFolder))
-	}
-	return &sink{o.Sink, o.Source, extensions, client, sendTimeout, cmp.Or(o.TokenFile, tokenFile), o.Tracer}, nil
+	return &sink{o.Sink, o.Source, extensions, newClient(cmp.Or(o.TrustFolder, trustFolder)), sendTimeout, cmp.Or(o.TokenFile, tokenFile), o.Tracer}, nil
 }
 
 // newClient keeps a connection for each concurrent request, and follows no redirect: the event is

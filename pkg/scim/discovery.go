@@ -37,7 +37,6 @@ type (
 	// ServiceProviderConfig says what the service can do (RFC 7643, section 5, and RFC 9865, section 4).
 	ServiceProviderConfig struct {
 		Schemas               []string               `json:"schemas"`
-		DocumentationURI      string                 `json:"documentationUri,omitempty"`
 		Patch                 Supported              `json:"patch"`
 		Bulk                  BulkSupport            `json:"bulk"`
 		Filter                FilterSupport          `json:"filter"`
@@ -126,10 +125,10 @@ func (t *ResourceType) Document(base string) ResourceTypeDocument {
 }
 
 // Config returns the service provider's configuration; pages are bounded as paging says.
-func Config(base, documentation string, paging Pagination) ServiceProviderConfig {
+func Config(base string, paging Pagination) ServiceProviderConfig {
 	return ServiceProviderConfig{
-		Schemas: []string{serviceProviderConfigURN}, DocumentationURI: documentation,
-		Patch: Supported{true}, Sort: Supported{true}, ETag: Supported{true},
+		Schemas: []string{serviceProviderConfigURN},
+		Patch:   Supported{true}, Sort: Supported{true}, ETag: Supported{true},
 		Filter: FilterSupport{Supported: true, MaxResults: paging.MaxPageSize}, Pagination: paging,
 		AuthenticationSchemes: []AuthenticationScheme{{Type: "oauthbearertoken", Name: "OAuth Bearer Token",
 			Description: "A token of the service or of its OpenID Connect issuer, with the scope scim",

@@ -24,8 +24,6 @@ const (
 	InvalidPath   Type = "invalidPath"
 	NoTarget      Type = "noTarget"
 	InvalidValue  Type = "invalidValue"
-	InvalidVers   Type = "invalidVers"
-	Sensitive     Type = "sensitive"
 	InvalidCursor Type = "invalidCursor"
 	ExpiredCursor Type = "expiredCursor"
 	InvalidCount  Type = "invalidCount"

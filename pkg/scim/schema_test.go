@@ -21,7 +21,7 @@ func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	for file, document := range map[string]any{
 		"schemas": Schemas(base), "resourcetypes": ResourceTypeDocuments(base),
-		"serviceproviderconfig": Config(base, "https://ai.example/docs/scim", Pagination{Cursor: true, Index: true, DefaultPaginationMethod: "index", DefaultPageSize: 100, MaxPageSize: 500}),
+		"serviceproviderconfig": Config(base, Pagination{Cursor: true, Index: true, DefaultPaginationMethod: "index", DefaultPageSize: 100, MaxPageSize: 500}),
 	} {
 		got, err := json.Marshal(document, jsontext.WithIndent("  "))
 		if err != nil {

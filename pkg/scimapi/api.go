@@ -257,7 +257,7 @@ func provider(userAgent string) string {
 func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
 	a.options.Fail(r.Context(), err)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = user.Errorf(user.Timeout, "the request took too long: try again").Because(err)
+		err = user.Errorf(user.Timeout, "the request took too long: try again").Wrap(err)
 	}
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		w.WriteHeader(http.StatusServiceUnavailable) // nobody reads it

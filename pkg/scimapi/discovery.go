@@ -33,7 +33,7 @@ func listOf[T any](all []T) documents {
 }
 
 func (x *exchange) serviceProviderConfig() error {
-	return x.answerDocument(scim.Config(x.base, "", scim.Pagination{Cursor: true, Index: true, DefaultPaginationMethod: "index",
+	return x.answerDocument(scim.Config(x.base, scim.Pagination{Cursor: true, Index: true, DefaultPaginationMethod: "index",
 		DefaultPageSize: defaultPage, MaxPageSize: maxPage, CursorTimeout: int(cursorLifetime.Seconds())}))
 }
 

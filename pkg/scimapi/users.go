@@ -169,7 +169,7 @@ func (x *exchange) onVersionRead(id uuid.UUID, f func(*user.User, *user.Precondi
 		}
 		select {
 		case <-ctx.Done():
-			return user.Errorf(user.Unavailable, "others are changing the same data: try again shortly").Because(err)
+			return user.Errorf(user.Unavailable, "others are changing the same data: try again shortly").Wrap(err)
 		case <-time.After(rand.N(5 * time.Millisecond)): //nolint:gosec // no secret
 		}
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -66,7 +67,7 @@ func auditRowOf(e user.AuditEntry) auditRow {
 		row.ID = user.NewID()
 	}
 	if row.At.IsZero() {
-		row.At = time.UnixMilli(millisecondsOf(row.ID))
+		row.At = time.Unix(row.ID.Time().UnixTime()) // version 7: milliseconds
 	}
 	if row.Outcome == "" {
 		row.Outcome = string(user.Succeeded)
@@ -172,21 +173,9 @@ func (s *Store) Audit(ctx context.Context, q user.AuditQuery, limit int) ([]user
 	return rowsOf(rows, func(r auditRow) user.AuditEntry { return r.entry() }), nil
 }
 
-// millisecondsOf returns the time in a version 7 UUID (RFC 9562, section 5.7), since 1970.
-func millisecondsOf(id uuid.UUID) int64 {
-	var milliseconds int64
-	for _, b := range id[:6] {
-		milliseconds = milliseconds<<8 | int64(b)
-	}
-	return milliseconds
-}
-
 // firstIDAt returns a UUID not above the first version 7 UUID of a time.
 func firstIDAt(t time.Time) (id uuid.UUID) {
-	milliseconds := max(0, t.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(milliseconds >> (8 * (5 - i)))
-	}
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, t.UnixMilli()))<<16) //nolint:gosec // not negative
 	return id
 }
 

@@ -252,9 +252,9 @@ func (s *Store) Reconnect(ctx context.Context, connString string) error {
 	return nil
 }
 
-// Aside opens a separate pool, for work that must go on while requests hold all connections of the
+// SeparatePool opens a separate pool, for work that must go on while requests hold all connections of the
 // store's. The caller closes it.
-func (s *Store) Aside(connections int) *sql.DB {
+func (s *Store) SeparatePool(connections int) *sql.DB {
 	db := sql.OpenDB(stdlib.GetConnector(*s.config.Load(), stdlib.OptionBeforeConnect(s.useLatest), stdlib.OptionAfterConnect(s.settle)))
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)

@@ -51,7 +51,7 @@ func translate(err error) error {
 	pgErr := postgresError(err)
 	switch {
 	case connecting && pgErr != nil && refusals[pgErr.Code]:
-		return user.Errorf(user.Unavailable, "the database refuses the connection").Because(databaseError{pgErr})
+		return user.Errorf(user.Unavailable, "the database refuses the connection").Wrap(databaseError{pgErr})
 	case connecting && !errors.Is(err, context.Canceled): // whatever the reason: a timeout, or one of the server's own
 		return unavailable(Loggable(err))
 	case pgErr != nil:
@@ -71,10 +71,10 @@ func translatePostgres(err *pgconn.PgError) error {
 		return duplicate
 	}
 	if err.Code == lockTimeout {
-		return errHeld.Because(databaseError{err})
+		return errHeld.Wrap(databaseError{err})
 	}
 	if err.Code == undefinedTable || err.Code == undefinedColumn {
-		return errNotMigrated.Because(databaseError{err})
+		return errNotMigrated.Wrap(databaseError{err})
 	}
 	if strings.HasPrefix(err.Code, "08") || retryable[err.Code] {
 		return unavailable(databaseError{err})
@@ -142,11 +142,11 @@ const lockTimeout = "55P03"
 const statementTimeout = "57014"
 
 func timedOut(err error) error {
-	return user.Errorf(user.Timeout, "the request took too long").Because(err)
+	return user.Errorf(user.Timeout, "the request took too long").Wrap(err)
 }
 
 func unavailable(err error) error {
-	return user.Errorf(user.Unavailable, "the database does not answer: try again shortly").Because(err)
+	return user.Errorf(user.Unavailable, "the database does not answer: try again shortly").Wrap(err)
 }
 
 func isConnectionFault(err error) bool {

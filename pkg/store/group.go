@@ -170,10 +170,8 @@ func (tx *Tx) changeMembers(statement string, group *user.Group, ids []uuid.UUID
 	}
 }
 
-var errNoGroup = user.Errorf(user.NotFound, "no such group")
-
 // ErrNoGroup is the error of a change whose group does not exist.
-var ErrNoGroup error = errNoGroup
+var ErrNoGroup error = user.Errorf(user.NotFound, "no such group")
 
 // GroupTaken returns the error for a name or externalId that another group has; nil if neither is
 // taken.
@@ -194,7 +192,7 @@ func (s *Store) Group(ctx context.Context, id uuid.UUID) (*user.Group, error) {
 		return nil, err
 	}
 	if len(rows) == 0 {
-		return nil, errNoGroup
+		return nil, ErrNoGroup
 	}
 	return rows[0].group(), nil
 }

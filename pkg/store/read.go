@@ -53,10 +53,8 @@ func (r *reading) shownColumns() string {
 	return "u." + strings.Join(r.columns, ", u.") + ", " + groupsOf
 }
 
-var errNotFound = user.Errorf(user.NotFound, "no such user")
-
 // ErrNotFound is the error of a change whose user does not exist.
-var ErrNotFound error = errNotFound
+var ErrNotFound error = user.Errorf(user.NotFound, "no such user")
 
 // Get finds one user, by id or by another unique value. It fails with [user.NotFound] if there is
 // none.
@@ -104,7 +102,7 @@ func (l *lookups) get(ctx context.Context, index int, value string) (*user.User,
 		return nil, translate(ctx.Err())
 	}
 	if asked.err == nil && asked.found == nil {
-		return nil, errNotFound
+		return nil, ErrNotFound
 	}
 	return asked.found, asked.err
 }

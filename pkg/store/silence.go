@@ -43,7 +43,7 @@ const (
 	watchEvery   = 200 * time.Millisecond
 )
 
-var errSilent = user.Errorf(user.Unavailable, "the database does not answer: try again shortly").Because(errors.New("it is connected and silent"))
+var errSilent = user.Errorf(user.Unavailable, "the database does not answer: try again shortly").Wrap(errors.New("it is connected and silent"))
 
 var beginning = time.Now()
 

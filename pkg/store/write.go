@@ -113,7 +113,7 @@ func (tx *Tx) Write(ctx context.Context, w *Writes) error {
 	return translate(tx.next.run(ctx, tx.conn.Conn()))
 }
 
-// Commit writes users and records and ends the transaction. If [Undone] is true for the error,
+// Commit writes users and records and ends the transaction. If [RolledBack] is true for the error,
 // nothing was changed.
 func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
 	tx.write(w)
@@ -374,8 +374,8 @@ var errInterfered = fmt.Errorf("another transaction was in the way")
 // Held reports whether a transaction gave up waiting for another session's lock.
 func Held(err error) bool { return errors.Is(err, errHeld) || state(err) == lockTimeout }
 
-// Undone reports whether a transaction's error guarantees that nothing was changed.
-func Undone(err error) bool {
+// RolledBack reports whether a transaction's error guarantees that nothing was changed.
+func RolledBack(err error) bool {
 	kind := user.KindOf(err)
 	return Conflict(err) || Held(err) || err != nil && kind != user.Unavailable && kind != user.Timeout && !errors.Is(err, context.Canceled)
 }

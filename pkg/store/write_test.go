@@ -61,7 +61,7 @@ func TestDuplicates(t *testing.T) {
 		user.DuplicateUserName:   func(o *user.User) { o.UserNameKey = u.UserNameKey },
 	} {
 		err := insertAll(t.Context(), s, nil, ann(t, "other", alter))
-		if user.KindOf(err) != want || !store.Conflict(err) || !store.Undone(err) {
+		if user.KindOf(err) != want || !store.Conflict(err) || !store.RolledBack(err) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}

@@ -258,9 +258,9 @@ func (c *logParameters) parse(p *queryParser, name, v string) {
 	case "limit":
 		*c.limit = ParseLimit(&p.problems, v)
 	case "from":
-		*c.from = p.time(name, v)
+		*c.from = p.problems.time(name, v)
 	case "to":
-		*c.to = p.time(name, v)
+		*c.to = p.problems.time(name, v)
 	case "cursor":
 		var ok bool
 		if *c.before, ok = parseLogCursor(v); !ok {

@@ -43,7 +43,7 @@ func malformed(err error, size int) error {
 	case ok:
 		return Errorf(Malformed, "not valid JSON in UTF-8 at byte %d", syntax.ByteOffset)
 	default:
-		return Errorf(Malformed, "not valid JSON").Because(err)
+		return Errorf(Malformed, "not valid JSON").Wrap(err)
 	}
 }
 

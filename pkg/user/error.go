@@ -49,9 +49,9 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// Because is the error with its internal cause, which no client sees. It is a copy: many
+// Wrap returns the error with its internal cause, which no client sees. It is a copy: many
 // errors are variables that all requests share.
-func (e *Error) Because(cause error) *Error {
+func (e *Error) Wrap(cause error) *Error {
 	caused := *e
 	caused.cause = cause
 	return &caused

@@ -3,6 +3,7 @@ package user
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -69,12 +70,7 @@ const keyHintPrefix = "aik_…"
 func ParseKeyQuery(values url.Values) (KeyQuery, error) {
 	q := KeyQuery{Limit: DefaultLimit}
 	var problems Problems
-	names := make([]string, 0, len(values))
-	for name := range values {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := values[name][0]
 		switch {
 		case !utf8.ValidString(name + value):
@@ -118,22 +114,14 @@ func (q *KeyQuery) parameter(problems *Problems, name, value string) {
 		q.Status = KeyStatus(value)
 		problems.check(name, q.Status, keyStatusRules...)
 	case "expiresBefore":
-		q.ExpiresBefore = keyTime(problems, name, value)
+		q.ExpiresBefore = problems.time(name, value)
 	case "lastUsedBefore":
-		q.LastUsedBefore = keyTime(problems, name, value)
+		q.LastUsedBefore = problems.time(name, value)
 	case "limit":
 		q.Limit = ParseLimit(problems, value)
 	default:
 		problems.Add(name, codeParam, "is not a parameter of this listing")
 	}
-}
-
-func keyTime(problems *Problems, name, value string) time.Time {
-	t, err := ParseTime(value)
-	if err != nil {
-		problems.Add(name, codeFormat, "must be a time such as 2026-11-27T12:00:00Z; write + as %%2B")
-	}
-	return t
 }
 
 // CursorAfter makes the cursor behind a page's last key, as clients carry it.

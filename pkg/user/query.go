@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -114,12 +115,7 @@ func (q *Query) Offset() int { return max(0, q.Page-1) * q.Limit }
 // ParseQuery reads a listing's parameters; everything wrong with them is one [Invalid] error.
 func ParseQuery(values url.Values) (Query, error) {
 	p := queryParser{query: Query{Sort: defaultSort(), Limit: DefaultLimit, Count: CountEstimated}}
-	names := make([]string, 0, len(values))
-	for name := range values {
-		names = append(names, name)
-	}
-	slices.Sort(names) // problems come in a stable order
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(values)) { // problems come in a stable order
 		p.parameter(name, values[name])
 	}
 	p.query.Filter.sort()
@@ -217,9 +213,9 @@ var parameters = map[string]parameter{
 			p.problems.Add(name, codeRange, "must have a character that is no diacritic: searches ignore those")
 		}
 	}},
-	"createdFrom":   {false, func(p *queryParser, name, v string) { p.query.CreatedFrom = p.time(name, v) }},
-	"createdTo":     {false, func(p *queryParser, name, v string) { p.query.CreatedTo = p.time(name, v) }},
-	"expiresBefore": {false, func(p *queryParser, name, v string) { p.query.ExpiresBefore = p.time(name, v) }},
+	"createdFrom":   {false, func(p *queryParser, name, v string) { p.query.CreatedFrom = p.problems.time(name, v) }},
+	"createdTo":     {false, func(p *queryParser, name, v string) { p.query.CreatedTo = p.problems.time(name, v) }},
+	"expiresBefore": {false, func(p *queryParser, name, v string) { p.query.ExpiresBefore = p.problems.time(name, v) }},
 	"sort":          {false, (*queryParser).sort},
 	"limit":         {false, func(p *queryParser, _, v string) { p.query.Limit = ParseLimit(&p.problems, v) }},
 	"page":          {false, func(p *queryParser, name, v string) { p.query.Page = p.problems.integer(name, v, MaxOffset) }},
@@ -301,13 +297,13 @@ func splitPath(dotted string) []string {
 }
 
 // time reads an RFC 3339 time; one that PostgreSQL could not hold is a problem too.
-func (p *queryParser) time(name, v string) time.Time {
+func (p *Problems) time(name, v string) time.Time {
 	t, err := ParseTime(v)
 	if err != nil {
-		p.problems.Add(name, codeFormat, "must be an RFC 3339 time such as 2026-01-31T00:00:00Z (a + must be sent as %%2B)")
+		p.Add(name, codeFormat, "must be an RFC 3339 time such as 2026-01-31T00:00:00Z (a + must be sent as %%2B)")
 		return time.Time{}
 	}
-	// Users' times are whole microseconds: a bound between two of them is the later one.
+	// Stored times are whole microseconds: a bound between two of them is the later one.
 	if rest := t.Nanosecond() % 1000; rest > 0 || t.IsZero() { // a zero time would be no bound
 		t = t.Add(time.Microsecond - time.Duration(rest))
 	}

@@ -264,6 +264,7 @@ func TestKeysAcrossUsers(t *testing.T) {
 	for query, want := range map[string][]string{
 		"": {c.ID, b.ID, a.ID}, "userId=" + eve.ID: {c.ID, b.ID}, "status=disabled": {c.ID}, "hint=" + url.QueryEscape(a.Hint): {a.ID}, "hint=" + a.Secret[49:]: {a.ID},
 		"expiresBefore=2050-01-01T00:00:00Z": {a.ID}, "lastUsedBefore=2050-01-01T00:00:00Z": {c.ID, b.ID, a.ID}, "status=active&userId=" + eve.ID: {b.ID},
+		"expiresBefore=0001-01-01T00:00:00Z": nil,
 	} {
 		if got := find(query); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", query, got, want)
