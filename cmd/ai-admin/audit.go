@@ -82,6 +82,9 @@ func (c *auditExportCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if c.Output == "json" || c.Output == "csv" || formatOf("", c.Out) != "ndjson" {
+		return usage("the audit log is exported as ndjson alone")
+	}
 	n, err := service.download(ctx, "/ai/admin/audit?"+values.Encode(), "ndjson", c.Out)
 	if err == nil {
 		fmt.Fprintf(s.err, "%d entries\n", n)

@@ -190,7 +190,8 @@ func problemText(body []byte, otherwise string) string {
 	return text
 }
 
-// call sends a request with a JSON body, or none, and returns the answer's.
+// call sends a request with a JSON body, or none, and returns the object that answers it: nil when it is answered
+// that there is nothing to tell. What else answers (a proxy's page, a sign-in) is no success.
 func (s *service) call(ctx context.Context, method, path, body string, headers ...string) (jsontext.Value, error) {
 	var content io.Reader
 	if body != "" {
@@ -206,8 +207,16 @@ func (s *service) call(ctx context.Context, method, path, body string, headers .
 	if err != nil {
 		return nil, torn("the answer broke off: %w", err)
 	}
+	if answer.StatusCode == http.StatusNoContent {
+		return nil, nil
+	}
+	if object := jsontext.Value(read); answer.StatusCode >= http.StatusMultipleChoices || object.Kind() != '{' || !object.IsValid() {
+		return nil, errNotOurs
+	}
 	return read, nil
 }
+
+var errNotOurs = errors.New("ai-admin: not an answer of ai-admin: check --url")
 
 // pathOf returns the path of a user who is named by an id, a tag, or tag:, email:, userName: or externalId: and
 // a value.
@@ -247,7 +256,7 @@ func (s *service) pages(ctx context.Context, path, list string, values url.Value
 		}
 		err = errors.Join(json.Unmarshal(body, &answer), json.Unmarshal(answer[list], &found), json.Unmarshal(answer["page"], &place))
 		if err != nil {
-			return nil, false, fmt.Errorf("ai-admin: not an answer of ai-admin: check --url: %w", err)
+			return nil, false, errNotOurs
 		}
 		elements = append(elements, found...)
 		if place.Next == nil || limit > 0 && len(elements) >= limit {

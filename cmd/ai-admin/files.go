@@ -62,6 +62,9 @@ func (c *exportCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if c.Output == "json" {
+		return usage("--output=json: an export is ndjson or csv")
+	}
 	if c.Format == "" && (c.Output == "csv" || c.Output == "ndjson") {
 		c.Format = c.Output
 	}
@@ -185,13 +188,22 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if c.Output == "json" || c.Output == "csv" {
+		return usage("--output=%s: the results of an import are shown as table or ndjson", c.Output)
+	}
 	file, size := os.Stdin, int64(-1)
 	if c.File != "-" {
 		if file, err = os.Open(c.File); err != nil {
 			return usage("%w", err)
 		}
 		defer func() { _ = file.Close() }()
-		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		info, err := file.Stat()
+		switch {
+		case err != nil:
+			return usage("%w", err)
+		case info.IsDir():
+			return usage("%s: is a folder", c.File)
+		case info.Mode().IsRegular():
 			size = info.Size()
 		}
 	}

@@ -49,8 +49,8 @@ func (c *keysListCmd) Run(ctx context.Context, s streams) error {
 	var answer struct {
 		Keys []jsontext.Value `json:"keys"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return err
+	if err := json.Unmarshal(body, &answer); err != nil || answer.Keys == nil {
+		return errNotOurs
 	}
 	return service.show(answer.Keys, keyColumns...)
 }
@@ -115,10 +115,13 @@ func (c *usersGetCmd) secret(ctx context.Context, s streams, path string, body m
 	if err != nil {
 		return err
 	}
+	made := cells(answer, []string{"secret", "id", "name", "previousValidUntil"}, printable)
+	if made[0] == "" {
+		return errNotOurs
+	}
 	if service.output != "table" {
 		return service.showObject(answer, append(keyColumns[:len(keyColumns):len(keyColumns)], "secret"))
 	}
-	made := cells(answer, []string{"secret", "id", "name", "previousValidUntil"}, printable)
 	fmt.Fprintf(s.err, "key %s (%s); the secret is shown this once:\n", made[1], made[2])
 	if made[3] != "" {
 		fmt.Fprintf(s.err, "the former secret works until %s\n", made[3])
@@ -215,9 +218,20 @@ func (c *keysRevokeCmd) Run(ctx context.Context, s streams) error {
 			return err
 		}
 	}
-	if _, err := service.call(ctx, http.MethodDelete, path, ""); err != nil {
+	answer, err := service.call(ctx, http.MethodDelete, path, "")
+	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(s.out, "revoked", what)
+	if answer == nil { // one key
+		answer = jsontext.Value(`{"revoked":1}`)
+	}
+	if service.output != "table" {
+		return service.showObject(answer, []string{"revoked"})
+	}
+	n := cells(answer, []string{"revoked"}, printable)[0]
+	if n == "" {
+		return errNotOurs
+	}
+	_, err = fmt.Fprintf(s.out, "revoked %s (%s)\n", what, n)
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,9 @@ func (s *service) showOne(ctx context.Context, method, path, body string, column
 	if err != nil {
 		return err
 	}
+	if cells(answer, []string{"id"}, printable)[0] == "" {
+		return errNotOurs
+	}
 	return s.showObject(answer, columns)
 }
 
@@ -162,19 +166,25 @@ func (c *usersDeleteCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	who := cells(found, []string{"id", "tag", "name"}, printable)
+	if who[0] == "" {
+		return errNotOurs
+	}
 	if !c.Yes {
 		if err := confirm(s, fmt.Sprintf("Delete %s (%s, %s) for good?", who[1], who[2], who[0])); err != nil {
 			return err
 		}
 	}
-	if _, err := service.call(ctx, http.MethodDelete, pathOf(who[0]), ""); err != nil {
-		return err
+	if answer, err := service.call(ctx, http.MethodDelete, pathOf(who[0]), ""); err != nil || answer != nil {
+		return cmp.Or(err, errNotOurs)
+	}
+	if service.output != "table" {
+		return service.showObject(found, userColumns)
 	}
 	_, err = fmt.Fprintf(s.out, "deleted %s\n", who[0])
 	return err
 }
 
-// confirm asks who is at the standard input, be it a pipe. Where nobody is, it is a wrong call.
+// confirm reads y or yes from standard input, which may be a pipe. Empty input is a wrong call.
 func confirm(s streams, question string) error {
 	fmt.Fprint(s.err, question, " [y/N] ")
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -99,6 +100,12 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "users get bob", out: "Bob"},
 		{args: "users delete bob", inputLines: "y\n", out: "deleted"},
 		{args: "users delete bob --yes", code: 1, errs: "NOT_FOUND"},
+		{args: "keys revoke ada --all --yes -o json", out: `"revoked": 0`},
+		{args: "audit export -o csv", code: 2, errs: "ndjson alone"},
+		{args: "audit export --out audit.csv", code: 2, errs: "ndjson alone"},
+		{args: "users export -o json", code: 2, errs: "an export is ndjson or csv"},
+		{args: "users import people.csv -o csv", code: 2, errs: "table or ndjson"},
+		{args: "users import .", code: 2, errs: "is a folder"},
 		{args: "audit list", out: "key.revoked"},
 		{args: "audit list action=users.exported -o ndjson", out: `"filters":"tag"`},
 		{args: "audit history field=status", out: "ai.admin.user.updated"},
@@ -208,6 +215,23 @@ func TestSlowImport(t *testing.T) {
 	c := newCLI(t, server.URL)
 	if code, out, errs := c.run(t, "{}", "users", "import", "-", "-o", "ndjson"); code != 0 || strings.Contains(out, "progress") || !strings.Contains(out, `"line":1`) {
 		t.Errorf("exited with %d: %s%s", code, out, errs)
+	}
+}
+
+// TestOthersAnswers: what answers 200 and is not ai-admin, such as a sign-in page, is no success of any command.
+func TestOthersAnswers(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"<html>sign in</html>", "", "{}", `{"status":"ok"}`, "[]"} {
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+		t.Cleanup(other.Close)
+		c := newCLI(t, other.URL)
+		for _, args := range []string{"users list", "users get ada", "users get ada -o json", "users suspend ada", "users activate ada -o ndjson", "users delete ada --yes",
+			"keys list ada", "keys find", "keys create ada --name x", "keys create ada --name x -o json", "keys rotate ada 1", "keys disable ada 1",
+			"keys revoke ada 1 --yes", "keys revoke ada --all --yes", "audit list", "audit history"} {
+			if code, out, errs := c.run(t, "", strings.Fields(args)...); code != 1 || out != "" || !strings.Contains(errs, "not an answer of ai-admin: check --url") {
+				t.Errorf("%s, answered %q: %d, %q, %q", args, body, code, out, errs)
+			}
+		}
 	}
 }
 
