@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/user"
@@ -73,6 +74,12 @@ func (a *API) AuditRefusal(r *http.Request, scope auth.Scope, refusal error) {
 	switch user.KindOf(refusal) {
 	case user.Forbidden:
 		entry.Detail = detailOf("scope", string(scope), "route", infoOf(r.Context()).route)
+		if ref, err := userRef(r); err == nil {
+			entry.UserID = ref.ID // none when the user is named otherwise
+		}
+		if provider := r.PathValue("provider"); user.IsProvider(provider) {
+			entry.Provider = provider
+		}
 		if !a.denials.Allow() { // one client's loop would fill the log
 			entry.Bucket = bucketOf(entry.Action, entry.Actor)
 		}
@@ -146,7 +153,7 @@ func appendAudit(dst []byte, e *user.AuditEntry) []byte { return e.AppendJSON(ds
 
 func (a *API) exportAudit(w http.ResponseWriter, r *http.Request, values url.Values, query user.AuditQuery) error {
 	query.Limit = user.MaxLimit
-	return a.exportPages(w, r, "audit", values, func(e *export, _ string) (string, bool, error) {
+	return a.exportPages(w, r, "audit", uuid.Nil, values, func(e *export, _ string) (string, bool, error) {
 		page, err := a.options.Admin.AuditLog(r.Context(), query)
 		if err != nil || len(page.Entries) == 0 {
 			return "", false, err

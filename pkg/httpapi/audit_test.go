@@ -99,6 +99,12 @@ func TestRefusalsAreAudited(t *testing.T) {
 		string(e.Detail) != `{"scope":"audit:read","route":"/ai/admin/audit"}` {
 		t.Errorf("a missing scope: %+v", e)
 	}
+	if askFor(onePath+"/credentials/openai", "reader") != 403 {
+		t.Error("a secret is shown without the scope for it")
+	}
+	if e := log.entries[2]; e.Action != user.ScopeDenied || usersPath+"/"+e.UserID.String() != onePath || e.Provider != "openai" {
+		t.Errorf("whose secret was asked for: %+v", e)
+	}
 	for range 2000 {
 		ask("reader")
 	}

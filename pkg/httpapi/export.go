@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"aiadmin/pkg/user"
 )
 
@@ -77,12 +79,13 @@ type export struct {
 }
 
 // beginExport records an export in the audit log and waits for its place. Nothing leaves unrecorded.
-func (a *API) beginExport(w http.ResponseWriter, r *http.Request, what, mediaType string, values url.Values) (*export, func(), error) {
+func (a *API) beginExport(w http.ResponseWriter, r *http.Request, what string, of uuid.UUID, mediaType string, values url.Values) (*export, func(), error) {
 	leave, err := a.enterExport(r.Context())
 	if err != nil {
 		return nil, nil, err
 	}
 	entry := AuditEntry(r, user.UsersExported)
+	entry.UserID = of
 	entry.Detail = detailOf("what", what, "format", mediaType, "filters", filterNames(values)) // whose values may be personal
 	if err := a.options.Admin.Audit(r.Context(), entry); err != nil {
 		leave()
@@ -167,7 +170,7 @@ func (a *API) exportUsers(w http.ResponseWriter, r *http.Request, values url.Val
 		describeFile(w, mediaType)
 		return nil
 	}
-	e, leave, err := a.beginExport(w, r, "users", mediaType, values)
+	e, leave, err := a.beginExport(w, r, "users", uuid.Nil, mediaType, values)
 	if err != nil {
 		return err
 	}
@@ -228,17 +231,17 @@ func appendEnd(dst []byte, what string, count int64, cursor string) []byte {
 	return append(append(append(dst, `,"cursor":"`...), cursor...), "\"}}\n"...) // base64url needs no escape
 }
 
-// exportPages answers all pages of a log as one file. Each page is read by itself: logs only grow, so that
+// exportPages answers all pages of a log, of one user or with [uuid.Nil] of all, as one file. Each page is read by itself: logs only grow, so that
 // together they are one state of it. read appends a page's lines and returns the next page's cursor, and
 // whether there is one; the last cursor ends the file.
-func (a *API) exportPages(w http.ResponseWriter, r *http.Request, what string, values url.Values,
+func (a *API) exportPages(w http.ResponseWriter, r *http.Request, what string, of uuid.UUID, values url.Values,
 	read func(e *export, cursor string) (next string, more bool, err error),
 ) error {
 	if r.Method == http.MethodHead {
 		describeFile(w, ndjsonType)
 		return nil
 	}
-	e, leave, err := a.beginExport(w, r, what, ndjsonType, values)
+	e, leave, err := a.beginExport(w, r, what, of, ndjsonType, values)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"aiadmin/pkg/user"
 )
@@ -25,7 +26,7 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return a.exportPages(w, r, "history", values, func(e *export, cursor string) (string, bool, error) {
+		return a.exportPages(w, r, "history", id, values, func(e *export, cursor string) (string, bool, error) {
 			page, err := a.options.Admin.History(r.Context(), id, cursor, user.MaxLimit)
 			if err != nil {
 				return "", false, err
@@ -112,7 +113,7 @@ func (a *API) exportChanges(w http.ResponseWriter, r *http.Request, values url.V
 	if err != nil {
 		return err
 	}
-	return a.exportPages(w, r, "changes", values, func(e *export, cursor string) (string, bool, error) {
+	return a.exportPages(w, r, "changes", uuid.Nil, values, func(e *export, cursor string) (string, bool, error) {
 		page, err := a.options.Admin.Changes(r.Context(), cmp.Or(cursor, begin.cursor), user.MaxLimit)
 		if err != nil {
 			return "", false, err

@@ -142,6 +142,13 @@ func TestExportIsAllUsersOfOneState(t *testing.T) {
 			t.Errorf("%s: %d lines, %s", path, got, f.body)
 		}
 	}
+	var audit struct {
+		Audit []struct{ UserID string }
+	}
+	s.do(t, "GET", "/ai/admin/audit?action=users.exported&userId="+later.ID, "").is(t, 200).decode(t, &audit)
+	if len(audit.Audit) != 1 || audit.Audit[0].UserID != later.ID {
+		t.Errorf("the export of a history is recorded as %+v", audit.Audit)
+	}
 }
 
 // tricky are values that a file can garble.
