@@ -165,7 +165,7 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 		FissionCompat: settings.FissionCompat,
 		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
 			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) },
-			SourceIP: httpapi.SourceIP, Tracer: a.tracer}),
+			SourceIP: httpapi.SourceIP, Traced: httpapi.Traced, Tracer: a.tracer}),
 		Schemas: http.HandlerFunc(a.schema),
 		Access:  a.access(),
 		Cursor:  admin.EncodeCursor,

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -188,16 +190,18 @@ func TestEventsTraceGoesBefore(t *testing.T) {
 	}
 
 	a, log, _, sent := traced(t, "")
-	for i, step := range []struct{ trace, want string }{{inbound, inbound}, {"rubbish", "00-" + other + "-b7ad6b7169203331-01"}} {
-		if code := post(a, "/ai/admin/events", `{"tag":"u`+step.trace[:2]+`","name":"U"}`, event(step.trace[:5]+"x", step.trace)...); code != http.StatusOK {
+	for i, step := range []struct{ trace, want string }{{inbound, inbound}, {inbound[:53] + "ff", inbound[:53] + "03"}, {inbound[:53] + "FF", "00-" + other + "-b7ad6b7169203331-01"}, {"rubbish", "00-" + other + "-b7ad6b7169203331-01"}} {
+		if code := post(a, "/ai/admin/events", fmt.Sprintf(`{"tag":"u%d","name":"U"}`, i), event(strconv.Itoa(i), step.trace)...); code != http.StatusOK {
 			t.Fatal(i, code)
 		}
 		if got := (<-sent).Get("Ce-Traceparent"); got != step.want {
 			t.Errorf("without an endpoint the event has %s, want %s", got, step.want)
 		}
 	}
-	if !strings.Contains(log.String(), `"traceId":"`+other+`"`) {
-		t.Error("no log line names the request's trace")
+	for id, want := range map[string]int{traceID: 2, other: 2} {
+		if n := strings.Count(log.String(), `"traceId":"`+id+`"`); n != want {
+			t.Errorf("%d log lines name the trace %s, want %d: %s", n, id, want, log)
+		}
 	}
 }
 

@@ -35,6 +35,9 @@ type Options struct {
 	Enter func(context.Context) (leave func(), err error)
 	// SourceIP is where a request came from, as the audit log shows it; nil is not known.
 	SourceIP func(*http.Request) string
+	// Traced is called with the context of a request and that of the event which it brought, whose trace
+	// goes before the request's; nil is not told.
+	Traced func(request, event context.Context)
 	// Tracer makes spans of events; nil makes none.
 	Tracer *tracing.Tracer
 	// Problem answers a failure as a problem document with a status.
@@ -92,6 +95,9 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, span := h.options.Tracer.Consumer(r.Context(), "event", event.trace)
 	defer span.End()
+	if h.options.Traced != nil {
+		h.options.Traced(r.Context(), ctx)
+	}
 	command := h.command(r, event)
 	command.TraceParent = tracing.Parent(ctx)
 	outcome, err := h.options.Admin.Apply(ctx, command)

@@ -27,9 +27,10 @@ type info struct {
 	started          time.Time
 	answerTime       time.Duration // for a large answer to be taken
 	failure          error
-	severity         slog.Level  // of the line that tells of a failure of the service's
-	revealed         []slog.Attr // whose secret for which provider was asked for
-	quiet            bool        // no line unless the request fails
+	severity         slog.Level      // of the line that tells of a failure of the service's
+	revealed         []slog.Attr     // whose secret for which provider was asked for
+	quiet            bool            // no line unless the request fails
+	traced           context.Context // has the trace of the event that the request brought, nil for its own
 }
 
 type infoKey struct{}
@@ -53,6 +54,9 @@ func Describe(ctx context.Context, route, caller string, quiet bool) {
 	request := infoOf(ctx)
 	request.route, request.actor, request.quiet = route, caller, quiet
 }
+
+// Traced makes a request's log line name the trace of the event that the request brought.
+func Traced(request, event context.Context) { infoOf(request).traced = event }
 
 // Fail notes why a request that is served apart from the routes here has failed.
 func Fail(ctx context.Context, err error) { infoOf(ctx).failure = err }
@@ -98,7 +102,11 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 	if request.failure != nil {
 		attributes = append(attributes, slog.String("error", request.failure.Error()))
 	}
-	a.options.Log.LogAttrs(r.Context(), level, "request", attributes...)
+	ctx := r.Context()
+	if request.traced != nil {
+		ctx = request.traced
+	}
+	a.options.Log.LogAttrs(ctx, level, "request", attributes...)
 }
 
 // requestID keeps an id that the request brought when it is sane: it ends up in logs and

@@ -8,10 +8,12 @@ package tracing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -161,7 +163,21 @@ func Extract(ctx context.Context, h http.Header) context.Context {
 	if len(h["Traceparent"]) != 1 {
 		return ctx
 	}
-	return w3c.Extract(ctx, propagation.HeaderCarrier(h))
+	return w3c.Extract(ctx, propagation.MapCarrier{"traceparent": knownFlags(h["Traceparent"][0]), "tracestate": strings.Join(h["Tracestate"], ",")})
+}
+
+// knownFlags clears the flags of a traceparent that its version does not know (W3C Trace Context, section 3.2.2.5):
+// the library takes a traceparent with one of them for none.
+func knownFlags(traceParent string) string {
+	const before = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-")
+	if len(traceParent) != before+2 || !strings.HasPrefix(traceParent, "00-") || strings.ToLower(traceParent) != traceParent {
+		return traceParent
+	}
+	flags, err := strconv.ParseUint(traceParent[before:], 16, 8)
+	if err != nil {
+		return traceParent
+	}
+	return fmt.Sprintf("%s%02x", traceParent[:before], flags&3)
 }
 
 // Inject writes the trace of a context into a request's headers.
@@ -172,7 +188,7 @@ func WithParent(ctx context.Context, traceParent string) context.Context {
 	if traceParent == "" {
 		return ctx
 	}
-	span := oteltrace.SpanContextFromContext(w3c.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceParent}))
+	span := oteltrace.SpanContextFromContext(w3c.Extract(context.Background(), propagation.MapCarrier{"traceparent": knownFlags(traceParent)}))
 	if !span.IsValid() {
 		return ctx
 	}
