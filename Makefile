@@ -31,7 +31,7 @@ run:
 ## watch: run, and again whenever a source changes; with OVERLAY=local, build the image and apply that overlay instead
 watch:
 ifneq ($(OVERLAY),)
-	@$(air) --build.cmd "make image && kubectl apply -k config/overlays/$(OVERLAY)" --build.full_bin "sleep infinity"
+	@$(air) --build.cmd "kubectl kustomize config/overlays/$(OVERLAY) | $(ko) apply --base-import-paths --platform=linux/$$(go env GOARCH) -f -" --build.full_bin "sleep infinity"
 else
 	@$(air) --build.cmd "make --silent build" --build.full_bin "bin/ai-admin dev $(ARGS)"
 endif

@@ -41,6 +41,7 @@ func TestCluster(t *testing.T) {
 	})
 	t.Run("broken variants are refused", func(t *testing.T) { refused(t, c.on(t)) })
 	t.Run("kn service apply", func(t *testing.T) { knRoundTrip(t, c.on(t)) })
+	t.Run("make watch applies again", func(t *testing.T) { watched(t, c.on(t)) })
 }
 
 // rendered is an overlay as `ko resolve` would print it.
