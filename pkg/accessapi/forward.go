@@ -39,7 +39,8 @@ var keyHeaders = []string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
 // varies names every header that decides, for gateways that cache.
 const varies = "Authorization, x-api-key, api-key, x-goog-api-key, X-AI-Subject, X-AI-Gateway-Token, X-AI-Model, x-ai-eg-model"
 
-// none stands in a header for what there is none of: gateways forward what is absent wrongly.
+// none is the value of a header for a key or credential that there is not. Gateways mishandle
+// missing headers, so each is always set.
 const none = "none"
 
 // bodyTime is how long a body may take to arrive.

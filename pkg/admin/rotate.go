@@ -35,7 +35,7 @@ const (
 // included, while the service runs. It works in batches, each committed by itself: ended
 // at any moment, it goes on where it was when it is started again. Progress is told after
 // each try at a batch. Values that cannot be opened are logged, left as they are, and make its error.
-// It holds nobody while it waits for a user whom another session holds, and gives up after a minute.
+// It keeps no lock while it waits for a user that another session has locked, and gives up after a minute.
 func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation, error) {
 	keys := s.keys.Load()
 	prefix := keys.Primary() + ":"
@@ -97,8 +97,8 @@ func (s *Service) rotateUsers(ctx context.Context, keys *vault.KeyRing, users []
 	}
 }
 
-// reseal reseals the values of users in one transaction. It goes the way of every change, but that the users'
-// versions stay: the same secrets, under another key, are no change that anybody is told of.
+// reseal reseals the values of users in one transaction. It uses the path of every
+// change, but keeps the versions and records no event: the secrets are the same.
 func (s *Service) reseal(ctx context.Context, mode store.Mode, keys *vault.KeyRing, users []uuid.UUID, done *Rotation) (held []uuid.UUID, err error) {
 	wanted := &store.Wanted{Seals: true}
 	for _, id := range users {

@@ -313,7 +313,7 @@ func keyViews(now time.Time) map[string]url.Values {
 
 func (c *Console) serveKeys(w http.ResponseWriter, r *http.Request, s *session) error {
 	p := keysPage{page: c.page(r, s, "keys.title", "keys"), Query: filled(r.URL.Query())}
-	query, views := only(p.Query, "hint", "userId", "status", "expiresBefore", "lastUsedBefore", "cursor"), keyViews(c.now())
+	query, views := only(p.Query, "hint", "userId", "status", "expiresBefore", "lastUsedBefore", "cursor"), keyViews(time.Now())
 	if show := p.Query.Get("show"); views[show] != nil {
 		p.Show = show
 	}
@@ -342,7 +342,7 @@ func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, s *session, p
 	}
 	for i := range found.Keys {
 		end := found.Keys[i].ExpiresAt
-		found.Keys[i].Expired = end != nil && !c.now().Before(*end)
+		found.Keys[i].Expired = end != nil && !time.Now().Before(*end)
 	}
 	p.Keys, p.Total = found.Keys, found.Page.Total
 	p.Tags = c.tags(r, s, ownersOf(p.Keys))
@@ -387,7 +387,7 @@ func (c *Console) findKey(w http.ResponseWriter, r *http.Request, s *session) er
 		return c.render(w, r, http.StatusOK, "keys", p)
 	}
 	p.Keys = []listedKey{{ID: key.ID.String(), UserID: key.UserID.String(), Name: key.Name, Hint: key.Hint, Status: string(key.Status), Models: key.Models,
-		CreatedAt: key.CreatedAt, CreatedBy: key.CreatedBy, ExpiresAt: key.ExpiresAt, LastUsedAt: key.LastUsedAt, Expired: key.Expired(c.now())}}
+		CreatedAt: key.CreatedAt, CreatedBy: key.CreatedBy, ExpiresAt: key.ExpiresAt, LastUsedAt: key.LastUsedAt, Expired: key.Expired(time.Now())}}
 	p.Tags = c.tags(r, s, ownersOf(p.Keys))
 	return c.render(w, r, http.StatusOK, "keys", p)
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -67,14 +66,12 @@ type Options struct {
 	Public     func(error) *user.Error
 	HTTPStatus func(error) int
 	// Once is the link that signs in once; nil for none.
-	Once  *Once
-	Clock func() time.Time // default time.Now
+	Once *Once
 }
 
 // Console serves the pages.
 type Console struct {
 	options Options
-	now     func() time.Time
 	once    atomic.Pointer[Once]
 	origins *http.CrossOriginProtection
 	mux     *http.ServeMux
@@ -82,10 +79,7 @@ type Console struct {
 
 // New makes the handler. Nothing is parsed before the first page is asked for.
 func New(options Options) *Console {
-	c := &Console{options: options, now: options.Clock, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux()}
-	if c.now == nil {
-		c.now = time.Now
-	}
+	c := &Console{options: options, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux()}
 	c.once.Store(options.Once)
 	for pattern, p := range c.pages() {
 		method, path, _ := strings.Cut(pattern, " ")

@@ -92,7 +92,7 @@ func TestSessionsAreSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Console{options: Options{Vault: func() *vault.KeyRing { return ring }}, now: time.Now}
+	c := &Console{options: Options{Vault: func() *vault.KeyRing { return ring }}}
 	for _, length := range []int{20, 3000, 16_000} {
 		kept := session{Token: strings.Repeat("t", length), End: time.Now().Add(time.Hour)}
 		w := httptest.NewRecorder()

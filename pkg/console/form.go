@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,18 +34,16 @@ func formOf(u *user.User) form {
 		f["expiresAt"] = user.FormatTime(*u.ExpiresAt)
 	}
 	if v := u.Limits.RequestsPerMinute; v != nil {
-		f["limits.requestsPerMinute"] = plainNumber(*v)
+		f["limits.requestsPerMinute"] = strconv.FormatInt(*v, 10)
 	}
 	if v := u.Limits.TokensPerMinute; v != nil {
-		f["limits.tokensPerMinute"] = plainNumber(*v)
+		f["limits.tokensPerMinute"] = strconv.FormatInt(*v, 10)
 	}
 	if v := u.Limits.MonthlyBudgetUSD; v != nil {
 		f["limits.monthlyBudgetUSD"] = v.String()
 	}
 	return f
 }
-
-func plainNumber(n int64) string { return strings.ReplaceAll(number(n), ",", "") }
 
 func indented(value []byte) string {
 	var out bytes.Buffer

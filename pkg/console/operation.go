@@ -87,7 +87,7 @@ func (p operationPage) ParkedCount() int64 { return int64(p.Relay.ParkedEvents) 
 func (p operationPage) NotShown() int64 { return p.ParkedCount() - int64(len(p.Relay.Parked)) }
 
 func (c *Console) serveOperation(w http.ResponseWriter, r *http.Request, s *session) error {
-	p := operationPage{page: c.page(r, s, "operation.title", "operation"), Status: c.options.Status(r.Context()), Now: c.now(), Ready: true}
+	p := operationPage{page: c.page(r, s, "operation.title", "operation"), Status: c.options.Status(r.Context()), Now: time.Now(), Ready: true}
 	for _, check := range p.Checks {
 		p.Ready = p.Ready && check.Err == nil
 	}

@@ -138,7 +138,7 @@ func (c *Console) session(r *http.Request) (s *session, reason string, err error
 	if !c.open(r, sessionCookie, s) {
 		return nil, "", nil
 	}
-	if !c.now().Before(s.End) {
+	if !time.Now().Before(s.End) {
 		return nil, "signin.over", nil
 	}
 	s.caller, err = c.options.Authenticate(r.Context(), "Bearer "+s.Token)
@@ -157,7 +157,7 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string) er
 	if err != nil {
 		return err
 	}
-	end := c.now().Add(sessionTime)
+	end := time.Now().Add(sessionTime)
 	if !caller.Until.IsZero() && caller.Until.Before(end) {
 		end = caller.Until
 	}
@@ -230,7 +230,7 @@ func (c *Console) serveIssuer(w http.ResponseWriter, r *http.Request, _ *session
 	if err != nil {
 		return c.signInFailed(w, r, err)
 	}
-	if err := c.seal(w, r, signInCookie, kept, c.now().Add(signInTime)); err != nil {
+	if err := c.seal(w, r, signInCookie, kept, time.Now().Add(signInTime)); err != nil {
 		return err
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)

@@ -65,11 +65,11 @@ func (c *Console) userOf(r *http.Request) (*user.User, error) {
 func (c *Console) userPage(r *http.Request, s *session, u *user.User) (userPage, error) {
 	values := formOf(u)
 	p := userPage{page: c.page(r, s, "user.title", "users", u.Name), User: u, Form: values, Was: values.encode(), Version: u.Version,
-		Roles: roles, Statuses: statuses, Asked: r.URL.Query().Get("may"), Now: c.now()}
+		Roles: roles, Statuses: statuses, Asked: r.URL.Query().Get("may"), Now: time.Now()}
 	p.Models = viewModels(values, r.URL.Query().Get("name"))
-	p.Keys = shownKeys(u, c.now())
+	p.Keys = shownKeys(u, time.Now())
 	if p.Asked != "" {
-		p.Access = decide(u, p.Asked, c.now())
+		p.Access = decide(u, p.Asked, time.Now())
 	}
 	var err error
 	p.History, err = c.history(r, u.ID)

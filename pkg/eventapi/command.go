@@ -133,7 +133,7 @@ func addressed(ref user.Ref) error {
 		return nil
 	}
 	return user.Problems{{Field: "subject", Code: "validation_required",
-		Message: "must name the user by id, or data by id or tag"}}.Err()
+		Message: "must be the id of the user; or put id or tag in data"}}.Err()
 }
 
 // expected reads the extension expectedversion: the version that the user must have.

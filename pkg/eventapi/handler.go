@@ -132,8 +132,8 @@ func (h *handler) command(r *http.Request, of *received) user.Command {
 	return command
 }
 
-// reply answers with what happened, as an event that a Trigger's reply can route on. A
-// plain JSON body would be a fault to Knative's broker, so nothing is said of nothing. A repeated
+// reply answers with what happened, as an event that a Trigger's reply can route on. 
+// Knative's broker rejects a plain JSON reply, so a command that changed nothing gets 204. A repeated
 // event's answer is the first one's, with the extension replayed.
 func (h *handler) reply(w http.ResponseWriter, outcome user.Outcome) {
 	if outcome.Event == nil {

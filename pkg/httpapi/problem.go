@@ -69,8 +69,8 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 	request := infoOf(r.Context())
 	request.failure = err
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-		// Who is left to read this has closed half of its connection: 200, which net/http
-		// would answer by itself, would say that what was asked for has been done.
+		// The client may have closed its sending side alone and still read. The 200 that net/http
+		// sends by default would claim success.
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -81,7 +81,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 			header.Set("WWW-Authenticate", challenge(r))
 		}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		header.Set("Retry-After", "3") // a flood that came again each second would cost those that are served a fifth
+		header.Set("Retry-After", "3") // with 1 s, clients that retry take a fifth of the throughput under overload
 	}
 	if user.KindOf(err) == user.InProgress {
 		header.Set("Retry-After", "1")

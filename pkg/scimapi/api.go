@@ -229,7 +229,7 @@ func allowed(methods map[string]operation) string {
 }
 
 func notImplemented(*exchange) error {
-	return scim.StatusError(http.StatusNotImplemented, "this service has no bulk operations, and no user is behind a token: see ServiceProviderConfig")
+	return scim.StatusError(http.StatusNotImplemented, "/Bulk and /Me are not supported: see ServiceProviderConfig")
 }
 
 // baseOf is the URL that the client used: a proxy that ended TLS names the scheme.

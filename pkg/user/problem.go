@@ -114,8 +114,8 @@ func (p Problems) summary() string {
 	return strings.Join(parts, "; ")
 }
 
-// loggable is the field without what the client called it: who swaps a name and its value sends
-// a secret for a name, which the answer may show to its sender, but no log.
+// loggable returns the field with *, where the client chose the name: one that swaps a name and its
+// value puts a secret there, which its own answer may show, but no log.
 func (p Problem) loggable() string {
 	parent, _, nested := strings.Cut(p.Field, ".")
 	madeUp := p.Code == codeUnknown || p.Code == codeParam || p.Code == codeNUL

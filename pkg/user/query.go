@@ -210,7 +210,7 @@ var parameters = map[string]parameter{
 			return
 		}
 		if p.query.Search = SearchForm(v); p.query.Search == "" {
-			p.problems.Add(name, codeRange, "must have a character that is no diacritic: searches ignore those")
+			p.problems.Add(name, codeRange, "must contain a character other than diacritics, which searches ignore")
 		}
 	}},
 	"createdFrom":   {false, func(p *queryParser, name, v string) { p.query.CreatedFrom = p.problems.time(name, v) }},
