@@ -107,7 +107,7 @@ func (tx *Tx) audit(records []Record) {
 		}
 	}
 	if len(rows) > 0 {
-		st := &tx.store.statements.auditing
+		st := &tx.store.statements().auditing
 		tx.next.exec(st.insert, arrays(st.entries, rows)...)
 	}
 }
@@ -125,7 +125,7 @@ func (s *Store) AuditIn(ctx context.Context, tx bun.IDB, entry user.AuditEntry) 
 // WriteAudit appends entries to the audit log. If an entry's bucket exists already, the entry is
 // added to its count; no two entries of a call may share a bucket.
 func (s *Store) WriteAudit(ctx context.Context, entries []user.AuditEntry) error {
-	st := &s.statements.auditing
+	st := &s.statements().auditing
 	_, err := s.pool.Exec(ctx, st.insert, prepared(arrays(st.entries, rowsOf(entries, auditRowOf))...)...)
 	return translate(err)
 }
@@ -133,7 +133,7 @@ func (s *Store) WriteAudit(ctx context.Context, entries []user.AuditEntry) error
 // Reveal records an entry and returns the sealed value of one credential, in one statement: neither
 // happens without the other. If there is none, it fails with [user.NotFound] and records nothing.
 func (s *Store) Reveal(ctx context.Context, id uuid.UUID, provider string, entry user.AuditEntry) (string, error) {
-	st := &s.statements.auditing
+	st := &s.statements().auditing
 	args := append([]any{[16]byte(id), provider}, arrays(st.entries, []auditRow{auditRowOf(entry)})...)
 	sealed, err := queryValues[string](ctx, s.pool, st.reveal, prepared(args...))
 	if err != nil {
@@ -198,7 +198,7 @@ const usualLogBudget = 20_000
 // it gave up with entries left to examine, it also returns the last one examined, from which to
 // continue.
 func (s *Store) Log(ctx context.Context, q user.LogQuery, limit int) (found []user.LogEntry, seen uuid.UUID, err error) {
-	st := &s.statements.auditing
+	st := &s.statements().auditing
 	from, before := firstIDAt(q.From), firstIDAt(maxTime)
 	if q.Before != uuid.Nil {
 		before = q.Before

@@ -224,7 +224,7 @@ func (c *checks) read(ctx context.Context, asked []*checked) error {
 }
 
 func (c *checks) run(ctx context.Context, ways *[checkWays][]lookedFor, known map[lookedFor]*Looked) error {
-	st := &c.store.statements.checking
+	st := &c.store.statements().checking
 	var p pipeline
 	for way, targets := range ways {
 		for len(targets) > 0 {
@@ -273,6 +273,6 @@ func (s *Store) NoteUses(ctx context.Context, uses map[uuid.UUID]time.Time) erro
 	for id, at := range uses {
 		ids, times = append(ids, id), append(times, at)
 	}
-	_, err := s.pool.Exec(ctx, s.statements.checking.noteUses, prepared(ids, times)...)
+	_, err := s.pool.Exec(ctx, s.statements().checking.noteUses, prepared(ids, times)...)
 	return translate(err)
 }

@@ -27,7 +27,7 @@ type listing struct {
 }
 
 func (s *Store) listing(q user.Query) *listing {
-	l := &listing{db: s.db, read: &s.statements.reading, hasCursor: q.After != nil}
+	l := &listing{db: s.db, read: &s.statements().reading, hasCursor: q.After != nil}
 	l.where(q)
 	l.keys = l.sortKeys(q)
 	return l

@@ -89,7 +89,7 @@ func (s *Store) formSome(ctx context.Context, ids []uuid.UUID) (held int, err er
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool {
 		return slices.ContainsFunc(known.Held, func(u *user.User) bool { return u.ID == id })
 	})
-	tx.next.exec(s.statements.writing.formed, ids)
+	tx.next.exec(s.statements().writing.formed, ids)
 	return len(known.Held), tx.Commit(ctx, &Writes{Update: known.Users}, nil)
 }
 
@@ -106,7 +106,7 @@ func (tx *Tx) form(ctx context.Context, known *Known) error {
 		return err
 	}
 	if known.releaseKeys() {
-		tx.next.exec(tx.store.statements.writing.release, rowsOf(known.Users, func(u *user.User) uuid.UUID { return u.ID }))
+		tx.next.exec(tx.store.statements().writing.release, rowsOf(known.Users, func(u *user.User) uuid.UUID { return u.ID }))
 	}
 	for _, u := range known.Users {
 		if u.EmailKey != "" {

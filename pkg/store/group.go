@@ -98,7 +98,7 @@ func (s *Store) BeginGroup(ctx context.Context, command *user.GroupCommand) (*Tx
 }
 
 func (tx *Tx) askGroup(command *user.GroupCommand, known *GroupKnown) {
-	st, patch := &tx.store.statements.grouping, &command.Patch
+	st, patch := &tx.store.statements().grouping, &command.Patch
 	tx.next.query(st.lock, []any{command.ID}, func(rows pgx.Rows) error {
 		var row groupRow
 		err := scanRow(rows, st.columns, &row)
@@ -145,7 +145,7 @@ func collectID(into map[uuid.UUID]bool) func(pgx.Rows) error {
 
 // CommitGroup writes the outcome and ends the transaction, as [Tx.Commit] does.
 func (tx *Tx) CommitGroup(ctx context.Context, w *GroupWrites, records []Record) error {
-	st := &tx.store.statements.grouping
+	st := &tx.store.statements().grouping
 	switch {
 	case w.After == nil:
 		tx.next.exec(st.drop, w.Before.ID) // with its members
@@ -187,7 +187,7 @@ func (k *GroupKnown) GroupTaken() error {
 
 // Group returns one group.
 func (s *Store) Group(ctx context.Context, id uuid.UUID) (*user.Group, error) {
-	rows, err := collect[groupRow](ctx, s.pool, s.statements.grouping.get, s.statements.grouping.columns, id)
+	rows, err := collect[groupRow](ctx, s.pool, s.statements().grouping.get, s.statements().grouping.columns, id)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (s *Store) Group(ctx context.Context, id uuid.UUID) (*user.Group, error) {
 
 // GroupsAfter returns up to limit groups in the order of their names, after a place.
 func (s *Store) GroupsAfter(ctx context.Context, nameKey string, id uuid.UUID, limit int) ([]*user.Group, error) {
-	rows, err := collect[groupRow](ctx, s.pool, s.statements.grouping.page, s.statements.grouping.columns, nameKey, id, limit)
+	rows, err := collect[groupRow](ctx, s.pool, s.statements().grouping.page, s.statements().grouping.columns, nameKey, id, limit)
 	groups := make([]*user.Group, len(rows))
 	for i := range rows {
 		groups[i] = rows[i].group()
@@ -209,7 +209,7 @@ func (s *Store) GroupsAfter(ctx context.Context, nameKey string, id uuid.UUID, l
 
 // Members returns up to limit members of a group in the order of their ids, after an id.
 func (s *Store) Members(ctx context.Context, group, after uuid.UUID, limit int) ([]user.GroupMember, error) {
-	rows, err := s.pool.Query(ctx, s.statements.grouping.membersPage, prepared(group, after, limit)...)
+	rows, err := s.pool.Query(ctx, s.statements().grouping.membersPage, prepared(group, after, limit)...)
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -222,7 +222,7 @@ func (s *Store) Members(ctx context.Context, group, after uuid.UUID, limit int) 
 // MembersOf returns the members of groups, by group and in the order of their ids. It stops before the
 // group that would exceed most members in total, but always includes the first.
 func (s *Store) MembersOf(ctx context.Context, groups []uuid.UUID, most int64) (map[uuid.UUID][]user.GroupMember, error) {
-	st := &s.statements.grouping
+	st := &s.statements().grouping
 	sizes := map[uuid.UUID]int64{}
 	rows, err := s.pool.Query(ctx, st.sizes, prepared(groups)...)
 	if err != nil {

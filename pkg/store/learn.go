@@ -199,10 +199,10 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	claims := claimKeys(wanted.Claims)
 	if mode == Blind { // sent together with the writes
 		if len(claims.locks) > 0 {
-			tx.next.exec(tx.store.statements.learning.reserve, claims.locks)
+			tx.next.exec(tx.store.statements().learning.reserve, claims.locks)
 		}
 		if len(wanted.Former) > 0 { // a version of such an id must go on from the last one
-			tx.next.exec(tx.store.statements.learning.unused, wanted.Former)
+			tx.next.exec(tx.store.statements().learning.unused, wanted.Former)
 		}
 		return known, nil
 	}
@@ -211,10 +211,10 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 	tx.askHolders(wanted.Keys, known)
 	if len(wanted.Fallbacks) > 0 {
 		kind, args := references(wanted.Fallbacks)
-		tx.queryHolders(tx.store.statements.learning.fallbacks[kind], args, known)
+		tx.queryHolders(tx.store.statements().learning.fallbacks[kind], args, known)
 	}
 	if len(wanted.Former) > 0 {
-		tx.next.query(tx.store.statements.learning.former, []any{wanted.Former}, func(rows pgx.Rows) error {
+		tx.next.query(tx.store.statements().learning.former, []any{wanted.Former}, func(rows pgx.Rows) error {
 			var id uuid.UUID
 			var version int64
 			err := rows.Scan((*[16]byte)(&id), &version)
@@ -256,7 +256,7 @@ func (tx *Tx) askUsers(mode Mode, wanted *Wanted, known *Known) {
 	if len(wanted.Users) == 0 {
 		return
 	}
-	st := &tx.store.statements.learning
+	st := &tx.store.statements().learning
 	kind, args := references(wanted.Users)
 	lock := st.lock[kind]
 	if mode == Skip {
@@ -300,7 +300,7 @@ func (tx *Tx) findHeld(ctx context.Context, wanted []user.Ref, known *Known) err
 		locked[u.ID] = true
 	}
 	kind, args := references(wanted)
-	tx.next.query(tx.store.statements.learning.present[kind], args, func(rows pgx.Rows) error {
+	tx.next.query(tx.store.statements().learning.present[kind], args, func(rows pgx.Rows) error {
 		var u user.User
 		var email, userName *string
 		if err := rows.Scan((*[16]byte)(&u.ID), &u.Tag, &email, &u.ExternalID, &userName); err != nil {
@@ -331,7 +331,7 @@ func (tx *Tx) askHolders(keys UniqueKeys, known *Known) {
 		args[i] = append([]string{}, values...) // nil would be NULL
 	}
 	if asked > 0 {
-		tx.queryHolders(tx.store.statements.learning.holders, args, known)
+		tx.queryHolders(tx.store.statements().learning.holders, args, known)
 	}
 }
 
@@ -378,7 +378,7 @@ func (tx *Tx) askClaims(c claimed, known *Known) {
 	if len(c.keys) == 0 {
 		return
 	}
-	st := &tx.store.statements.learning
+	st := &tx.store.statements().learning
 	if len(c.locks) > 0 {
 		n := 0
 		tx.next.query(st.takeLocks, []any{c.locks}, func(rows pgx.Rows) error {

@@ -45,14 +45,14 @@ const pageBytes = 1 << 20
 // History returns at most limit of a user's events before a place in the log, newest first, without
 // their data. It returns fewer if they are large; more reports whether others follow.
 func (s *Store) History(ctx context.Context, id uuid.UUID, before int64, limit int) (entries []user.LogEntry, more bool, err error) {
-	return s.entries(ctx, limit, s.statements.log.history, s.statements.log.ofHistory, id, before, limit+1)
+	return s.entries(ctx, limit, s.statements().log.history, s.statements().log.ofHistory, id, before, limit+1)
 }
 
 // Feed returns at most limit events after a place, in the order in which they became final, without
 // what they changed. It returns fewer if they are large; more reports whether others follow. See
 // [Store.CheckFloor] for a place before the floor.
 func (s *Store) Feed(ctx context.Context, after user.Place, limit int) (entries []user.LogEntry, more bool, err error) {
-	return s.entries(ctx, limit, s.statements.log.feed, s.statements.log.ofFeed, fmt.Sprint(after.XID), after.Seq, limit+1)
+	return s.entries(ctx, limit, s.statements().log.feed, s.statements().log.ofFeed, fmt.Sprint(after.XID), after.Seq, limit+1)
 }
 
 // Floor returns where the feed begins: behind the last event that retention has removed.
@@ -109,7 +109,7 @@ func (s *Store) entries(ctx context.Context, limit int, text string, fields []*s
 
 // Known reports whether the log has an event of a user.
 func (s *Store) Known(ctx context.Context, id uuid.UUID) (bool, error) {
-	found, err := queryValues[bool](ctx, s.pool, s.statements.log.known, prepared(id))
+	found, err := queryValues[bool](ctx, s.pool, s.statements().log.known, prepared(id))
 	return len(found) > 0, err
 }
 

@@ -120,7 +120,7 @@ func (l *lookups) answer(index int, asked []*lookup) {
 }
 
 func (l *lookups) read(ctx context.Context, index int, asked []*lookup) error {
-	reading := &l.store.statements.reading
+	reading := &l.store.statements().reading
 	power := bits.Len(uint(len(asked) - 1)) //nolint:gosec // there is at least one
 	args := make([]any, 1<<power)
 	for i := range args {

@@ -87,8 +87,8 @@ func (s *Store) SearchUsers(ctx context.Context, q scim.Query) (scim.Page[*user.
 }
 
 func (s *Store) userSearcher() *searcher[*user.User] {
-	decoder := s.statements.reading.decoder
-	return &searcher[*user.User]{store: s, table: "users AS u", columns: s.statements.reading.shownColumns(), sorts: userSorts,
+	decoder := s.statements().reading.decoder
+	return &searcher[*user.User]{store: s, table: "users AS u", columns: s.statements().reading.shownColumns(), sorts: userSorts,
 		compare: (*sqlFilter).users, id: func(u *user.User) uuid.UUID { return u.ID },
 		show: func(u *user.User) scim.Object { return scim.Profile{User: u}.Resource("") },
 		scan: func(rows pgx.Rows) (*user.User, *string, error) {
@@ -101,7 +101,7 @@ func (s *Store) userSearcher() *searcher[*user.User] {
 
 // SearchGroups finds groups, like [Store.SearchUsers].
 func (s *Store) SearchGroups(ctx context.Context, q scim.Query) (scim.Page[*user.Group], error) {
-	fields := s.statements.grouping.columns
+	fields := s.statements().grouping.columns
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = "g." + f.Name

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +26,7 @@ type Store struct {
 	// sessions is the config of which a pooler is known to give each connection a session of its own.
 	sessions atomic.Pointer[pgx.ConnConfig]
 
-	statements     *statements
+	statements     func() *statements
 	lookups        lookups
 	checks         checks
 	changes        changes
@@ -88,7 +89,8 @@ func Open(options Options) (*Store, error) {
 		return nil, err
 	}
 	s.db = bun.NewDB(stdlib.OpenDBFromPool(s.pool), pgdialect.New())
-	s.statements = compose(s.db)
+	s.statements = sync.OnceValue(func() *statements { return compose(s.db) })
+	go s.statements() // while the first connection is made
 	s.watch.start()
 	s.changes.begin(options.MaxConnections)
 	s.lookups.begin(s)

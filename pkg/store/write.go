@@ -265,7 +265,7 @@ func (w *writing) composeRecord(db *bun.DB) {
 }
 
 func (tx *Tx) write(w *Writes) {
-	st := &tx.store.statements.writing
+	st := &tx.store.statements().writing
 	if len(w.Delete) > 0 {
 		tx.next.exec(st.deleteUsers, w.Delete)
 	}
@@ -280,7 +280,7 @@ func (tx *Tx) write(w *Writes) {
 }
 
 func (tx *Tx) seal(seals []Seal) {
-	st := &tx.store.statements.writing
+	st := &tx.store.statements().writing
 	var stored, dropped []credentialRow
 	for _, s := range seals {
 		row := credentialRow{UserID: s.User.ID, Provider: s.Provider, Sealed: s.Sealed, UserCreatedAt: s.User.CreatedAt}
@@ -299,7 +299,7 @@ func (tx *Tx) seal(seals []Seal) {
 }
 
 func (tx *Tx) writeKeys(w KeyWrites) {
-	st := &tx.store.statements.writing
+	st := &tx.store.statements().writing
 	if len(w.Delete) > 0 {
 		tx.next.exec(st.deleteKeys, w.Delete)
 	}
@@ -330,7 +330,7 @@ func (tx *Tx) record(records []Record) {
 		}
 	}
 	if len(events)+len(claims) > 0 {
-		st := &tx.store.statements.writing
+		st := &tx.store.statements().writing
 		tx.next.exec(st.record, append(arrays(st.events, events), arrays(st.claims, claims)...)...)
 	}
 }
