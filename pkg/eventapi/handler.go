@@ -132,7 +132,7 @@ func (h *handler) command(r *http.Request, of *received) user.Command {
 	return command
 }
 
-// reply answers with what happened, as an event that a Trigger's reply can route on. 
+// reply answers with what happened, as an event that a Trigger's reply can route on.
 // Knative's broker rejects a plain JSON reply, so a command that changed nothing gets 204. A repeated
 // event's answer is the first one's, with the extension replayed.
 func (h *handler) reply(w http.ResponseWriter, outcome user.Outcome) {
