@@ -44,7 +44,11 @@ func (c rotateCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if err == nil && done.Total == 0 {
-		_, err = fmt.Fprintf(s.out, "nothing to reseal: %d values are under the primary key %s already\n", done.Already, done.KeyID)
+		values := "values are"
+		if done.Already == 1 {
+			values = "value is"
+		}
+		_, err = fmt.Fprintf(s.out, "nothing to reseal: %d %s under the primary key %s already\n", done.Already, values, done.KeyID)
 		return err
 	}
 	fmt.Fprintf(s.out, "under the primary key %s: %d of %d values resealed, %d written anew or deleted meanwhile, %d refused\n",

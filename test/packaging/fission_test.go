@@ -80,7 +80,7 @@ func TestOldCiphertextsMove(t *testing.T) {
 	}
 	moved()
 	run(t, "", nil, binary(t), "rotate", "--mounts", dir)
-	if said := run(t, "", nil, binary(t), "rotate", "--mounts", dir); !strings.Contains(said, "nothing to reseal: 1 values are under the primary key k1 already") {
+	if said := run(t, "", nil, binary(t), "rotate", "--mounts", dir); !strings.Contains(said, "nothing to reseal: 1 value is under the primary key k1 already") {
 		t.Errorf("a second rotate says %s", said)
 	}
 	moved()
