@@ -24,7 +24,7 @@ type devCmd struct {
 	Port int    `help:"Port to serve on; 0 is any free one." default:"8080" env:"PORT"`
 	Host string `help:"Address to serve on; 0.0.0.0 lets other machines in." default:"127.0.0.1"`
 	Dir  string `help:"Folder that keeps the database, the mounts and the token; default: ${default}." default:".dev" placeholder:"DIR"`
-	Demo int    `help:"Create N plausible users; those of an earlier run count." placeholder:"N"`
+	Demo int    `help:"Create N plausible users; those of an earlier run count. Default: none." placeholder:"N"`
 	Log  string `help:"Form of the log: text for people, json for programs; auto is text on a terminal." enum:"auto,text,json" default:"auto"`
 }
 

@@ -96,7 +96,7 @@ func (a *API) report(r *http.Request, request *info, answer *recorder) {
 		level = request.severity
 	}
 	attributes := []slog.Attr{slog.String("requestId", request.id), slog.String("method", r.Method),
-		slog.String("route", request.route), slog.Int("status", status), slog.String("duration", took.String()),
+		slog.String("route", request.route), slog.Int("status", status), slog.String("duration", took.Round(time.Microsecond).String()),
 		slog.Int64("bytes", answer.bytes), slog.String("actor", request.actor)}
 	attributes = append(attributes, request.revealed...)
 	if request.failure != nil {
