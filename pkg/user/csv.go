@@ -90,11 +90,6 @@ func ParseColumns(header []string) (Columns, error) {
 		seen[name] = true
 		c.columns = append(c.columns, parsed)
 	}
-	for _, name := range header {
-		if seen["metadata"] && strings.HasPrefix(name, "metadata.") {
-			problems.Add(name, "validation_repeated_column", "is in the column metadata already: give the one or the other")
-		}
-	}
 	return c, problems.Err()
 }
 
