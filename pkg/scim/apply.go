@@ -94,10 +94,10 @@ func (op operation) list(list List) (List, error) {
 }
 
 // removed removes the selected values: all, those that match the filter or, as Entra asks with a
-// value, those that are equal to a given one. With a Sub it removes that from each.
+// value and no filter, those that are equal to a given one. With a Sub it removes that from each.
 func (op operation) removed(list List) List {
 	meant := func(any) bool { return true }
-	if given := listOf(op.value); len(given) > 0 {
+	if given := listOf(op.value); len(given) > 0 && op.path.Filter == nil && op.path.Sub == nil {
 		meant = op.path.Attribute.among(given)
 	}
 	return slices.DeleteFunc(list, func(element any) bool {

@@ -108,7 +108,10 @@ func (a *Attribute) readList(v jsontext.Value) (List, error) {
 			return nil, err
 		}
 		if value == nil {
-			continue
+			if a.maxValues != maxMembers || v.Kind() != '[' && v.Kind() != '{' {
+				continue
+			}
+			value = Object{} // a member without a value: dropped, it could leave nobody in the group
 		}
 		if list = append(list, value); len(list) > a.maxValues {
 			return nil, a.tooMany()

@@ -48,6 +48,7 @@ func TestRFC7644Patch(t *testing.T) {
 		{name: "§3.5.2.2 remove an attribute", ops: []string{`{"op":"remove","path":"title"}`}, want: `{"title":null}`},
 		{name: "§3.5.2.2 remove all values", ops: []string{`{"op":"remove","path":"emails"}`}, want: `{"emails":null}`},
 		{name: "§3.5.2.2 remove by filter", ops: []string{`{"op":"remove","path":"emails[type eq \"home\" or value co \"nothing\"]"}`}, want: `{"emails":[{"value":"w@b.ca","type":"work","primary":true}]}`},
+		{name: "§3.5.2.2 the filter says which, not the value", ops: []string{`{"op":"remove","path":"emails[type eq \"home\"]","value":[{"value":"w@b.ca"}]}`}, want: `{"emails":[{"value":"w@b.ca","type":"work","primary":true}]}`},
 		{name: "§3.5.2.2 remove a sub-attribute by filter", ops: []string{`{"op":"remove","path":"emails[type eq \"home\"].display"}`},
 			want: `{"emails":[{"value":"w@b.ca","type":"work","primary":true},{"value":"h@b.ca","type":"home"}]}`},
 		{name: "§3.5.2.2 remove a sub-attribute of all", ops: []string{`{"op":"remove","path":"emails.type"}`}, want: `{"emails":[{"value":"w@b.ca","primary":true},{"value":"h@b.ca","display":"Home"}]}`},

@@ -163,7 +163,7 @@ var UserSchema = &Schema{ID: "urn:ietf:params:scim:schemas:core:2.0:User", Name:
 	text("timezone", "The user's time zone, such as Europe/Berlin"),
 	typed("active", Boolean, "False suspends the user"),
 	multi(complexOf("emails", "E-mail addresses; the product uses the primary one, else the work one, else the first",
-		plural(text("value", "The address").unique().asAddress(), "work", "home", "other")...)).atMost(20),
+		plural(text("value", "The address").asAddress(), "work", "home", "other")...)).atMost(20),
 	multi(complexOf("phoneNumbers", "Phone numbers",
 		plural(text("value", "The number"), "work", "home", "mobile", "fax", "pager", "other")...)),
 	multi(complexOf("addresses", "Postal addresses",
