@@ -104,7 +104,7 @@ var badFilters = []string{
 	``, ` `, `userName`, `userName eq`, `userName eq "a`, `userName eq "a\"`, `userName eq "\x"`, `userName eq "\ud800"`, "userName eq \"\xff\"", "externalId eq \xff", `userName eq "a" and`,
 	`userName eq "a" or or title pr`, `and title pr`, `userName eq "a" title pr`, `userName eq "a" xor title pr`, `userName like "a"`, `nope eq "a"`, `name.nope eq "a"`, `userName.x eq "a"`,
 	`urn:example:x:userName eq "a"`, `urn:ietf:params:scim:schemas:core:2.0:User eq "a"`, `password eq "x"`, `department eq "x"`, `(title pr`, `title pr)`, `()`, `not title pr`, `not`, `not(`,
-	`active gt true`, `active co "t"`, `active eq 1`, `active eq null or active gt null`, `name eq "x"`, `addresses eq "x"`, ours + `:requestsPerMinute eq "1"`, ours + `:requestsPerMinute eq 1.5`,
+	`userName gt null`, `displayName co null`, `active gt true`, `active co "t"`, `active eq 1`, `active eq null or active gt null`, `name eq "x"`, `addresses eq "x"`, ours + `:requestsPerMinute eq "1"`, ours + `:requestsPerMinute eq 1.5`,
 	ours + `:requestsPerMinute co 1`, ours + `:requestsPerMinute eq 99999999999999999999`, `meta.created eq "yesterday"`, `meta.created co "2026"`, `emails[type eq "work"`, `emails[]`, `emails[nope eq "x"]`,
 	`emails[type eq "work"].nope eq "x"`, `emails[type eq "work"].value`, `emails[phoneNumbers[value eq "x"]]`, `emails.value[type eq "x"]`, `userName[value eq "x"]`, `emails[type eq "work"]value eq "x"`,
 	`members.value eq "x"`, `userName eq)`, `userName[`, `$ref eq "x"`, `emails[emails.type eq "x"]`,

@@ -226,12 +226,15 @@ func (p *parser) compare(path AttributePath) (Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !quoted && literal == "null" && (op == Equal || op == NotEqual) {
+	if !quoted && literal == "null" {
 		present := Compare{Path: path, Op: Present, within: p.within != nil}
-		if op == Equal {
+		switch op {
+		case Equal:
 			return Not{present}, nil
+		case NotEqual:
+			return present, nil
 		}
-		return present, nil
+		return nil, p.errorf("null goes with eq and ne alone, not with %s", op)
 	}
 	if leaf := path.Leaf(); leaf.Type == Complex && leaf.Sub("value") != nil {
 		path.Sub = leaf.Sub("value") // RFC 7644, section 3.4.2.2: emails co "example.com"
