@@ -184,16 +184,28 @@ func (s *setup) listing(t *testing.T) {
 	if got := s.send(t, http.MethodGet, "/v1/models", "", "x-api-key: "+listed.key).reached(t); got.Header.Get("X-Ai-Model") != "*" {
 		t.Errorf("model %q", got.Header.Get("X-Ai-Model"))
 	}
+	before := s.provider.called()
+	for _, odd := range []string{"DELETE /v1/models", "POST /v1/models", "GET /V1/MODELS", "GET //v1/models", "GET /v1/x/../models", "GET /v1/%2e/models",
+		"GET /openai/deployments/gpt-5%2Fsecret/chat", "GET /openai/deployments/claude/../gpt-5/chat", "GET /openai/deployments/gpt-5/../claude/chat"} {
+		method, path, _ := strings.Cut(odd, " ")
+		if got := s.send(t, method, path, `{"model":"claude"}`, "x-api-key: "+listed.key); got.status < 400 {
+			t.Errorf("%s: %d %s", odd, got.status, got.body)
+		}
+	}
+	if after := s.provider.called(); after != before {
+		t.Errorf("%d odd calls reached the provider", after-before)
+	}
 	none := s.service.user(t, map[string]any{"models": []string{}})
 	s.wantRefusal(t, "nothing allowed", s.send(t, http.MethodGet, "/v1/models", "", "x-api-key: "+none.key), http.StatusForbidden, "MODEL_NOT_ALLOWED")
 }
 
 func (s *setup) forged(t *testing.T) {
 	forged := []string{"X-AI-User: 1", "X-AI-User-Tag: root", "X-AI-Role: admin", "X-AI-Key: 1", "X-AI-Model: gpt-5", "X-AI-Requests-Per-Minute: 1", "X-AI-Tokens-Per-Minute: 1",
-		"X-AI-Monthly-Budget-USD: 1", "X-AI-Version: 1", "X-AI-Credential: sk-forged", "X-AI-Gateway-Token: aia_forged", "x-ai-eg-model: gpt-5"}
+		"X-AI-Monthly-Budget-USD: 1", "X-AI-Version: 1", "X-AI-Credential: sk-forged", "X-AI-Gateway-Token: aia_forged", "x-ai-eg-model: gpt-5", "x-envoy-auth-partial-body: true"}
 	p := s.service.user(t, nil)
 	got := s.chat(t, p, `{"model":"claude"}`, forged...).reached(t)
-	for name, want := range map[string]string{"X-Ai-User": p.id, "X-Ai-Role": "member", "X-Ai-Model": s.seen("claude"), "X-Ai-Tokens-Per-Minute": "unlimited", "X-Ai-Credential": "", "X-Ai-Gateway-Token": ""} {
+	for name, want := range map[string]string{"X-Ai-User": p.id, "X-Ai-Role": "member", "X-Ai-Model": s.seen("claude"), "X-Ai-Tokens-Per-Minute": "unlimited", "X-Ai-Credential": "", "X-Ai-Gateway-Token": "",
+		"X-Ai-Eg-Model": "", "X-Envoy-Auth-Partial-Body": ""} {
 		if strings.Join(got.Header.Values(name), "|") != want {
 			t.Errorf("%s: %q, want %q", name, got.Header.Values(name), want)
 		}

@@ -28,7 +28,7 @@ local function ask(txn)
         request.body = txn.sf:req_body()
         return core.httpclient():post(request)
     end
-    if txn.sf:path() == "/v1/models" then
+    if txn.sf:method() == "GET" and txn.sf:path() == "/v1/models" then
         headers["x-ai-model"] = { "*" } -- a listing of models asks for none in particular
     end
     return core.httpclient():get(request)
