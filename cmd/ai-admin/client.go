@@ -168,6 +168,9 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 	return answer, nil
 }
 
+// notOurs is said of an answer that the service cannot have given.
+const notOurs = "not an answer of ai-admin: check --url"
+
 // problemText writes a problem for people: what is wrong, and each field's fault on a line of its own.
 func problemText(body []byte, otherwise string) string {
 	var p struct {
@@ -177,7 +180,7 @@ func problemText(body []byte, otherwise string) string {
 		Details   user.Problems
 	}
 	if err := json.Unmarshal(body, &p, json.MatchCaseInsensitiveNames(true)); err != nil || p.ErrorCode == "" {
-		return otherwise + ": not an answer of ai-admin: check --url"
+		return otherwise + ": " + notOurs
 	}
 	text := p.Detail + " (" + p.ErrorCode
 	if p.ErrorCode == string(user.Internal) {
@@ -190,9 +193,9 @@ func problemText(body []byte, otherwise string) string {
 	return text
 }
 
-// call sends a request with a JSON body, or none, and returns the object that answers it: nil when it is answered
-// that there is nothing to tell. What else answers (a proxy's page, a sign-in) is no success.
-func (s *service) call(ctx context.Context, method, path, body string, headers ...string) (jsontext.Value, error) {
+// call sends a request with a JSON body, or none, and returns the object that answers it. The service's answer has
+// the member named has; with "" it has no content. Any other answer, such as a proxy's sign-in page, is an error.
+func (s *service) call(ctx context.Context, method, path, body, has string, headers ...string) (jsontext.Value, error) {
 	var content io.Reader
 	if body != "" {
 		content = strings.NewReader(body)
@@ -207,16 +210,17 @@ func (s *service) call(ctx context.Context, method, path, body string, headers .
 	if err != nil {
 		return nil, torn("the answer broke off: %w", err)
 	}
-	if answer.StatusCode == http.StatusNoContent {
+	if has == "" && answer.StatusCode == http.StatusNoContent {
 		return nil, nil
 	}
-	if object := jsontext.Value(read); answer.StatusCode >= http.StatusMultipleChoices || object.Kind() != '{' || !object.IsValid() {
+	var object map[string]jsontext.Value
+	if err := json.Unmarshal(read, &object); err != nil || object[has] == nil {
 		return nil, errNotOurs
 	}
 	return read, nil
 }
 
-var errNotOurs = errors.New("ai-admin: not an answer of ai-admin: check --url")
+var errNotOurs = errors.New("ai-admin: " + notOurs)
 
 // pathOf returns the path of a user who is named by an id, a tag, or tag:, email:, userName: or externalId: and
 // a value.
@@ -245,7 +249,7 @@ func (s *service) pages(ctx context.Context, path, list string, values url.Value
 	for {
 		page := min(user.MaxLimit, cmp.Or(max(0, limit-len(elements)), user.MaxLimit))
 		values.Set("limit", fmt.Sprint(page))
-		body, err := s.call(ctx, http.MethodGet, path+"?"+values.Encode(), "")
+		body, err := s.call(ctx, http.MethodGet, path+"?"+values.Encode(), "", list)
 		if err != nil {
 			return nil, false, err
 		}

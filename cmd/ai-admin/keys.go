@@ -42,14 +42,14 @@ func (c *keysListCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	body, err := service.call(ctx, http.MethodGet, pathOf(c.User)+"/keys", "")
+	body, err := service.call(ctx, http.MethodGet, pathOf(c.User)+"/keys", "", "keys")
 	if err != nil {
 		return err
 	}
 	var answer struct {
 		Keys []jsontext.Value `json:"keys"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Keys == nil {
+	if err := json.Unmarshal(body, &answer); err != nil {
 		return errNotOurs
 	}
 	return service.show(answer.Keys, keyColumns...)
@@ -111,17 +111,14 @@ func (c *usersGetCmd) secret(ctx context.Context, s streams, path string, body m
 	if err != nil {
 		return err
 	}
-	answer, err := service.call(ctx, http.MethodPost, path, string(content), "Idempotency-Key", user.NewID().String())
+	answer, err := service.call(ctx, http.MethodPost, path, string(content), "secret", "Idempotency-Key", user.NewID().String())
 	if err != nil {
 		return err
-	}
-	made := cells(answer, []string{"secret", "id", "name", "previousValidUntil"}, printable)
-	if made[0] == "" {
-		return errNotOurs
 	}
 	if service.output != "table" {
 		return service.showObject(answer, append(keyColumns[:len(keyColumns):len(keyColumns)], "secret"))
 	}
+	made := cells(answer, []string{"secret", "id", "name", "previousValidUntil"}, printable)
 	fmt.Fprintf(s.err, "key %s (%s); the secret is shown this once:\n", made[1], made[2])
 	if made[3] != "" {
 		fmt.Fprintf(s.err, "the former secret works until %s\n", made[3])
@@ -209,29 +206,25 @@ func (c *keysRevokeCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	path, what := pathOf(c.User)+"/keys", "all keys of "+c.User
+	path, what, has := pathOf(c.User)+"/keys", "all keys of "+c.User, "revoked"
 	if !c.All {
-		path, what = path+"/"+url.PathEscape(c.Key), "key "+c.Key+" of "+c.User
+		path, what, has = path+"/"+url.PathEscape(c.Key), "key "+c.Key+" of "+c.User, ""
 	}
 	if !c.Yes {
 		if err := confirm(s, "Revoke "+printable(what)+" for good?"); err != nil {
 			return err
 		}
 	}
-	answer, err := service.call(ctx, http.MethodDelete, path, "")
+	answer, err := service.call(ctx, http.MethodDelete, path, "", has)
 	if err != nil {
 		return err
 	}
-	if answer == nil { // one key
+	if !c.All {
 		answer = jsontext.Value(`{"revoked":1}`)
 	}
 	if service.output != "table" {
 		return service.showObject(answer, []string{"revoked"})
 	}
-	n := cells(answer, []string{"revoked"}, printable)[0]
-	if n == "" {
-		return errNotOurs
-	}
-	_, err = fmt.Fprintf(s.out, "revoked %s (%s)\n", what, n)
+	_, err = fmt.Fprintf(s.out, "revoked %s (%s)\n", what, cells(answer, []string{"revoked"}, printable)[0])
 	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,12 +100,9 @@ func (c *usersGetCmd) Run(ctx context.Context, s streams) error {
 
 // showOne sends a request and shows the object that answers it.
 func (s *service) showOne(ctx context.Context, method, path, body string, columns []string) error {
-	answer, err := s.call(ctx, method, path, body)
+	answer, err := s.call(ctx, method, path, body, "id")
 	if err != nil {
 		return err
-	}
-	if cells(answer, []string{"id"}, printable)[0] == "" {
-		return errNotOurs
 	}
 	return s.showObject(answer, columns)
 }
@@ -161,21 +157,18 @@ func (c *usersDeleteCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	found, err := service.call(ctx, http.MethodGet, pathOf(c.User), "")
+	found, err := service.call(ctx, http.MethodGet, pathOf(c.User), "", "id")
 	if err != nil {
 		return err
 	}
 	who := cells(found, []string{"id", "tag", "name"}, printable)
-	if who[0] == "" {
-		return errNotOurs
-	}
 	if !c.Yes {
 		if err := confirm(s, fmt.Sprintf("Delete %s (%s, %s) for good?", who[1], who[2], who[0])); err != nil {
 			return err
 		}
 	}
-	if answer, err := service.call(ctx, http.MethodDelete, pathOf(who[0]), ""); err != nil || answer != nil {
-		return cmp.Or(err, errNotOurs)
+	if _, err := service.call(ctx, http.MethodDelete, pathOf(who[0]), "", ""); err != nil {
+		return err
 	}
 	if service.output != "table" {
 		return service.showObject(found, userColumns)

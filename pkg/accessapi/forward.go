@@ -39,8 +39,8 @@ var keyHeaders = []string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
 // varies names every header that decides, for gateways that cache.
 const varies = "Authorization, x-api-key, api-key, x-goog-api-key, X-AI-Subject, X-AI-Gateway-Token, X-AI-Model, x-ai-eg-model"
 
-// none is the value of a header for a key or credential that there is not. Gateways mishandle
-// missing headers, so each is always set.
+// none is the header's value for an absent key or credential. Gateways mishandle missing headers, so
+// each is always set.
 const none = "none"
 
 // bodyTime is how long a body may take to arrive.

@@ -35,8 +35,8 @@ type Options struct {
 	Enter func(context.Context) (leave func(), err error)
 	// SourceIP is where a request came from, as the audit log shows it; nil is not known.
 	SourceIP func(*http.Request) string
-	// Traced is called with the context of a request and that of the event which it brought, whose trace
-	// goes before the request's; nil is not told.
+	// Traced is called with the context of a request and that of the event in it: the log shows the
+	// event's trace. It may be nil.
 	Traced func(request, event context.Context)
 	// Tracer makes spans of events; nil makes none.
 	Tracer *tracing.Tracer

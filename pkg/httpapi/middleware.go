@@ -30,7 +30,7 @@ type info struct {
 	severity         slog.Level      // of the line that tells of a failure of the service's
 	revealed         []slog.Attr     // whose secret for which provider was asked for
 	quiet            bool            // no line unless the request fails
-	traced           context.Context // has the trace of the event that the request brought, nil for its own
+	traced           context.Context // the event's, if the request brought one: its trace is logged
 }
 
 type infoKey struct{}

@@ -106,7 +106,7 @@ func TestColumnsOfMetadata(t *testing.T) {
 	}
 }
 
-// TestHeader: what is no header, by the names that the error has.
+// TestHeader: the error names each column that is wrong.
 func TestHeader(t *testing.T) {
 	t.Parallel()
 	for header, wrong := range map[string][]string{

@@ -114,8 +114,8 @@ func (p Problems) summary() string {
 	return strings.Join(parts, "; ")
 }
 
-// loggable returns the field with *, where the client chose the name: one that swaps a name and its
-// value puts a secret there, which its own answer may show, but no log.
+// loggable returns the field, with * for a name that the client chose. If a client swaps a name and its
+// value, the name is a secret: the client's own answer may show it, a log must not.
 func (p Problem) loggable() string {
 	parent, _, nested := strings.Cut(p.Field, ".")
 	madeUp := p.Code == codeUnknown || p.Code == codeParam || p.Code == codeNUL

@@ -61,8 +61,9 @@ func Write(dir string, files map[string]string) error {
 
 // swapLink is one rename, so that no moment has no link.
 func swapLink(link, target string) error {
-	fresh := filepath.Join(filepath.Dir(link), ".."+filepath.Base(link)+"_tmp") // which no reader takes for a key
-	_ = os.Remove(fresh)                                                        // of a writer that was stopped half-way
+	// No reader takes a name that begins with a dot for a key.
+	fresh := filepath.Join(filepath.Dir(link), ".."+filepath.Base(link)+"_tmp")
+	_ = os.Remove(fresh) // of a writer that was stopped half-way
 	if err := os.Symlink(target, fresh); err != nil {
 		return err
 	}
