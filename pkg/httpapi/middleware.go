@@ -307,7 +307,7 @@ func (a *API) withCORS(next http.Handler) http.Handler {
 
 // fissionCompat serves requests as the Fission router sends them: it rewrites the path to
 // "/" and tells the original in headers. Only a path that names no user is restored, so
-// that the headers cannot lead a request for one user to another.
+// that the headers cannot lead a request for one user to another. A CloudEvent is addressed to "/" itself.
 func fissionCompat(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if restored := originalURL(r); restored != nil {
@@ -323,7 +323,7 @@ func fissionCompat(next http.Handler) http.Handler {
 func originalURL(r *http.Request) *url.URL {
 	full, id := r.Header.Get("X-Fission-Full-Url"), r.Header.Get("X-Fission-Params-Userid")
 	path := strings.TrimSuffix(r.URL.Path, "/")
-	if path != "" && path != usersPath || full == "" && id == "" {
+	if path != "" && path != usersPath || full == "" && id == "" || path == "" && isEvent(r.Header) {
 		return nil
 	}
 	restored := &url.URL{Path: usersPath, RawQuery: r.URL.RawQuery}
@@ -337,4 +337,9 @@ func originalURL(r *http.Request) *url.URL {
 		restored.Path, restored.RawPath = restored.Path+"/"+id, restored.Path+"/"+url.PathEscape(id)
 	}
 	return restored
+}
+
+// isEvent says whether a request brings CloudEvents, in any of the three content modes.
+func isEvent(h http.Header) bool {
+	return len(h["Ce-Specversion"]) > 0 || strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "application/cloudevents")
 }

@@ -15,7 +15,7 @@ import (
 // metadata object itself being the first.
 const (
 	maxMetadataBytes = 16 << 10
-	maxMetadataPatch = 32 << 10 // of a change as sent
+	maxMetadataPatch = 32 << 10 // of a change, its members in the order sent
 	maxMetadataDepth = 5
 )
 
@@ -45,6 +45,16 @@ func mergePatch(target, patch jsontext.Value) jsontext.Value {
 		}
 	}
 	return encodeObject(result)
+}
+
+// compactSize is how many bytes a valid value has without whitespace and needless escapes. A sender may
+// write every character as an escape of six bytes.
+func compactSize(v jsontext.Value) int {
+	if len(v) <= maxMetadataPatch {
+		return len(v)
+	}
+	compact, _ := jsontext.AppendFormat(nil, v, jsontext.AllowDuplicateNames(true), jsontext.PreserveRawStrings(false))
+	return len(compact)
 }
 
 // canonical compacts a value and sorts the members of its objects. Unlike RFC 8785 it

@@ -105,6 +105,10 @@ func TestMetadataIsRefusedBeforeItIsWalked(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantProblems(t, large.Validate(), "metadata "+codeSize)
+	escaped := `{"metadata":{"a":"` + strings.Repeat(`\u00e9`, 8_000) + `",` + strings.Repeat(" ", 10_000) + `"b":1}}`
+	if err := parseUpdate(t, escaped).Validate(); err != nil {
+		t.Errorf("16 KB are refused for the 58 KB that their escapes take: %v", err)
+	}
 	small, err := ParseUpdate([]byte(`{"metadata":{"` + strings.Repeat("n", 20_000) + `":[` + strings.Repeat(`[[[[9]]]],`, 1_000) + `1]}}`))
 	if err != nil {
 		t.Fatal(err)

@@ -275,8 +275,8 @@ func decodeMetadata(p *Patch, problems *Problems, path string, v jsontext.Value)
 	switch {
 	case v.Kind() != '{' && v.Kind() != 'n':
 		problems.Add(path, codeType, "must be a JSON object, or null to empty it")
-	case len(v) > maxMetadataPatch: // refused before it is walked
-		problems.Add(path, codeSize, "a change of metadata must be at most 32 KiB; this one has %d bytes", len(v))
+	case compactSize(v) > maxMetadataPatch: // refused before it is walked
+		problems.Add(path, codeSize, "a change of metadata must be at most 32 KiB, whitespace and needless escapes not counted; this one has %d bytes", compactSize(v))
 	default:
 		checkMetadata(problems, nil, v, 0)
 		p.Metadata = Some(v)

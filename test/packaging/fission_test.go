@@ -38,6 +38,13 @@ func TestFissionRouter(t *testing.T) {
 	c.want("GET", users+"/0198c0de-0000-7000-8000-000000000000", "", 404, param) // the path's own id wins
 	c.want("DELETE", "/", "", 204, one, param)
 	c.want("GET", "/", "", 404, one, param)
+
+	// An event that the same router passes on stays an event.
+	for _, original := range []string{full + "/", collection} {
+		c.want("POST", "/", `{"tag":"bob"}`, 422, original, "ce-specversion: 1.0", "ce-id: 1", "ce-source: /hr", "ce-type: no.such.command", "Content-Type: application/json")
+		c.want("POST", "/", `{"specversion":"1.0","id":"2","source":"/hr","type":"no.such.command","data":{"tag":"bob"}}`, 422,
+			original, "Content-Type: application/cloudevents+json")
+	}
 }
 
 // TestWithoutCompatHeadersMeanNothing holds the aid off by default: anybody can send them.
