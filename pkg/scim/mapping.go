@@ -137,7 +137,9 @@ func (p Profile) assign(before, after Object, written Written, explicit bool) (C
 	}
 	differs(&c.Tag, p.Tag, tag)
 	differs(&c.Name, p.Name, p.nameAfter(before, after, kept, explicit))
-	differs(&c.Role, p.Role, p.roleAfter(after, written))
+	if differs(&c.Role, p.Role, p.roleAfter(after, written)); c.Role.Set {
+		kept.put(rolePath, nil) // however it was written, it is shown again
+	}
 	differsOrNil(&c.Email, p.Email, email)
 	differsOrNil(&c.ExternalID, p.ExternalID, optional(after.text("externalId")))
 	if userName := after.text("userName"); userName != p.effectiveUserName(email, tag) {

@@ -121,6 +121,7 @@ func TestMapping(t *testing.T) {
 		{name: "models: listed with none", post: u + `,"` + ours + `":{"modelAccess":"Listed"}`, product: `{"models":[]}`, want: `{` + ext(`,"role":"member","modelAccess":"listed"`) + `}`},
 		{name: "models: a list sets listed, whatever the access", post: u + `,"` + ours + `":{"models":["a"],"modelAccess":"all"}`, product: `{"models":["a"]}`},
 		{name: "models: added", post: u, steps: []step{{patch: []string{`{"op":"add","path":"` + ours + `:models","value":["a"]}`}}}, product: `{"models":["a"]}`},
+		{name: "role: shown again once roles change it", post: u + `,"` + ours + `":{"role":"viewer"}`, steps: []step{{patch: []string{`{"op":"remove","path":"` + ours + `:role"}`}}, {patch: []string{`{"op":"add","path":"roles","value":[{"value":"service"}]}`}}}, product: `{"role":"service"}`, want: `{` + ext(`,"role":"service","modelAccess":"all"`) + `}`},
 		{name: "models: removed leaves listed", post: u + `,"` + ours + `":{"models":["a"]}`, steps: []step{{patch: []string{`{"op":"remove","path":"` + ours + `:models"}`}}}, product: `{"models":[]}`, want: `{` + ext(`,"role":"member","modelAccess":"listed"`) + `}`},
 		{name: "models: emptied leaves listed", post: u + `,"` + ours + `":{"models":["a"]}`, steps: []step{{patch: []string{`{"op":"replace","path":"` + ours + `:models","value":[]}`}}}, product: `{"models":[]}`},
 		{name: "models: cleared by PUT leaves listed", post: u + `,"` + ours + `":{"models":["a"]}`, steps: []step{{put: u + `,"` + ours + `":{"tag":"u"}`}}, product: `{"models":[]}`},

@@ -112,7 +112,7 @@ func (p *Patch) read(v jsontext.Value) error {
 		return Errorf(InvalidSyntax, "each operation must have an op: add, replace or remove")
 	}
 	if value == nil && op != opRemove {
-		return Errorf(InvalidSyntax, "the operation %s must have a value", op)
+		return Errorf(InvalidValue, "the operation %s must have a value", op)
 	}
 	switch {
 	case path.Kind() == '"' && unquote(path) != "":

@@ -77,7 +77,7 @@ func TestRFC7644Patch(t *testing.T) {
 		{name: "§3.5.2 a path that is no string", ops: []string{`{"op":"replace","path":1,"value":"x"}`}, kind: InvalidPath},
 		{name: "§3.5.2 a value of another type", ops: []string{`{"op":"replace","path":"title","value":1}`}, kind: InvalidValue},
 		{name: "§3.5.2 a sub-attribute of another type", ops: []string{`{"op":"replace","path":"emails[type eq \"work\"].primary","value":"perhaps"}`}, kind: InvalidValue},
-		{name: "§3.5.2 no value", ops: []string{`{"op":"replace","path":"title"}`}, kind: InvalidSyntax},
+		{name: "§3.5.2 no value", ops: []string{`{"op":"replace","path":"title"}`}, kind: InvalidValue},
 		{name: "§3.5.2 no path and a plain value", ops: []string{`{"op":"add","value":"x"}`}, kind: InvalidValue},
 		{name: "§3.5.2 no op", ops: []string{`{"path":"title","value":"x"}`}, kind: InvalidSyntax},
 		{name: "§3.5.2 an operation that is no object", ops: []string{`1`}, kind: InvalidSyntax},

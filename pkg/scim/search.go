@@ -41,6 +41,10 @@ type Search struct {
 	Cursor                         *string // an empty one asks for the first page
 }
 
+// ErrEmptyFilter refuses a filter that is given and says nothing: a client that lost its value must not
+// get every user.
+var ErrEmptyFilter = Errorf(InvalidFilter, "filter is empty: leave it out to list all")
+
 // ReadSearch reads the body of a search of at most 1 MiB. Unknown members are ignored; a member
 // of another type is [InvalidValue].
 func ReadSearch(body []byte) (Search, error) {
@@ -75,6 +79,9 @@ func ReadSearch(body []byte) (Search, error) {
 		case "cursor":
 			cursor := unquote(v)
 			s.Cursor, ok = &cursor, v.Kind() == '"'
+		}
+		if ok && v.Kind() == '"' && strings.EqualFold(name, "filter") && strings.TrimSpace(s.Filter) == "" {
+			return s, ErrEmptyFilter
 		}
 		if !ok {
 			return s, Errorf(typeOfPaging(value, name), "%s has a value of the wrong type", quote(name))

@@ -208,7 +208,8 @@ var features = map[string]func(*testing.T, *service){
 		one := s.user(t, "a")
 		g, h := s.group(t, "Research", one), s.ask(t, "POST", "/Groups", `{"schemas":["`+groupURN+`"],"displayName":"Sales","externalId":"S1"}`).is(t, 201).id(t)
 		for filter, want := range map[string][]string{`displayName eq "RESEARCH"`: {g}, `displayName co "a"`: {g, h}, `externalId eq "S1"`: {h}, `externalId eq "s1"`: nil, `members.value eq "` + one + `"`: {g},
-			`members pr`: {g}, `not (members pr)`: {h}, `members[value eq "` + one + `"]`: {g}, `meta.resourceType eq "Group"`: {g, h}, `meta.resourceType eq "User"`: nil, `schemas eq "` + groupURN + `" and externalId pr`: {h}, `id eq "` + h + `" or displayName sw "res"`: {g, h}, `meta.created gt "2020-01-01T00:00:00Z" and displayName ew "s"`: {h}} {
+			`members pr`: {g}, `not (members pr)`: {h}, `members[value eq "` + one + `"]`: {g}, `members[value eq "` + one + `" and type eq "User"]`: {g}, `members[not (value eq "` + one + `") or type ne "user"]`: nil,
+			`members eq "` + one + `"`: {g}, `members.value ne "` + one + `"`: nil, `members.value sw "` + one[:8] + `" and members.type eq "USER"`: {g}, `displayName eq "sales" or members[type pr]`: {g, h}, `meta.resourceType eq "Group"`: {g, h}, `meta.resourceType eq "User"`: nil, `schemas eq "` + groupURN + `" and externalId pr`: {h}, `id eq "` + h + `" or displayName sw "res"`: {g, h}, `meta.created gt "2020-01-01T00:00:00Z" and displayName ew "s"`: {h}} {
 			found(t, s, "/Groups", filter, want...)
 		}
 		found(t, s, "/Users", `groups.value eq "`+g+`"`, one)
@@ -219,6 +220,14 @@ var features = map[string]func(*testing.T, *service){
 			found(t, s, "/Users", filter, one)
 		}
 		s.ask(t, "GET", "/Groups?filter="+escaped(`members.display eq "x"`), "").fails(t, 400, "tooMany")
+	},
+	"7644 3.4.2.2 an empty filter": func(t *testing.T, s *service) {
+		s.user(t, "a")
+		for _, query := range []string{"filter=", "filter=%20", "count=1&filter"} {
+			s.ask(t, "GET", "/Users?"+query, "").fails(t, 400, "invalidFilter")
+		}
+		s.ask(t, "POST", "/Groups/.search", searchBody+`,"filter":" "}`).fails(t, 400, "invalidFilter")
+		s.ask(t, "POST", "/Groups/.search", searchBody+`,"filter":null}`).is(t, 200)
 	},
 	"7644 3.4.2.3 sorting": func(t *testing.T, s *service) {
 		b, a, c := s.user(t, "B", `"displayName":"z"`, `"emails":[{"value":"b@b.ca"}]`), s.user(t, "a", `"displayName":"Y"`), s.user(t, "c", `"displayName":"x"`, `"emails":[{"value":"a@b.ca"}]`)

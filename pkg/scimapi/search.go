@@ -54,6 +54,9 @@ func (p parameters) first(name string) string {
 func (p parameters) readSearch() (s scim.Search, err error) {
 	s = scim.Search{Attributes: p.all("attributes"), ExcludedAttributes: p.all("excludedattributes"), Filter: p.first("filter"),
 		SortBy: p.first("sortby"), SortOrder: p.first("sortorder")}
+	if len(p["filter"]) > 0 && strings.TrimSpace(s.Filter) == "" {
+		return s, scim.ErrEmptyFilter
+	}
 	if len(p["cursor"]) > 0 {
 		cursor := p.first("cursor")
 		s.Cursor = &cursor

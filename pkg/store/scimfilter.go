@@ -70,6 +70,9 @@ func (b *sqlFilter) valuePath(f scim.ValuePath, compare func(scim.Compare) condi
 	if c, ok := f.Filter.(scim.Compare); ok { // the same without the brackets
 		return compare(c)
 	}
+	if f.Path.Attribute.Name == "members" {
+		return inMembers(b.compile(f.Filter, b.member))
+	}
 	joined := condition{sql: "true"}
 	parts, _ := f.Filter.(scim.And)
 	if parts == nil {
@@ -309,13 +312,30 @@ func (b *sqlFilter) groups(c scim.Compare) condition {
 		return b.time(c, "g.created_at")
 	case "meta.lastModified":
 		return b.time(c, "g.updated_at")
-	case "members", "members.value":
-		switch c.Op {
-		case scim.Present:
+	case "members", "members.value", "members.type":
+		if c.Op == scim.Present {
 			return condition{sql: "EXISTS (SELECT FROM group_members AS m WHERE m.group_id = g.id)", exact: true}
-		case scim.Equal:
-			return condition{sql: "g.id IN (SELECT m.group_id FROM group_members AS m WHERE " + b.uuidEquals(c, "m.user_id") + ")", exact: true}
 		}
+		return inMembers(b.member(c))
 	}
 	return anything
+}
+
+// member writes a comparison of one member of a group.
+func (b *sqlFilter) member(c scim.Compare) condition {
+	switch c.Path.String() {
+	case "members.value":
+		return b.text(c, "m.user_id::text", b.uuidEquals(c, "m.user_id"))
+	case "members.type":
+		return b.text(folded(c, user.Fold), "'user'", "")
+	}
+	return anything
+}
+
+// inMembers finds groups by what holds for one of their members.
+func inMembers(member condition) condition {
+	if !member.exact {
+		return anything
+	}
+	return condition{sql: "g.id IN (SELECT m.group_id FROM group_members AS m WHERE " + member.sql + ")", exact: true}
 }
