@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/access"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -98,7 +98,7 @@ func (h *Handler) evaluate(w http.ResponseWriter, r *http.Request, path string) 
 		return
 	}
 	by, err := h.identify(r.Context(), joined(r.Header["Authorization"]))
-	h.options.Describe(r.Context(), path, by.name, err == nil)
+	request.Of(r.Context()).Describe(path, by.name, err == nil)
 	if err != nil {
 		h.failText(w, r, by, err)
 		return
@@ -474,12 +474,12 @@ func publicMessage(err error) string {
 // failText answers an error as the specification words it: a message in plain text, for the
 // statuses that it knows (section 10.1.7). The others are problems, as everywhere.
 func (h *Handler) failText(w http.ResponseWriter, r *http.Request, by gateway, err error) {
-	status := h.options.Status(err)
+	status := request.Status(err)
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 	default:
-		h.options.Describe(r.Context(), r.URL.EscapedPath(), by.name, false)
-		h.options.Problem(w, r, status, err)
+		request.Of(r.Context()).Describe(r.URL.EscapedPath(), by.name, false)
+		request.Fail(w, r, status, err)
 		return
 	}
 	if status == http.StatusUnauthorized {
@@ -491,38 +491,33 @@ func (h *Handler) failText(w http.ResponseWriter, r *http.Request, by gateway, e
 }
 
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request, path, allow string) {
-	h.options.Describe(r.Context(), path, "", false)
+	request.Of(r.Context()).Describe(path, "", false)
 	w.Header().Set("Allow", allow)
 	err := user.Errorf(user.MethodNotAllowed, "this route takes %s", allow)
-	h.options.Problem(w, r, h.options.Status(err), err)
+	request.Fail(w, r, request.Status(err), err)
 }
 
 // configuration answers the metadata of the policy decision point (section 9). Its addresses are
 // those that the client used.
 func (h *Handler) configuration(w http.ResponseWriter, r *http.Request) {
 	echoRequestID(w, r)
-	h.options.Describe(r.Context(), configurationPath, "", false)
+	request.Of(r.Context()).Describe(configurationPath, "", false)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.wrongMethod(w, r, configurationPath, "GET, HEAD")
 		return
 	}
-	scheme := "http"
-	// Of several proxies, the first is the one that the client reached.
-	if forwarded, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ","); r.TLS != nil || strings.TrimSpace(forwarded) == "https" {
-		scheme = "https"
-	}
-	base := scheme + "://" + r.Host
+	base := request.Base(r)
 	out, err := json.Marshal(struct {
 		PDP         string `json:"policy_decision_point"`
 		Evaluation  string `json:"access_evaluation_endpoint"`
 		Evaluations string `json:"access_evaluations_endpoint"`
 	}{base, base + evaluationPath, base + evaluationsPath})
 	if err != nil {
-		h.options.Problem(w, r, http.StatusInternalServerError, err)
+		request.Fail(w, r, http.StatusInternalServerError, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(out)))
-	w.Header().Set("Vary", "X-Forwarded-Proto")
+	w.Header().Set("Vary", "X-Forwarded-Proto, Forwarded")
 	_, _ = w.Write(out) // it fails when the client is gone
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"aiadmin/pkg/access"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -56,13 +57,13 @@ func (h *Handler) authorize(w http.ResponseWriter, r *http.Request, rest string)
 	w.Header().Set("Cache-Control", "no-store")
 	provider, ok := providerOf(rest)
 	if !ok {
-		h.options.Describe(r.Context(), authorizePath, "", false)
+		request.Of(r.Context()).Describe(authorizePath, "", false)
 		err := user.Errorf(user.NotFound, "name a provider, or _ for none: %s/_", authorizePath)
-		h.options.Problem(w, r, h.options.Status(err), err)
+		request.Fail(w, r, request.Status(err), err)
 		return
 	}
 	by, err := h.gatewayOf(r)
-	h.options.Describe(r.Context(), authorizePath, by.name, true)
+	request.Of(r.Context()).Describe(authorizePath, by.name, true)
 	if err != nil {
 		h.fail(w, r, by, err)
 		return
@@ -222,19 +223,19 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *access.Decis
 		status = http.StatusUnauthorized
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 	}
-	h.options.Problem(w, r, status, user.Errorf(user.Kind(d.Reason), "%s", d.Message))
+	request.Fail(w, r, status, user.Errorf(user.Kind(d.Reason), "%s", d.Message))
 }
 
 // fail answers what is no decision: the gateway's token, the database.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, by gateway, err error) {
-	status := h.options.Status(err)
+	status := request.Status(err)
 	if status == http.StatusUnauthorized || status == http.StatusForbidden {
 		h.logFailure(r, by, err)
 	} else {
-		h.options.Describe(r.Context(), authorizePath, by.name, false)
+		request.Of(r.Context()).Describe(authorizePath, by.name, false)
 	}
 	h.options.Observe("forward", string(user.KindOf(err)))
-	h.options.Problem(w, r, status, err)
+	request.Fail(w, r, status, err)
 }
 
 // allow answers with what the gateway needs to go on: every header, always.

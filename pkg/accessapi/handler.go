@@ -25,6 +25,7 @@ import (
 	"aiadmin/pkg/access"
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/body"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -50,16 +51,9 @@ type Options struct {
 	// Authenticate judges the value of an Authorization header. Errors are of the kinds
 	// [user.Unauthenticated] and [user.Unavailable].
 	Authenticate func(ctx context.Context, authorization string) (auth.Caller, error)
-	// Problem answers an error as a problem document; Status is the status of an error's kind.
-	Problem func(w http.ResponseWriter, r *http.Request, status int, err error)
-	Status  func(error) int
-	// Describe notes a request's route and caller. A quiet request has no log line of its own.
-	Describe func(ctx context.Context, route, caller string, quiet bool)
 	// Observe counts a check: the face that took it, and "allowed" or the reason of its refusal.
 	Observe func(face, outcome string)
 	Log     *slog.Logger
-	// RequestID is the id of the request being served.
-	RequestID func(context.Context) string
 }
 
 // Handler serves the routes of this package.
@@ -150,7 +144,7 @@ func (h *Handler) logRefusal(ctx context.Context, gateway, about string, attribu
 		about = "unknown to " + gateway
 	}
 	if h.refusals.allow(about, time.Now()) {
-		attributes = append(attributes, slog.String("requestId", h.options.RequestID(ctx)))
+		attributes = append(attributes, slog.String("requestId", request.Of(ctx).ID))
 		h.options.Log.LogAttrs(ctx, slog.LevelInfo, "access refused", attributes...)
 	}
 }

@@ -116,7 +116,6 @@ func newRig(t testing.TB) *rig {
 		Authenticate: func(ctx context.Context, header string) (auth.Caller, error) {
 			return httpapi.Identify(ctx, authenticator.Authenticate, header)
 		},
-		Problem: httpapi.WriteProblem, Status: httpapi.Status, Describe: httpapi.Describe, RequestID: httpapi.RequestID,
 		Observe: func(face, outcome string) { g.mu.Lock(); g.outcomes[face+" "+outcome]++; g.mu.Unlock() }})
 	api := httpapi.New(httpapi.Options{Access: handler, Authenticate: authenticator.Authenticate, Log: log, Timeout: 5 * time.Second},
 		httpapi.CORS{AllowedOrigins: []string{"https://console.example.com"}})

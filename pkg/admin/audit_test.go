@@ -64,7 +64,7 @@ func TestKeysAreAudited(t *testing.T) {
 		return p
 	}
 	do := func(change user.Change) error {
-		_, err := s.Apply(t.Context(), user.Command{Change: change, User: user.Ref{ID: u.ID}, Actor: "ada", Cause: "r1", SourceIP: "192.0.2.7"})
+		_, err := s.Apply(t.Context(), user.Command{Change: change, User: user.Ref{ID: u.ID}, Origin: user.Origin{Actor: "ada", Cause: "r1", SourceIP: "192.0.2.7"}})
 		return err
 	}
 	issue := user.IssueKey{KeyPatch: patch(`{"name":"ci"}`), KeyID: keyID, Secret: user.NewSecret{Hash: []byte(strings.Repeat("h", 32)), Hint: "abcd"}}

@@ -66,7 +66,7 @@ func create(t testing.TB, id, body string) user.Command {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return user.Command{Change: change, Actor: "test", Cause: id, Claim: event(id)}
+	return user.Command{Change: change, Origin: user.Origin{Actor: "test", Cause: id}, Claim: event(id)}
 }
 
 func update(t testing.TB, id string, ref user.Ref, body string) user.Command {
@@ -75,11 +75,11 @@ func update(t testing.TB, id string, ref user.Ref, body string) user.Command {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return user.Command{Change: change, User: ref, Actor: "test", Cause: id, Claim: event(id)}
+	return user.Command{Change: change, User: ref, Origin: user.Origin{Actor: "test", Cause: id}, Claim: event(id)}
 }
 
 func remove(id string, ref user.Ref) user.Command {
-	return user.Command{Change: user.Delete{}, User: ref, Actor: "test", Cause: id, Claim: event(id)}
+	return user.Command{Change: user.Delete{}, User: ref, Origin: user.Origin{Actor: "test", Cause: id}, Claim: event(id)}
 }
 
 // applyAll carries a batch out and writes each result in a word.

@@ -60,7 +60,7 @@ func TestUpsert(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s.Apply(t.Context(), user.Command{Change: change, User: ref, Actor: "test"})
+		return s.Apply(t.Context(), user.Command{Change: change, User: ref, Origin: user.Origin{Actor: "test"}})
 	}
 	if _, err := upsert(`{"tag":"ann","role":"viewer"}`); user.KindOf(err) != user.Invalid {
 		t.Errorf("a creation without a name: %v", err)

@@ -30,7 +30,7 @@ func TestDeletionsOfAUserMadeAgainAndAgain(t *testing.T) {
 		})
 		running.Go(func() {
 			for range 100 {
-				_, err := s.Apply(t.Context(), user.Command{Change: user.Delete{}, User: ref, Actor: "test"})
+				_, err := s.Apply(t.Context(), user.Command{Change: user.Delete{}, User: ref, Origin: user.Origin{Actor: "test"}})
 				if kind := user.KindOf(err); err != nil && kind != user.NotFound && kind != user.Unavailable {
 					t.Errorf("a deletion: %v", err)
 				}

@@ -57,7 +57,7 @@ func createWithSecret(t *testing.T, s *admin.Service, tag, plain string) *user.U
 	if err != nil {
 		t.Fatal(err)
 	}
-	outcome, err := s.Apply(t.Context(), user.Command{Change: change, Actor: "test"})
+	outcome, err := s.Apply(t.Context(), user.Command{Change: change, Origin: user.Origin{Actor: "test"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,7 @@ func (a *App) access() *accessapi.Handler {
 		},
 		Authenticate: func(ctx context.Context, authorization string) (auth.Caller, error) {
 			return httpapi.Identify(ctx, a.auth.Authenticate, authorization)
-		},
-		Problem: httpapi.WriteProblem, Status: httpapi.Status, Describe: httpapi.Describe, RequestID: httpapi.RequestID})
+		}})
 }
 
 // accessRoutes are those of a process that serves checks, probes and metrics alone.

@@ -163,12 +163,10 @@ func (a *App) routes(options Options, settings config.Config) httpapi.Options {
 	made := httpapi.Options{Admin: a.admin, Tracer: a.tracer, Gate: gate, SCIM: a.scim(gate), Version: a.version, Authenticate: a.auth.Authenticate, Log: a.log, Ready: a.Ready,
 		Verbose: a.verbose, Observe: a.metrics.served, Imported: a.metrics.importedLines, Timeout: options.RequestTimeout,
 		FissionCompat: settings.FissionCompat,
-		Events: eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Problem: httpapi.WriteProblem,
-			ProblemJSON: httpapi.ProblemJSON, Actor: func(r *http.Request) string { return httpapi.Actor(r.Context()) },
-			SourceIP: httpapi.SourceIP, Traced: httpapi.Traced, Tracer: a.tracer}),
-		Schemas: http.HandlerFunc(a.schema),
-		Access:  a.access(),
-		Cursor:  admin.EncodeCursor,
+		Events:        eventapi.New(eventapi.Options{Admin: a.admin, Source: settings.Source, Enter: gate.Enter, Tracer: a.tracer}),
+		Schemas:       http.HandlerFunc(a.schema),
+		Access:        a.access(),
+		Cursor:        admin.EncodeCursor,
 		AppendEvent: func(dst []byte, e user.Event) []byte {
 			return cloudevent.AppendJSON(dst, e, settings.Source)
 		},
@@ -186,9 +184,9 @@ func (a *App) scim(gate *httpapi.Gate) *scimapi.API {
 	return scimapi.New(scimapi.Options{Admin: a.admin, Authorize: func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
 		return a.api.Authorize(r, scopes...)
 	},
-		Enter: gate.Enter, Users: body.NewBudget(body.OneChange), Groups: body.NewBudget(largeBodies), Describe: httpapi.Describe, Fail: httpapi.Fail, Audit: a.admin.Audit,
-		RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, GrantAdmin: func() bool { return a.mounts.Config.Value().SCIM.GrantAdmin },
-		Observe: a.metrics.provisioned, Log: a.log})
+		Enter: gate.Enter, Users: body.NewBudget(body.OneChange), Groups: body.NewBudget(largeBodies), Audit: a.admin.Audit,
+		GrantAdmin: func() bool { return a.mounts.Config.Value().SCIM.GrantAdmin },
+		Observe:    a.metrics.provisioned, Log: a.log})
 }
 
 func (a *App) relayOptions(options Options, settings config.Config) relay.Options {

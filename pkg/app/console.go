@@ -16,6 +16,7 @@ import (
 	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/mount"
 	"aiadmin/pkg/relay"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
@@ -27,15 +28,8 @@ func (a *App) console(routes http.Handler, gate *httpapi.Gate, options Options) 
 		Vault: func() *vault.KeyRing { return a.mounts.Vault.Value() }, Enter: gate.Enter, Once: options.SignInOnce,
 		Status: func(ctx context.Context) console.Status { return a.status(ctx, options.Environment.Sink) },
 		Resend: a.resend, FindKey: a.findKey, Now: a.feedHead,
-		Note: func(ctx context.Context, actor string, failure error) {
-			httpapi.Describe(ctx, httpapi.ConsolePath, actor, false)
-			httpapi.Fail(ctx, failure)
-		},
-		RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, Public: httpapi.Public, HTTPStatus: httpapi.Status,
-		SignedIn: func(r *http.Request, actor string) error {
-			entry := httpapi.AuditEntry(r, user.ConsoleSignedIn)
-			entry.Actor = actor
-			return a.admin.Audit(r.Context(), entry)
+		SignedIn: func(r *http.Request) error {
+			return a.admin.Audit(r.Context(), request.AuditEntry(r, user.ConsoleSignedIn))
 		},
 		Refused: func(r *http.Request, scope auth.Scope, err error) { a.api.AuditRefusal(r, scope, err) }})
 }
@@ -56,10 +50,8 @@ func (a *App) findKey(ctx context.Context, pasted access.Secret) (*user.ListedKe
 }
 
 // resend lets parked events be sent again, in the name of who asks.
-func (a *App) resend(ctx context.Context, r *http.Request, actor string, of uuid.UUID) (int64, error) {
-	entry := httpapi.AuditEntry(r, user.EventsResent)
-	entry.Actor = actor
-	return relay.Resend(ctx, a.store, of, entry)
+func (a *App) resend(r *http.Request, of uuid.UUID) (int64, error) {
+	return relay.Resend(r.Context(), a.store, of, request.AuditEntry(r, user.EventsResent))
 }
 
 // shownParked bounds the parked events that a page lists.

@@ -80,7 +80,7 @@ func (c *Console) serveActivity(w http.ResponseWriter, r *http.Request, s *sessi
 	p.Filtered = len(only(p.Query, "user", "actor", "type")) > 0
 	err := read(r, s, &p)
 	status := http.StatusOK
-	if public := c.options.Public(err); err != nil && public.Kind == user.Invalid {
+	if public := user.Public(err); err != nil && public.Kind == user.Invalid {
 		p.Problems, status = public.Problems, http.StatusBadRequest
 	} else if err != nil {
 		return err
@@ -335,7 +335,7 @@ func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, s *session, p
 	}
 	status := http.StatusOK
 	err := c.call(r, s, http.MethodGet, "/ai/admin/keys", query, nil, &found)
-	if public := c.options.Public(err); err != nil && public.Kind == user.Invalid {
+	if public := user.Public(err); err != nil && public.Kind == user.Invalid {
 		p.Problems, status = public.Problems, http.StatusBadRequest
 	} else if err != nil {
 		return err

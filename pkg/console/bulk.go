@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -218,8 +219,8 @@ func (b *bulkRun) all(form chosen) error {
 	err := b.chosen(form)
 	var fault *user.Error
 	if err != nil {
-		fault = b.console.options.Public(err)
-		b.console.options.Note(b.r.Context(), b.s.caller.Name, err)
+		fault = user.Public(err)
+		request.Of(b.r.Context()).Failure = err
 	}
 	return b.write("bulk-bottom", map[string]any{"Done": b.done, "Failed": b.failed, "Fault": fault, "Back": back,
 		"Action": b.action, "Rows": b.faults, "More": int(b.failed) - len(b.faults)})
@@ -289,7 +290,7 @@ func (b *bulkRun) group(users []*user.User) error {
 			shown[i].Tag = result.Before.Tag
 		}
 		if result.Err != nil {
-			shown[i].Error = b.console.options.Public(result.Err)
+			shown[i].Error = user.Public(result.Err)
 			if b.failed++; len(b.faults) < mostFaults {
 				b.faults = append(b.faults, shown[i])
 			}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -73,7 +74,7 @@ func (c *Console) apply(r *http.Request, s *session, ref user.Ref, change user.C
 
 // command makes the command for a change; version, unless 0, is the one that the page showed.
 func (c *Console) command(r *http.Request, s *session, ref user.Ref, change user.Change, version int64) user.Command {
-	command := user.Command{Change: change, User: ref, Actor: s.caller.Name, Cause: c.options.RequestID(r.Context()), SourceIP: c.options.SourceIP(r)}
+	command := user.Command{Change: change, User: ref, Origin: request.Origin(r)}
 	if version > 0 {
 		command.IfMatch = &user.Precondition{Versions: []int64{version}}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"aiadmin/pkg/access"
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
@@ -49,22 +50,14 @@ type Options struct {
 	// Status reports the service's state. Resend releases parked events: those of one user, or all
 	// with [uuid.Nil].
 	Status func(context.Context) Status
-	Resend func(ctx context.Context, r *http.Request, actor string, of uuid.UUID) (int64, error)
+	Resend func(r *http.Request, of uuid.UUID) (int64, error)
 	// FindKey returns the key that a secret belongs to; nil when it is nobody's.
 	FindKey func(context.Context, access.Secret) (*user.ListedKey, error)
 	// Now returns the change feed's present cursor.
 	Now func(context.Context) (string, error)
-	// Note adds to the request's log line who asks, and why the request fails, if it does.
-	Note      func(ctx context.Context, actor string, failure error)
-	RequestID func(context.Context) string
-	// SourceIP is the client's address, for the audit log.
-	SourceIP func(*http.Request) string
 	// SignedIn and Refused record sign-ins, tokens that were no good, and scopes that were not there.
-	SignedIn func(r *http.Request, actor string) error
+	SignedIn func(r *http.Request) error
 	Refused  func(r *http.Request, scope auth.Scope, err error)
-	// Public is what a client may read of an error, and HTTPStatus its status.
-	Public     func(error) *user.Error
-	HTTPStatus func(error) int
 	// Once is the link that signs in once; nil for none.
 	Once *Once
 }
@@ -211,7 +204,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 		}
 		return nil, c.signInForm(w, r, http.StatusUnauthorized, reason, "", next)
 	}
-	c.options.Note(r.Context(), s.caller.Name, nil)
+	request.Of(r.Context()).Actor = s.caller.Name
 	if p.scope != "" && !s.caller.Can(p.scope) {
 		return s, c.lacks(r, p.scope)
 	}
@@ -295,12 +288,8 @@ type errorPage struct {
 
 // fail answers an error as a page.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err error) {
-	actor := ""
-	if s != nil {
-		actor = s.caller.Name
-	}
-	c.options.Note(r.Context(), actor, err)
-	public, status := c.options.Public(err), c.options.HTTPStatus(err)
+	request.Of(r.Context()).Failure = err
+	public, status := user.Public(err), request.Status(err)
 	if user.KindOf(err) == user.NotFound {
 		status = http.StatusNotFound
 	}
@@ -308,7 +297,7 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err e
 	if _, ok := texts()[title]; !ok {
 		title = "error.title"
 	}
-	p := errorPage{page: c.page(r, s, title, ""), Error: public, RequestID: c.options.RequestID(r.Context())}
+	p := errorPage{page: c.page(r, s, title, ""), Error: public, RequestID: request.Of(r.Context()).ID}
 	if err := c.render(w, r, status, "error", p); err != nil {
 		http.Error(w, "the page cannot be shown: the log has it under the request's id", http.StatusInternalServerError)
 	}

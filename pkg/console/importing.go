@@ -75,7 +75,7 @@ func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session
 	c.options.Routes.ServeHTTP(got, p.request(r, s, kept))
 	status := http.StatusOK
 	if got.status >= http.StatusBadRequest {
-		p.Fault, status = c.options.Public(problemOf(got.rest)), got.status
+		p.Fault, status = user.Public(problemOf(got.rest)), got.status
 		return c.render(w, r, status, "import", p)
 	}
 	p.Result = got.end()

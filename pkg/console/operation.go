@@ -112,7 +112,7 @@ func (c *Console) resend(w http.ResponseWriter, r *http.Request, s *session) err
 		}
 		of = id
 	}
-	if _, err := c.options.Resend(r.Context(), r, s.caller.Name, of); err != nil {
+	if _, err := c.options.Resend(r, of); err != nil {
 		return err
 	}
 	return redirect(w, r, Path+"operation?done=resent")

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/access"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -179,7 +180,7 @@ func (c *Console) withSecret(w http.ResponseWriter, r *http.Request, s *session,
 
 // keyFault shows the user's page with what was wrong with a key.
 func (c *Console) keyFault(w http.ResponseWriter, r *http.Request, s *session, u *user.User, err error) error {
-	public := c.options.Public(err)
+	public := user.Public(err)
 	if public.Kind != user.Invalid && public.Kind != user.DuplicateKeyName {
 		return err
 	}
@@ -193,7 +194,7 @@ func (c *Console) keyFault(w http.ResponseWriter, r *http.Request, s *session, u
 	}
 	p.Typed = r.PostFormValue("name")
 	p.Title = text("error.prefix", p.Title)
-	return c.render(w, r, c.options.HTTPStatus(public), "user", p)
+	return c.render(w, r, request.Status(public), "user", p)
 }
 
 // keyName is what people call a key of a user.

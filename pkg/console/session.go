@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/user"
 )
@@ -92,7 +93,7 @@ func (c *Console) forget(w http.ResponseWriter, r *http.Request, name string) {
 
 // cookieName adds the prefix that binds a cookie to this host. Browsers accept it over TLS only.
 func cookieName(r *http.Request, name string, part int) string {
-	if isTLS(r) {
+	if request.IsTLS(r) {
 		name = "__Host-" + name
 	}
 	if part > 0 {
@@ -103,7 +104,7 @@ func cookieName(r *http.Request, name string, part int) string {
 
 // cookie makes a cookie that lives for age; 0 removes it.
 func cookie(r *http.Request, name string, part int, value string, age time.Duration) *http.Cookie {
-	made := &http.Cookie{Name: cookieName(r, name, part), Value: value, Path: "/", Secure: isTLS(r), HttpOnly: true,
+	made := &http.Cookie{Name: cookieName(r, name, part), Value: value, Path: "/", Secure: request.IsTLS(r), HttpOnly: true,
 		SameSite: http.SameSiteStrictMode, MaxAge: int(age / time.Second)}
 	if made.MaxAge <= 0 {
 		made.MaxAge = -1
@@ -112,23 +113,6 @@ func cookie(r *http.Request, name string, part int, value string, age time.Durat
 		made.SameSite = http.SameSiteLaxMode
 	}
 	return made
-}
-
-// isTLS reports whether the browser connected by TLS, which a router may have terminated (RFC 7239, section 4).
-func isTLS(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
-	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
-	if first == "" {
-		hop, _, _ := strings.Cut(r.Header.Get("Forwarded"), ",")
-		for pair := range strings.SplitSeq(hop, ";") {
-			if name, value, _ := strings.Cut(strings.TrimSpace(pair), "="); strings.EqualFold(name, "proto") {
-				first = strings.Trim(value, `"`)
-			}
-		}
-	}
-	return strings.EqualFold(strings.TrimSpace(first), "https")
 }
 
 // session reads and authenticates a request's session. It returns nil if there is no valid one, and in
@@ -161,8 +145,8 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string) er
 	if !caller.Until.IsZero() && caller.Until.Before(end) {
 		end = caller.Until
 	}
-	c.options.Note(r.Context(), caller.Name, nil)
-	if err := c.options.SignedIn(r, caller.Name); err != nil {
+	request.Of(r.Context()).Actor = caller.Name
+	if err := c.options.SignedIn(r); err != nil {
 		return err
 	}
 	return c.seal(w, r, sessionCookie, session{Token: token, End: end}, end)
@@ -222,7 +206,7 @@ func (c *Console) takeOnce(code string) string {
 // serveIssuer sends a person to the issuer.
 func (c *Console) serveIssuer(w http.ResponseWriter, r *http.Request, _ *session) error {
 	scheme := "http"
-	if isTLS(r) {
+	if request.IsTLS(r) {
 		scheme = "https"
 	}
 	back := scheme + "://" + r.Host + Path + "signin/callback"
@@ -265,7 +249,7 @@ func (c *Console) signInFailed(w http.ResponseWriter, r *http.Request, err error
 		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Wrap(err))
 		return c.signInForm(w, r, http.StatusUnauthorized, "", "signin.refused", "")
 	}
-	c.options.Note(r.Context(), "", err)
+	request.Of(r.Context()).Failure = err
 	return c.signInForm(w, r, http.StatusServiceUnavailable, "", "signin.away", "")
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -145,8 +146,8 @@ func (c *Console) saveUser(w http.ResponseWriter, r *http.Request, s *session) e
 		}
 		return c.showConflict(w, r, s, u, mine, was)
 	}
-	if public := c.options.Public(err); err != nil && public.Kind != user.Internal && public.Kind != user.Unavailable {
-		return c.redisplay(w, r, s, u, mine, was, version, public, c.options.HTTPStatus(err))
+	if public := user.Public(err); err != nil && public.Kind != user.Internal && public.Kind != user.Unavailable {
+		return c.redisplay(w, r, s, u, mine, was, version, public, request.Status(err))
 	}
 	if err != nil {
 		return err
@@ -227,7 +228,7 @@ func (c *Console) changeUser(w http.ResponseWriter, r *http.Request, s *session,
 		return err
 	}
 	if _, err := c.apply(r, s, user.Ref{ID: u.ID}, change, 0); err != nil {
-		public := c.options.Public(err)
+		public := user.Public(err)
 		if public.Kind != user.Invalid {
 			return err
 		}
@@ -287,13 +288,13 @@ func (c *Console) createUser(w http.ResponseWriter, r *http.Request, s *session)
 	if err == nil {
 		return redirect(w, r, userPath(outcome.Event.UserID)+"?done=created")
 	}
-	public := c.options.Public(err)
+	public := user.Public(err)
 	if public.Kind == user.Internal || public.Kind == user.Unavailable {
 		return err
 	}
 	p.Problems, p.Fault = append(public.Problems, fieldOf(public)...), public
 	p.Title = text("error.prefix", p.Title)
-	return c.render(w, r, c.options.HTTPStatus(err), "new", p)
+	return c.render(w, r, request.Status(err), "new", p)
 }
 
 // history is a page of a user's history.

@@ -52,7 +52,7 @@ func (c *Console) serveUsers(w http.ResponseWriter, r *http.Request, s *session)
 	if err == nil {
 		p.Found, err = c.listUsers(r.Context(), values, query, back)
 	}
-	if public := c.options.Public(err); err != nil && public.Kind == user.Invalid {
+	if public := user.Public(err); err != nil && public.Kind == user.Invalid {
 		p.Problems, status = public.Problems, http.StatusBadRequest
 	} else if err != nil {
 		return err

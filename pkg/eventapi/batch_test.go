@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"aiadmin/pkg/eventapi"
-	"aiadmin/pkg/httpapi"
 	"aiadmin/pkg/user"
 )
 
@@ -156,8 +155,7 @@ func TestFullBatch(t *testing.T) {
 // TestBatchAnswerIsBounded: a batch full of problems is not answered with a multiple of itself.
 func TestBatchAnswerIsBounded(t *testing.T) {
 	t.Parallel()
-	h := eventapi.New(eventapi.Options{Admin: agreeing{t}, Source: "/s", Actor: func(*http.Request) string { return "sender" },
-		Enter: func(context.Context) (func(), error) { return func() {}, nil }, ProblemJSON: httpapi.ProblemJSON})
+	h := eventapi.New(eventapi.Options{Admin: agreeing{t}, Source: "/s", Enter: func(context.Context) (func(), error) { return func() {}, nil }})
 	var fields strings.Builder
 	for i := range 300 {
 		fmt.Fprintf(&fields, `"unknown%d":1,`, i)

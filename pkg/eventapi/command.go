@@ -24,9 +24,10 @@ type rejected struct{ reason error }
 func (r rejected) Validate() error { return r.reason }
 
 // command is what the event asks for, by whom.
-func (r *received) command(actor string) user.Command {
+func (r *received) command(origin user.Origin) user.Command {
 	digest := sha256.Sum256(r.Data())
-	command := user.Command{Actor: actor, Cause: r.ID(),
+	origin.Cause = r.ID()
+	command := user.Command{Origin: origin,
 		Claim: &user.Claim{Kind: user.EventClaim, Scope: r.source, ID: r.ID(), Digest: digest[:]}}
 	err := r.fill(&command)
 	if err != nil {

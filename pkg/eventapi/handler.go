@@ -11,6 +11,7 @@ import (
 
 	"aiadmin/pkg/body"
 	"aiadmin/pkg/cloudevent"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 )
@@ -28,22 +29,11 @@ type Options struct {
 	Admin Admin
 	// Source is the source of the events that answer.
 	Source string
-	// Actor is who makes a request, as the history shows it.
-	Actor func(*http.Request) string
 	// Enter waits for a place among the requests that are worked on, once the body has
 	// arrived; leave gives it back.
 	Enter func(context.Context) (leave func(), err error)
-	// SourceIP is where a request came from, as the audit log shows it; nil is not known.
-	SourceIP func(*http.Request) string
-	// Traced is called with the context of a request and that of the event in it: the log shows the
-	// event's trace. It may be nil.
-	Traced func(request, event context.Context)
 	// Tracer makes spans of events; nil makes none.
 	Tracer *tracing.Tracer
-	// Problem answers a failure as a problem document with a status.
-	Problem func(w http.ResponseWriter, r *http.Request, status int, err error)
-	// ProblemJSON is that document, for the results of a batch.
-	ProblemJSON func(r *http.Request, status int, err error) []byte
 }
 
 type handler struct {
@@ -68,7 +58,7 @@ func New(options Options) http.Handler {
 // ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(w, r); err != nil {
-		h.options.Problem(w, r, statusOf(err), err)
+		request.Fail(w, r, statusOf(err), err)
 	}
 }
 
@@ -95,9 +85,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, span := h.options.Tracer.Consumer(r.Context(), "event", event.trace)
 	defer span.End()
-	if h.options.Traced != nil {
-		h.options.Traced(r.Context(), ctx)
-	}
+	request.Of(r.Context()).Traced = ctx
 	command := h.command(r, event)
 	command.TraceParent = tracing.Parent(ctx)
 	outcome, err := h.options.Admin.Apply(ctx, command)
@@ -124,10 +112,7 @@ func (h *handler) readBody(budget *body.Budget, w http.ResponseWriter, r *http.R
 
 // command returns what an event that came by a request asks for.
 func (h *handler) command(r *http.Request, of *received) user.Command {
-	command := of.command(h.options.Actor(r))
-	if h.options.SourceIP != nil {
-		command.SourceIP = h.options.SourceIP(r)
-	}
+	command := of.command(request.Origin(r))
 	command.TraceParent = tracing.Parent(tracing.WithParent(r.Context(), of.trace))
 	return command
 }
@@ -254,7 +239,7 @@ func (h *handler) appendResult(dst []byte, r *http.Request, one *result, details
 
 // problem is the document of an error, without details once those before have used them up.
 func (h *handler) problem(r *http.Request, status int, err error, details *int) []byte {
-	document := h.options.ProblemJSON(r, status, err)
+	document := request.Problem(r, status, err)
 	known, ok := errors.AsType[*user.Error](err)
 	if !ok || len(known.Problems) == 0 {
 		return document
@@ -264,7 +249,7 @@ func (h *handler) problem(r *http.Request, status int, err error, details *int) 
 	}
 	bare := *known
 	bare.Problems = nil
-	return h.options.ProblemJSON(r, status, &bare)
+	return request.Problem(r, status, &bare)
 }
 
 func appendKnown(dst []byte, s string) []byte {

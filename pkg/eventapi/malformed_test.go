@@ -254,8 +254,7 @@ func TestGateIsEnteredOnceTheBodyHasArrived(t *testing.T) {
 	for _, contentType := range []string{"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"} {
 		body, sender := io.Pipe()
 		entered := make(chan struct{})
-		h := eventapi.New(eventapi.Options{Actor: func(*http.Request) string { return "sender" },
-			Problem: func(w http.ResponseWriter, _ *http.Request, status int, _ error) { w.WriteHeader(status) },
+		h := eventapi.New(eventapi.Options{
 			Enter: func(context.Context) (func(), error) {
 				close(entered)
 				return nil, user.Errorf(user.Unavailable, "no place")

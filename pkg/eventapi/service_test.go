@@ -17,6 +17,7 @@ import (
 
 	"aiadmin/pkg/admin"
 	"aiadmin/pkg/eventapi"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/pkg/vault"
@@ -61,19 +62,11 @@ func withAdmin(t testing.TB, a eventapi.Admin) *service {
 }
 
 func handler(a eventapi.Admin) http.Handler {
-	return eventapi.New(eventapi.Options{Admin: a, Source: "/ai/admin/users",
-		Actor: func(*http.Request) string { return "sender" },
-		Enter: func(context.Context) (func(), error) { return func() {}, nil },
-		Problem: func(w http.ResponseWriter, r *http.Request, status int, err error) {
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(status)
-			_, _ = w.Write(problemJSON(r, status, err))
-		},
-		ProblemJSON: problemJSON})
-}
-
-func problemJSON(_ *http.Request, status int, err error) []byte {
-	return fmt.Appendf(nil, `{"status":%d,"errorCode":%q,"detail":%q}`, status, user.KindOf(err), err.Error())
+	h := eventapi.New(eventapi.Options{Admin: a, Source: "/ai/admin/users",
+		Enter: func(context.Context) (func(), error) { return func() {}, nil }})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(request.With(r.Context(), &request.Info{Actor: "sender"})))
+	})
 }
 
 // answer is a response, read.

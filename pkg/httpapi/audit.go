@@ -3,17 +3,16 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -25,55 +24,17 @@ type Auditor interface {
 	Log(context.Context, user.LogQuery) (user.HistoryPage, error)
 }
 
-// AuditEntry begins an entry on the request being served: who makes it, from where.
-func AuditEntry(r *http.Request, action user.AuditAction) user.AuditEntry {
-	return user.AuditEntry{Actor: Actor(r.Context()), Action: action, RequestID: RequestID(r.Context()),
-		SourceIP: SourceIP(r), Outcome: user.Succeeded}
-}
-
-// SourceIP returns the address of the client that sent a request, as far as it can be known. A peer at a
-// public address is the client. One at a private address (a sidecar, an ingress) is believed about the
-// address that it received the request from: the last in X-Forwarded-For, and so on while those are private.
-// So what a client outside the cluster writes into the header itself is never reached; one inside can lie.
-func SourceIP(r *http.Request) string {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	source := peer.Addr().Unmap()
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && isInternal(source); i-- {
-		hop, ok := parseHop(strings.TrimSpace(hops[i]))
-		if !ok {
-			break
-		}
-		source = hop
-	}
-	return source.WithZone("").String()
-}
-
-func isInternal(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() }
-
-// parseHop reads an address with or without a port: some proxies write one.
-func parseHop(text string) (netip.Addr, bool) {
-	if host, _, err := net.SplitHostPort(text); err == nil {
-		text = host
-	}
-	a, err := netip.ParseAddr(strings.Trim(text, "[]"))
-	return a.Unmap(), err == nil
-}
-
 // auditPatience is how long a refusal waits for its entry: with the database away, it is answered all the same.
 const auditPatience = 250 * time.Millisecond
 
 // AuditRefusal records that a request was refused for who sent it, and logs what cannot be recorded. A missing token
 // is no attempt.
 func (a *API) AuditRefusal(r *http.Request, scope auth.Scope, refusal error) {
-	entry := AuditEntry(r, user.ScopeDenied)
+	entry := request.AuditEntry(r, user.ScopeDenied)
 	entry.Outcome = user.Denied
 	switch user.KindOf(refusal) {
 	case user.Forbidden:
-		entry.Detail = detailOf("scope", string(scope), "route", infoOf(r.Context()).route)
+		entry.Detail = detailOf("scope", string(scope), "route", request.Of(r.Context()).Route)
 		if ref, err := userRef(r); err == nil {
 			entry.UserID = ref.ID // none when the user is named otherwise
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -84,7 +85,7 @@ func (a *API) beginExport(w http.ResponseWriter, r *http.Request, what string, o
 	if err != nil {
 		return nil, nil, err
 	}
-	entry := AuditEntry(r, user.UsersExported)
+	entry := request.AuditEntry(r, user.UsersExported)
 	entry.UserID = of
 	entry.Detail = detailOf("what", what, "format", mediaType, "filters", filterNames(values)) // whose values may be personal
 	if err := a.options.Admin.Audit(r.Context(), entry); err != nil {
@@ -132,7 +133,7 @@ func (e *export) line() error {
 }
 
 func (e *export) send() error {
-	wait := infoOf(e.r.Context()).answerTime + time.Duration(len(e.buffer))*time.Second/answerRate
+	wait := request.Of(e.r.Context()).AnswerTime + time.Duration(len(e.buffer))*time.Second/answerRate
 	_ = http.NewResponseController(e.w).SetWriteDeadline(time.Now().Add(wait)) // test writers have none
 	e.begun = true
 	_, err := e.w.Write(e.buffer)
@@ -152,7 +153,7 @@ func (e *export) end(err error) error {
 		e.w.Header().Del("Trailer")
 		return err
 	}
-	infoOf(e.r.Context()).failure = err
+	request.Of(e.r.Context()).Failure = err
 	panic(http.ErrAbortHandler)
 }
 

@@ -17,6 +17,7 @@ import (
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/body"
 	"aiadmin/pkg/gather"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
@@ -96,7 +97,7 @@ type Options struct {
 
 // Mounted is an API beside this one, which gives it the request's id, log line and deadline and keeps
 // panics and other origins' pages from it. It authorizes requests by [API.Authorize], and tells what the log
-// line says by [Describe] and [Fail].
+// line says in [request.Info].
 type Mounted interface {
 	http.Handler
 	Serves(path string) bool
@@ -187,7 +188,16 @@ func (a *API) withConsole(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		infoOf(r.Context()).route = ConsolePath
+		request.Of(r.Context()).Route = ConsolePath
 		pages.ServeHTTP(w, r)
 	})
+}
+
+// Problem answers an error with the status of its kind.
+func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
+	if a.mounted(r) {
+		a.options.SCIM.Problem(w, r, err)
+		return
+	}
+	request.Fail(w, r, request.Status(err), err)
 }

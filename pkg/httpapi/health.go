@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"go.yaml.in/yaml/v3"
 
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -22,8 +23,8 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 	check, err := a.options.Ready(r.Context())
 	severity := a.probed(check)
 	if err != nil {
-		known := infoOf(r.Context())
-		known.failure, known.severity = err, severity
+		known := request.Of(r.Context())
+		known.Failure, known.Severity = err, severity
 		status, report = http.StatusServiceUnavailable, map[string]any{"status": "failing", "check": check}
 		if public, ok := errors.AsType[*user.Error](err); ok {
 			report["reason"] = public.Message

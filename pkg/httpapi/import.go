@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"aiadmin/pkg/body"
-	"aiadmin/pkg/tracing"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -123,16 +123,16 @@ type importLine struct {
 // importing is one import at work: a goroutine reads lines, another answers, and between them groups of
 // lines are carried out.
 type importing struct {
-	api         *API
-	r           *http.Request
-	how         user.Import
-	lines       *body.Lines
-	key         string
-	claims      bool
-	audit       *user.AuditEntry
-	traceParent string
-	applyAll    func(context.Context, []user.Command) ([]user.Result, error)
-	answer      *answer
+	api      *API
+	r        *http.Request
+	how      user.Import
+	lines    *body.Lines
+	key      string
+	claims   bool
+	origin   user.Origin
+	audit    *user.AuditEntry
+	applyAll func(context.Context, []user.Command) ([]user.Result, error)
+	answer   *answer
 
 	queue   chan importLine
 	bytes   *semaphore.Weighted
@@ -163,10 +163,10 @@ func (i *importing) run(ctx context.Context, control *http.ResponseController) e
 	if i.key == "" { // so that a group whose answer is lost can be carried out again
 		i.key = id
 	}
-	entry := AuditEntry(i.r, user.UsersImported)
+	entry := request.AuditEntry(i.r, user.UsersImported)
 	entry.Bucket = string(user.UsersImported) + " " + id
 	entry.Detail = detailOf("mode", string(i.how.Mode), "match", i.how.Match)
-	i.audit, i.traceParent, i.progressed = &entry, tracing.Parent(ctx), time.Now()
+	i.origin, i.audit, i.progressed = request.Origin(i.r), &entry, time.Now()
 
 	reading, stop := context.WithCancel(ctx)
 	var reader sync.WaitGroup
@@ -221,8 +221,7 @@ func (i *importing) command(line body.Line) (user.Command, error) {
 	if err != nil {
 		return user.Command{}, err
 	}
-	command := user.Command{Change: change, User: ref, Actor: Actor(i.r.Context()), Cause: RequestID(i.r.Context()), SourceIP: i.audit.SourceIP,
-		TraceParent: i.traceParent}
+	command := user.Command{Change: change, User: ref, Origin: i.origin}
 	if i.claims {
 		digest := sha256.New()
 		_, _ = io.WriteString(digest, string(i.how.Mode)+" "+i.how.Match+" ")
@@ -349,10 +348,10 @@ func (i *importing) result(dst []byte, line int, result *user.Result) []byte {
 	switch {
 	case result.Err != nil:
 		i.summary.failed++
-		status = statuses[Public(result.Err).Kind]
+		status = request.Status(result.Err)
 		dst = strconv.AppendInt(append(dst, `{"line":`...), int64(line), 10)
 		dst = strconv.AppendInt(append(dst, `,"status":`...), int64(status), 10)
-		return append(append(append(dst, `,"problem":`...), ProblemJSON(i.r, status, result.Err)...), "}\n"...)
+		return append(append(append(dst, `,"problem":`...), request.Problem(i.r, status, result.Err)...), "}\n"...)
 	case result.Event == nil:
 		i.summary.unchanged++
 		status = http.StatusOK
@@ -401,7 +400,7 @@ func appendSummary(dst []byte, r *http.Request, s summary, err error) []byte {
 	}
 	if err != nil {
 		dst = strconv.AppendInt(append(dst, `,"doneThrough":`...), int64(s.doneThrough), 10)
-		dst = append(append(dst, `,"problem":`...), ProblemJSON(r, statuses[Public(err).Kind], err)...)
+		dst = append(append(dst, `,"problem":`...), request.Problem(r, request.Status(err), err)...)
 	}
 	return append(dst, "}}\n"...)
 }
@@ -430,7 +429,7 @@ func (a *answer) send() {
 	defer close(a.done)
 	control := http.NewResponseController(a.w)
 	for chunk := range a.chunks {
-		_ = control.SetWriteDeadline(time.Now().Add(infoOf(a.r.Context()).answerTime)) // test writers have none
+		_ = control.SetWriteDeadline(time.Now().Add(request.Of(a.r.Context()).AnswerTime)) // test writers have none
 		_, err := a.w.Write(chunk)
 		if err == nil {
 			err = control.Flush()
@@ -448,7 +447,7 @@ func (a *answer) write(chunk []byte) error {
 	if len(chunk) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), infoOf(a.r.Context()).answerTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), request.Of(a.r.Context()).AnswerTime)
 	defer cancel()
 	if a.bytes.Acquire(ctx, min(answerBytes, int64(len(chunk)))) != nil {
 		a.torn(errAnswerTorn)
@@ -466,7 +465,7 @@ func (a *answer) end(s summary, err error) error {
 	close(a.chunks)
 	<-a.done
 	if err != nil {
-		infoOf(a.r.Context()).failure = err
+		request.Of(a.r.Context()).Failure = err
 	}
 	if errors.Is(err, errAnswerTorn) {
 		panic(http.ErrAbortHandler)

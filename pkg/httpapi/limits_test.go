@@ -208,7 +208,7 @@ func TestPanicEndsOneRequest(t *testing.T) {
 		return someone(), nil
 	}}, nil)
 	w := ask(a, "GET", onePath)
-	var document problem
+	var document struct{ ErrorCode user.Kind }
 	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || w.Code != 500 || document.ErrorCode != user.Internal {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -17,94 +17,58 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/tracing"
 	"aiadmin/pkg/user"
 )
 
-// info is what is known of a request while it is served; handlers fill it in for its log line.
-type info struct {
-	id, route, actor string
-	started          time.Time
-	answerTime       time.Duration // for a large answer to be taken
-	failure          error
-	severity         slog.Level      // of the line that tells of a failure of the service's
-	revealed         []slog.Attr     // whose secret for which provider was asked for
-	quiet            bool            // no line unless the request fails
-	traced           context.Context // the event's, if the request brought one: its trace is logged
-}
-
-type infoKey struct{}
-
-func infoOf(ctx context.Context) *info {
-	if known, ok := ctx.Value(infoKey{}).(*info); ok {
-		return known
-	}
-	return &info{}
-}
-
-// RequestID is the id of the request being served.
-func RequestID(ctx context.Context) string { return infoOf(ctx).id }
-
-// Actor is the name of who makes the request being served.
-func Actor(ctx context.Context) string { return infoOf(ctx).actor }
-
-// Describe notes the route and the caller of a request that is served apart from the routes here. A
-// quiet one has a line in the log only when it fails.
-func Describe(ctx context.Context, route, caller string, quiet bool) {
-	request := infoOf(ctx)
-	request.route, request.actor, request.quiet = route, caller, quiet
-}
-
-// Traced makes a request's log line name the trace of the event that the request brought.
-func Traced(request, event context.Context) { infoOf(request).traced = event }
-
-// Fail notes why a request that is served apart from the routes here has failed.
-func Fail(ctx context.Context, err error) { infoOf(ctx).failure = err }
-
 // logged gives every request its id, and writes its line when it has been answered.
 func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		request := &info{id: requestID(r.Header.Get("X-Request-Id")), route: "unknown", started: time.Now(), answerTime: a.options.AnswerTimeout, severity: slog.LevelError}
-		w.Header().Set("X-Request-Id", request.id)
+		known := &request.Info{ID: requestID(r.Header.Get("X-Request-Id")), Route: "unknown", Started: time.Now(), AnswerTime: a.options.AnswerTimeout, Severity: slog.LevelError}
+		w.Header().Set("X-Request-Id", known.ID)
 		answer := &recorder{ResponseWriter: w}
 		ctx, span := a.options.Tracer.Server(tracing.Extract(r.Context(), r.Header), "request")
 		defer span.End()
-		r = r.WithContext(context.WithValue(ctx, infoKey{}, request))
-		defer a.report(r, request, answer)
+		r = r.WithContext(request.With(ctx, known))
+		defer a.report(r, known, answer)
 		next.ServeHTTP(answer, r)
 	})
 }
 
-func (a *API) report(r *http.Request, request *info, answer *recorder) {
-	took := time.Since(request.started)
+// statusClientGone is what the log line says when the client went away; nobody reads an answer.
+const statusClientGone = 499
+
+func (a *API) report(r *http.Request, known *request.Info, answer *recorder) {
+	took := time.Since(known.Started)
 	status := answer.status
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if errors.Is(request.failure, context.Canceled) && r.Context().Err() != nil {
+	if errors.Is(known.Failure, context.Canceled) && r.Context().Err() != nil {
 		status = statusClientGone
 	}
 	if a.options.Observe != nil {
-		a.options.Observe(Served{r.Method, request.route, status, took, tracing.SampledID(r.Context())})
+		a.options.Observe(Served{r.Method, known.Route, status, took, tracing.SampledID(r.Context())})
 	}
-	if request.quiet && status < 500 {
+	if known.Quiet && status < 500 {
 		return
 	}
-	tracing.Answered(trace.SpanFromContext(r.Context()), r.Method, request.route, status)
+	tracing.Answered(trace.SpanFromContext(r.Context()), r.Method, known.Route, status)
 	level := slog.LevelInfo
 	if status >= 500 {
-		level = request.severity
+		level = known.Severity
 	}
-	attributes := []slog.Attr{slog.String("requestId", request.id), slog.String("method", r.Method),
-		slog.String("route", request.route), slog.Int("status", status), slog.String("duration", took.Round(time.Microsecond).String()),
-		slog.Int64("bytes", answer.bytes), slog.String("actor", request.actor)}
-	attributes = append(attributes, request.revealed...)
-	if request.failure != nil {
-		attributes = append(attributes, slog.String("error", request.failure.Error()))
+	attributes := []slog.Attr{slog.String("requestId", known.ID), slog.String("method", r.Method),
+		slog.String("route", known.Route), slog.Int("status", status), slog.String("duration", took.Round(time.Microsecond).String()),
+		slog.Int64("bytes", answer.bytes), slog.String("actor", known.Actor)}
+	attributes = append(attributes, known.Revealed...)
+	if known.Failure != nil {
+		attributes = append(attributes, slog.String("error", known.Failure.Error()))
 	}
 	ctx := r.Context()
-	if request.traced != nil {
-		ctx = request.traced
+	if known.Traced != nil {
+		ctx = known.Traced
 	}
 	a.options.Log.LogAttrs(ctx, level, "request", attributes...)
 }
@@ -134,11 +98,11 @@ func (a *API) recovered(next http.Handler) http.Handler {
 			if err, ok := fault.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(fault)
 			}
-			a.options.Log.ErrorContext(r.Context(), "panic", "requestId", RequestID(r.Context()), "stack", string(debug.Stack()))
+			a.options.Log.ErrorContext(r.Context(), "panic", "requestId", request.Of(r.Context()).ID, "stack", string(debug.Stack()))
 			err := fmt.Errorf("panic: %v", fault)
 			if answer, ok := w.(*recorder); ok && answer.status != 0 {
 				// An answer has begun: cut it off, or the client would take half of one for whole.
-				infoOf(r.Context()).failure = err
+				request.Of(r.Context()).Failure = err
 				panic(http.ErrAbortHandler)
 			}
 			a.Problem(w, r, err)
@@ -182,7 +146,7 @@ func (a *API) authorize(r *http.Request, scope auth.Scope) error {
 func (a *API) Authorize(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
 	caller, err := a.caller(r)
 	if err == nil {
-		infoOf(r.Context()).actor = caller.Name
+		request.Of(r.Context()).Actor = caller.Name
 		err = permit(caller, scopes[0])
 		for _, other := range scopes[1:] {
 			if caller.Can(other) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -57,7 +58,7 @@ func claimOf(r *http.Request, body []byte) (*user.Claim, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256(body)
-	return &user.Claim{Kind: user.RequestClaim, Scope: Actor(r.Context()), ID: key, Digest: digest[:]}, nil
+	return &user.Claim{Kind: user.RequestClaim, Scope: request.Of(r.Context()).Actor, ID: key, Digest: digest[:]}, nil
 }
 
 // idempotencyKey returns the request's Idempotency-Key; "" is none.

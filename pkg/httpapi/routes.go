@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -121,8 +122,7 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request) {
 func (a *API) dispatch(pattern string, methods map[string]endpoint) http.Handler {
 	allow := allowed(methods)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		request := infoOf(r.Context())
-		request.route = strings.TrimSuffix(pattern, "{$}")
+		request.Of(r.Context()).Route = strings.TrimSuffix(pattern, "{$}")
 		method := r.Method
 		if method == http.MethodHead {
 			method = http.MethodGet

@@ -3,9 +3,6 @@ package httpapi
 import (
 	"context"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,33 +51,6 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 			continue
 		}
 		t.Errorf("%s is in openapi.yaml and not served", route)
-	}
-}
-
-// TestEveryKindHasAStatus reads the kinds from their source, so that a new one cannot be
-// forgotten.
-func TestEveryKindHasAStatus(t *testing.T) {
-	t.Parallel()
-	file, err := parser.ParseFile(token.NewFileSet(), "../user/error.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kinds := 0
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok {
-			return true
-		}
-		if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "Kind" {
-			kind := user.Kind(strings.Trim(spec.Values[0].(*ast.BasicLit).Value, `"`))
-			if kinds++; statuses[kind] == 0 {
-				t.Errorf("%s has no status", kind)
-			}
-		}
-		return true
-	})
-	if kinds != len(statuses) {
-		t.Errorf("%d kinds, %d statuses", kinds, len(statuses))
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
-	"aiadmin/pkg/tracing"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
 
@@ -44,11 +44,11 @@ func (a *API) userID(r *http.Request) (uuid.UUID, error) {
 
 // command returns a change of the user that the path names, under the request's preconditions.
 func (a *API) command(r *http.Request, change user.Change) (command user.Command, err error) {
-	command = user.Command{Change: change, Actor: Actor(r.Context()), Cause: RequestID(r.Context()), SourceIP: SourceIP(r),
-		TraceParent: tracing.Parent(r.Context())}
-	if command.User, err = userRef(r); err != nil {
+	ref, err := userRef(r)
+	if err != nil {
 		return command, err
 	}
+	command = user.Command{Change: change, User: ref, Origin: request.Origin(r)}
 	if command.IfMatch, err = ifMatch(r); err != nil {
 		return command, err
 	}
@@ -70,8 +70,7 @@ func (a *API) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	outcome, err := a.options.Admin.Apply(r.Context(), user.Command{Change: change, Claim: claim,
-		Actor: Actor(r.Context()), Cause: RequestID(r.Context()), SourceIP: SourceIP(r), TraceParent: tracing.Parent(r.Context())})
+	outcome, err := a.options.Admin.Apply(r.Context(), user.Command{Change: change, Claim: claim, Origin: request.Origin(r)})
 	if err != nil {
 		return err
 	}
@@ -259,8 +258,8 @@ func (a *API) reveal(w http.ResponseWriter, r *http.Request) error {
 	if !user.IsProvider(provider) {
 		return user.Errorf(user.NotFound, "no such credential: a provider is 1 to 63 of a-z 0-9 - _")
 	}
-	infoOf(r.Context()).revealed = []slog.Attr{slog.String("userId", id.String()), slog.String("provider", provider)}
-	plain, err := a.options.Admin.Reveal(r.Context(), id, provider, AuditEntry(r, user.CredentialRevealed))
+	request.Of(r.Context()).Revealed = []slog.Attr{slog.String("userId", id.String()), slog.String("provider", provider)}
+	plain, err := a.options.Admin.Reveal(r.Context(), id, provider, request.AuditEntry(r, user.CredentialRevealed))
 	if err != nil {
 		return err
 	}
@@ -293,14 +292,14 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) 
 // write answers with a body of a media type; a large one has time for its size.
 func write(w http.ResponseWriter, r *http.Request, status int, mediaType string, body []byte) error {
 	if len(body) > largeAnswer {
-		end := time.Now().Add(infoOf(r.Context()).answerTime + time.Duration(len(body))*time.Second/answerRate)
+		end := time.Now().Add(request.Of(r.Context()).AnswerTime + time.Duration(len(body))*time.Second/answerRate)
 		_ = http.NewResponseController(w).SetWriteDeadline(end) // test writers have none
 	}
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if _, err := w.Write(body); err != nil && r.Method != http.MethodHead {
-		infoOf(r.Context()).failure = err
+		request.Of(r.Context()).Failure = err
 	}
 	return nil
 }

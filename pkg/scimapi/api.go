@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/scim"
 	"aiadmin/pkg/user"
 )
@@ -50,13 +51,6 @@ type Options struct {
 	Enter func(context.Context) (leave func(), err error)
 	// Users and Groups read bodies of at most 1 MiB and 8 MiB.
 	Users, Groups Bodies
-	// Describe and Fail complete the request's log line.
-	Describe func(ctx context.Context, route, caller string, quiet bool)
-	Fail     func(context.Context, error)
-	// RequestID is the id of the request, which events name as their cause.
-	RequestID func(context.Context) string
-	// SourceIP is the client's address, for the audit log.
-	SourceIP func(*http.Request) string
 	// GrantAdmin reports whether a provider may make, suspend and delete admins.
 	GrantAdmin func() bool
 	// Audit records a change that was refused for want of that right.
@@ -110,8 +104,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
 	answer := &recorder{ResponseWriter: w, status: http.StatusOK}
 	route, segment, methods := a.route(r.URL.Path)
-	x := &exchange{API: a, w: answer, r: r, base: baseOf(r), segment: segment}
-	a.options.Describe(r.Context(), route, "", false)
+	x := &exchange{API: a, w: answer, r: r, base: request.Base(r) + Base, segment: segment}
+	request.Of(r.Context()).Describe(route, "", false)
 	name, err := x.dispatch(methods)
 	if err != nil {
 		a.Problem(answer, r, err)
@@ -232,15 +226,6 @@ func notImplemented(*exchange) error {
 	return scim.StatusError(http.StatusNotImplemented, "/Bulk and /Me are not supported: see ServiceProviderConfig")
 }
 
-// baseOf is the URL that the client used: a proxy that ended TLS names the scheme.
-func baseOf(r *http.Request) string {
-	scheme := "http"
-	if forwarded, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ","); r.TLS != nil || strings.TrimSpace(forwarded) == "https" {
-		scheme = "https"
-	}
-	return scheme + "://" + r.Host + Base
-}
-
 // provider names the identity provider by its user agent. The names are few, since they label metrics.
 func provider(userAgent string) string {
 	agent := strings.ToLower(userAgent)
@@ -255,7 +240,7 @@ func provider(userAgent string) string {
 
 // Problem answers an error (RFC 7644, section 3.12).
 func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
-	a.options.Fail(r.Context(), err)
+	request.Of(r.Context()).Failure = err
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = user.Errorf(user.Timeout, "the request took too long: try again").Wrap(err)
 	}

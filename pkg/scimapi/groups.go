@@ -6,15 +6,14 @@ import (
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/scim"
 	"aiadmin/pkg/user"
 )
 
 // changeGroup carries out a change of a group on the versions that the client names.
 func (x *exchange) changeGroup(action user.GroupAction, id uuid.UUID, patch user.GroupPatch) (*user.Group, error) {
-	ctx := x.r.Context()
-	outcome, err := x.options.Admin.ApplyGroup(ctx, user.GroupCommand{Action: action, ID: id, Patch: patch, Actor: x.caller.Name,
-		Cause: x.options.RequestID(ctx), SourceIP: x.options.SourceIP(x.r), IfMatch: x.condition("If-Match")})
+	outcome, err := x.options.Admin.ApplyGroup(x.r.Context(), user.GroupCommand{Action: action, ID: id, Patch: patch, Origin: request.Origin(x.r), IfMatch: x.condition("If-Match")})
 	return outcome.Group, err
 }
 

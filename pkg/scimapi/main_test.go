@@ -70,7 +70,7 @@ func startOn(t testing.TB, url string) *service {
 	var api *httpapi.API
 	provisioning := scimapi.New(scimapi.Options{Admin: s.admin, Authorize: func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) { return api.Authorize(r, scopes...) },
 		Enter: httpapi.NewGate(0).Enter, Users: body.NewBudget(body.OneChange), Groups: body.NewBudget(body.Limits{Most: 8 << 20, Total: 16 << 20, Reserved: 2}),
-		Describe: httpapi.Describe, Fail: httpapi.Fail, RequestID: httpapi.RequestID, SourceIP: httpapi.SourceIP, GrantAdmin: s.grants.Load, Log: log,
+		GrantAdmin: s.grants.Load, Log: log,
 		Audit: func(_ context.Context, r user.AuditEntry) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -249,6 +249,25 @@ func (s *service) group(t testing.TB, name string, members ...string) string {
 	return s.ask(t, "POST", "/Groups", groupBody(name, members...)).is(t, 201).id(t)
 }
 
+// TestEventsCarryTheTrace: the changes of users and groups go on under the provider's trace, request and name.
+func TestEventsCarryTheTrace(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	trace := "0af7651916cd43dd8448eb211c80319c"
+	headers := []string{"Traceparent", "00-" + trace + "-b7ad6b7169203331-01", "X-Request-Id", "r1"}
+	one := s.ask(t, "POST", "/Users", userBody("a"), headers...).is(t, 201).id(t)
+	s.ask(t, "POST", "/Groups", `{"schemas":["`+groupURN+`"],"displayName":"G","members":[{"value":"`+one+`"}]}`, headers...).is(t, 201)
+	changes, err := s.admin.Changes(t.Context(), "", 10)
+	if err != nil || len(changes.Entries) != 2 {
+		t.Fatal(changes, err)
+	}
+	for _, e := range changes.Entries {
+		if !strings.Contains(e.TraceParent, trace) || e.Cause != "r1" || e.Actor == "" {
+			t.Errorf("%s has the trace %q, the cause %q and the actor %q", e.Type, e.TraceParent, e.Cause, e.Actor)
+		}
+	}
+}
+
 // native makes a user by the native API.
 func (s *service) native(t testing.TB, body string) string {
 	t.Helper()
@@ -268,7 +287,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 // problemOf is how an error is answered.
 func problemOf(t testing.TB, err error) answer {
 	t.Helper()
-	api := scimapi.New(scimapi.Options{Describe: httpapi.Describe, Fail: httpapi.Fail})
+	api := scimapi.New(scimapi.Options{})
 	w := httptest.NewRecorder()
 	api.Problem(w, httptest.NewRequest(http.MethodGet, scimapi.Base+"/Users", nil), err)
 	a := answer{call: "an error", status: w.Code, header: w.Header(), text: w.Body.String()}

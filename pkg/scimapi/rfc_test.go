@@ -362,6 +362,9 @@ var features = map[string]func(*testing.T, *service){
 		}
 	},
 	"locations behind a proxy": func(t *testing.T, s *service) {
+		if location := s.ask(t, "POST", "/Users", userBody("b"), "Forwarded", "for=192.0.2.1;proto=https").is(t, 201).header.Get("Location"); !strings.HasPrefix(location, "https://") {
+			t.Error(location)
+		}
 		a := s.ask(t, "POST", "/Users", userBody("a"), "X-Forwarded-Proto", "https").is(t, 201)
 		if location := a.header.Get("Location"); !strings.HasPrefix(location, "https://") {
 			t.Error(location)

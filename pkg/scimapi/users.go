@@ -8,13 +8,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/request"
 	"aiadmin/pkg/scim"
 	"aiadmin/pkg/user"
 )
 
 func (x *exchange) command(change user.Change, id uuid.UUID) user.Command {
-	return user.Command{Change: change, User: user.Ref{ID: id}, Actor: x.caller.Name, Cause: x.options.RequestID(x.r.Context()),
-		SourceIP: x.options.SourceIP(x.r)}
+	return user.Command{Change: change, User: user.Ref{ID: id}, Origin: request.Origin(x.r)}
 }
 
 // createUser makes a user (RFC 7644, section 3.3). It never takes over one that exists: the provider finds
@@ -229,8 +229,9 @@ func (x *exchange) refuse(action user.AuditAction, id uuid.UUID) error {
 	}
 	ctx := x.r.Context()
 	x.options.Log.WarnContext(ctx, "an identity provider may not change admins", "action", action, "user", id, "actor", x.caller.Name)
-	if err := x.options.Audit(ctx, user.AuditEntry{Action: action, Outcome: user.Denied, Actor: x.caller.Name, UserID: id,
-		RequestID: x.options.RequestID(ctx), SourceIP: x.options.SourceIP(x.r)}); err != nil {
+	entry := request.AuditEntry(x.r, action)
+	entry.Outcome, entry.UserID = user.Denied, id
+	if err := x.options.Audit(ctx, entry); err != nil {
 		return err
 	}
 	return user.Errorf(user.Forbidden, "an identity provider may not make, suspend or delete an admin: set scim.grantAdmin in config.yaml, or use the native API")

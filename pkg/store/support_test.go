@@ -33,7 +33,7 @@ func claim(id string) *user.Claim {
 	return &user.Claim{Kind: user.EventClaim, Scope: "test", ID: id, Digest: []byte("digest")}
 }
 
-var command = user.Command{Actor: "test", Cause: "req"}
+var command = user.Command{Origin: user.Origin{Actor: "test", Cause: "req"}}
 
 // insert makes a user as the service makes one.
 func insert(t testing.TB, s *store.Store, users ...*user.User) {

@@ -17,6 +17,18 @@ type Command struct {
 	Change Change
 	// User says whom an Update or a Delete is about; a Create has its id in its patch.
 	User Ref
+	Origin
+	// IfMatch, when not nil, must hold for the user's version, or nothing is changed;
+	// IfNoneMatch, when not nil, must not.
+	IfMatch, IfNoneMatch *Precondition
+	// Audit, when not nil, is an entry of the audit log that is written with the change if there is one.
+	Audit *AuditEntry
+	// Claim, when not nil, makes the change happen at most once.
+	Claim *Claim
+}
+
+// Origin is where a command comes from.
+type Origin struct {
 	// Actor is who asks, as shown in the history.
 	Actor string
 	// Cause is the id of the request or event that asks; outgoing events carry it on.
@@ -25,13 +37,6 @@ type Command struct {
 	SourceIP string
 	// TraceParent is the W3C trace context that outgoing events carry on; empty for none.
 	TraceParent string
-	// IfMatch, when not nil, must hold for the user's version, or nothing is changed;
-	// IfNoneMatch, when not nil, must not.
-	IfMatch, IfNoneMatch *Precondition
-	// Audit, when not nil, is an entry of the audit log that is written with the change if there is one.
-	Audit *AuditEntry
-	// Claim, when not nil, makes the change happen at most once.
-	Claim *Claim
 }
 
 // Change is what a command does: a [Create], a [Delete] or a [Modification].

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -78,4 +79,15 @@ func KindOf(err error) Kind {
 		return known.Kind
 	}
 	return Internal
+}
+
+// Public returns what a client may read of an error.
+func Public(err error) *Error {
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return Errorf(Timeout, "the request took too long")
+	}
+	return Errorf(Internal, "an internal error: the log has it under the request's id")
 }

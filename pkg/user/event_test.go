@@ -70,7 +70,7 @@ func TestRecordedGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	event := Recorded(before, after, Command{Actor: "console", Cause: "req-1"})
+	event := Recorded(before, after, Command{Origin: Origin{Actor: "console", Cause: "req-1"}})
 	if event.ID.Version() != 7 || event.Type != Updated || event.UserID != someID || event.Version != 8 || !event.At.Equal(later) ||
 		event.Actor != "console" || event.Cause != "req-1" {
 		t.Errorf("%+v", event)
@@ -91,7 +91,7 @@ func TestRecordedGolden(t *testing.T) {
 
 func TestRemovedTellsTheIDAndTheTagAlone(t *testing.T) {
 	t.Parallel()
-	event := Removed(stored(), Command{Actor: "a", Cause: "c"}, later)
+	event := Removed(stored(), Command{Origin: Origin{Actor: "a", Cause: "c"}}, later)
 	if event.Type != Deleted || event.Version != 8 || !event.At.Equal(later) || event.UserID != someID || string(event.Changes) != "[]" {
 		t.Errorf("%+v", event)
 	}

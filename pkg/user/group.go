@@ -63,14 +63,11 @@ const (
 
 // GroupCommand asks for one change of a group.
 type GroupCommand struct {
-	Action      GroupAction
-	ID          uuid.UUID // of the group; a creation's is new
-	Patch       GroupPatch
-	Actor       string // who asks
-	Cause       string // the id of the request
-	SourceIP    string // for the audit log
-	TraceParent string // the W3C trace context that events carry on; empty for none
-	IfMatch     *Precondition
+	Action GroupAction
+	ID     uuid.UUID // of the group; a creation's is new
+	Patch  GroupPatch
+	Origin
+	IfMatch *Precondition
 }
 
 // GroupOutcome is what a group command came to.

@@ -39,7 +39,7 @@ func TestGroupCommands(t *testing.T) {
 		"members in portions": {UpdateGroup, before, GroupPatch{DisplayName: Some("R")}, 1500, 600, "updated 8 +1000 -0 1, updated 9 +500 -500 0, updated 10 +0 -100 0"},
 		"deleted":             {DeleteGroup, before, GroupPatch{}, 0, 0, "deleted 8 +0 -0 0"},
 	} {
-		command := GroupCommand{Action: test.action, ID: before.ID, Patch: test.patch, Actor: "okta", Cause: "r1"}
+		command := GroupCommand{Action: test.action, ID: before.ID, Patch: test.patch, Origin: Origin{Actor: "okta", Cause: "r1"}}
 		outcome := command.Apply(test.before, manyIDs(test.added), manyIDs(test.removed), now)
 		got := ""
 		for i, e := range outcome.Events {

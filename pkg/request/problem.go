@@ -1,4 +1,4 @@
-package httpapi
+package request
 
 import (
 	"context"
@@ -9,10 +9,6 @@ import (
 
 	"aiadmin/pkg/user"
 )
-
-// statusClientGone is what a request's log line says when its client went away; nobody
-// reads an answer.
-const statusClientGone = 499
 
 // statuses is the one table from a failure's kind to its status.
 var statuses = map[user.Kind]int{
@@ -52,22 +48,12 @@ type problem struct {
 	Details   user.Problems `json:"details"`
 }
 
-// Problem answers an error with the status of its kind.
-func (a *API) Problem(w http.ResponseWriter, r *http.Request, err error) {
-	if a.mounted(r) {
-		a.options.SCIM.Problem(w, r, err)
-		return
-	}
-	WriteProblem(w, r, Status(err), err)
-}
-
 // Status is the status of an error's kind.
-func Status(err error) int { return statuses[Public(err).Kind] }
+func Status(err error) int { return statuses[user.Public(err).Kind] }
 
-// WriteProblem answers an error with a status that its transport decided on.
-func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
-	request := infoOf(r.Context())
-	request.failure = err
+// Fail answers an error with a status that its transport decided on, as a problem document, and notes it for the log.
+func Fail(w http.ResponseWriter, r *http.Request, status int, err error) {
+	Of(r.Context()).Failure = err
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		// The client may have closed its sending side alone and still read. The 200 that net/http
 		// sends by default would claim success.
@@ -89,7 +75,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, status int, err error)
 	header.Set("Content-Type", "application/problem+json")
 	header.Del("ETag")
 	w.WriteHeader(status)
-	_, _ = w.Write(ProblemJSON(r, status, err))
+	_, _ = w.Write(Problem(r, status, err))
 }
 
 // challenge tells how to authenticate (RFC 6750, section 3).
@@ -100,29 +86,18 @@ func challenge(r *http.Request) string {
 	return `Bearer realm="ai-admin", error="invalid_token"`
 }
 
-// ProblemJSON is the document that answers an error.
-func ProblemJSON(r *http.Request, status int, err error) []byte {
-	public := Public(err)
+// Problem returns the document that answers an error (RFC 9457).
+func Problem(r *http.Request, status int, err error) []byte {
+	public := user.Public(err)
 	details := public.Problems
 	if details == nil {
 		details = user.Problems{}
 	}
 	encoded, err := json.Marshal(problem{Type: "about:blank", Title: http.StatusText(status), Status: status,
-		Detail: public.Message, Instance: r.URL.EscapedPath(), RequestID: RequestID(r.Context()),
+		Detail: public.Message, Instance: r.URL.EscapedPath(), RequestID: Of(r.Context()).ID,
 		ErrorCode: public.Kind, Details: details})
 	if err != nil {
 		return []byte(`{"type":"about:blank","title":"Internal Server Error","status":500,"errorCode":"INTERNAL","details":[]}`)
 	}
 	return encoded
-}
-
-// Public is what a client may read of an error.
-func Public(err error) *user.Error {
-	if known, ok := errors.AsType[*user.Error](err); ok {
-		return known
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return user.Errorf(user.Timeout, "the request took too long")
-	}
-	return user.Errorf(user.Internal, "an internal error: the log has it under the request's id")
 }
