@@ -104,10 +104,7 @@ func (a *API) auditLog(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if page.Next != "" {
-		linkNext(w, r, values, "cursor", page.Next)
-	}
-	return writePage(w, r, "audit", query.Limit, page.Next, page.Entries, appendAudit)
+	return writePage(w, r, values, listed{name: "audit", limit: query.Limit, next: page.Next}, page.Entries, appendAudit)
 }
 
 func appendAudit(dst []byte, e *user.AuditEntry) []byte { return e.AppendJSON(dst) }
@@ -137,30 +134,11 @@ func (a *API) log(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if page.Next != "" {
-		linkNext(w, r, values, "cursor", page.Next)
-	}
-	return writePage(w, r, "history", query.Limit, page.Next, page.Entries, appendLogEntry)
+	return writePage(w, r, values, listed{name: "history", limit: query.Limit, next: page.Next}, page.Entries, appendLogEntry)
 }
 
 // appendLogEntry appends an entry of the history of all users.
 func appendLogEntry(dst []byte, e *user.LogEntry) []byte {
 	dst = append(append(dst, `{"userId":"`...), e.UserID.String()...)
 	return append(append(dst, `",`...), appendHistory(nil, &e.Event)[1:]...)
-}
-
-// writePage answers a list and its page.
-func writePage[E any](w http.ResponseWriter, r *http.Request, name string, limit int, next string, entries []E, encode func([]byte, *E) []byte) error {
-	buffer := takeBuffer()
-	defer giveBuffer(buffer)
-	out := append(append(append(*buffer, `{"`...), name...), `":[`...)
-	for i := range entries {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = encode(out, &entries[i])
-	}
-	out = append(out, `],"page":`...)
-	*buffer = append(appendPage(out, limit, next, nil, false), '}')
-	return writeJSON(w, r, http.StatusOK, *buffer)
 }

@@ -23,26 +23,16 @@ func groupID(r *http.Request) (uuid.UUID, error) {
 }
 
 func (a *API) listGroups(w http.ResponseWriter, r *http.Request) error {
-	values, place, err := placeParameters(r, "cursor")
+	values, query, err := pageQuery(r)
 	if err != nil {
 		return err
 	}
-	groups, next, err := a.options.Admin.Groups(r.Context(), place.cursor, place.limit)
+	groups, next, err := a.options.Admin.Groups(r.Context(), query.Cursor, query.Limit)
 	if err != nil {
 		return err
 	}
-	if next != "" {
-		linkNext(w, r, values, "cursor", next)
-	}
-	out := []byte(`{"groups":[`)
-	for i, g := range groups {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = g.AppendJSON(out)
-	}
-	out = appendPage(append(out, `],"page":`...), place.limit, next, nil, false)
-	return writeJSON(w, r, http.StatusOK, append(out, '}'))
+	return writePage(w, r, values, listed{name: "groups", limit: query.Limit, next: next}, groups,
+		func(dst []byte, g **user.Group) []byte { return (*g).AppendJSON(dst) })
 }
 
 func (a *API) getGroup(w http.ResponseWriter, r *http.Request) error {
@@ -67,26 +57,17 @@ func (a *API) listMembers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	values, place, err := placeParameters(r, "cursor")
+	values, query, err := pageQuery(r)
 	if err != nil {
 		return err
 	}
-	members, next, err := a.options.Admin.Members(r.Context(), id, place.cursor, place.limit)
+	members, next, err := a.options.Admin.Members(r.Context(), id, query.Cursor, query.Limit)
 	if err != nil {
 		return err
 	}
-	if next != "" {
-		linkNext(w, r, values, "cursor", next)
-	}
-	out := []byte(`{"members":[`)
-	for i, m := range members {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(out, `{"id":"`+m.ID.String()+`","name":`...)
-		out, _ = jsontext.AppendQuote(out, m.Name) // its error only reports replaced invalid UTF-8
-		out = append(out, '}')
-	}
-	out = appendPage(append(out, `],"page":`...), place.limit, next, nil, false)
-	return writeJSON(w, r, http.StatusOK, append(out, '}'))
+	return writePage(w, r, values, listed{name: "members", limit: query.Limit, next: next}, members, func(dst []byte, m *user.GroupMember) []byte {
+		dst = append(dst, `{"id":"`+m.ID.String()+`","name":`...)
+		dst, _ = jsontext.AppendQuote(dst, m.Name) // its error only reports replaced invalid UTF-8
+		return append(dst, '}')
+	})
 }

@@ -32,7 +32,8 @@ func (a *API) listKeys(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, r, http.StatusOK, append(appendKeys(nil, keys), '}'))
+	out := appendList([]byte(`{"keys":[`), keys, appendKey)
+	return writeJSON(w, r, http.StatusOK, append(out, '}'))
 }
 
 // findKeys lists keys across users.
@@ -49,26 +50,14 @@ func (a *API) findKeys(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	next := ""
+	page := listed{name: "keys", limit: query.Limit, total: found.Total, exact: found.Total != nil}
 	if found.More {
-		next = query.CursorAfter(&found.Keys[len(found.Keys)-1])
-		linkNext(w, r, values, "cursor", next)
+		page.next = query.CursorAfter(&found.Keys[len(found.Keys)-1])
 	}
-	body := append(appendKeys(nil, found.Keys), `,"page":`...)
-	return writeJSON(w, r, http.StatusOK, append(appendPage(body, query.Limit, next, found.Total, found.Total != nil), '}'))
+	return writePage(w, r, values, page, found.Keys, appendKey)
 }
 
-// appendKeys begins an object with the member keys.
-func appendKeys(dst []byte, keys []user.ListedKey) []byte {
-	dst = append(dst, `{"keys":[`...)
-	for i := range keys {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = keys[i].AppendJSON(dst)
-	}
-	return append(dst, ']')
-}
+func appendKey(dst []byte, k *user.ListedKey) []byte { return k.AppendJSON(dst) }
 
 // key returns the key that the path names, as it is now.
 func (a *API) key(r *http.Request) (user.ListedKey, error) {

@@ -2,10 +2,8 @@ package httpapi
 
 import (
 	"cmp"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,7 +19,7 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	}
 	if values, file, err := a.logFile(r); file || err != nil {
 		if err == nil {
-			_, _, err = placeIn(values, "cursor")
+			_, err = user.ParsePageQuery(values)
 		}
 		if err != nil {
 			return err
@@ -34,18 +32,15 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 			return page.Next, page.Next != "", lines(e, page.Entries, appendUserHistory)
 		})
 	}
-	values, place, err := placeParameters(r, "cursor")
+	values, query, err := pageQuery(r)
 	if err != nil {
 		return err
 	}
-	page, err := a.options.Admin.History(r.Context(), id, place.cursor, place.limit)
+	page, err := a.options.Admin.History(r.Context(), id, query.Cursor, query.Limit)
 	if err != nil {
 		return err
 	}
-	if page.Next != "" {
-		linkNext(w, r, values, "cursor", page.Next)
-	}
-	return writePage(w, r, "history", place.limit, page.Next, page.Entries, appendUserHistory)
+	return writePage(w, r, values, listed{name: "history", limit: query.Limit, next: page.Next}, page.Entries, appendUserHistory)
 }
 
 // logFile reports whether a request asks for a log as a file, and returns its parameters.
@@ -71,26 +66,26 @@ func appendHistory(dst []byte, e *user.Event) []byte {
 }
 
 func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
-	stream := a.options.Cursor != nil && Negotiate(r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
-	if values, file, err := a.logFile(r); !stream && (file || err != nil) {
-		if err != nil {
-			return err
-		}
-		return a.exportChanges(w, r, values)
-	}
-	_, place, err := placeParameters(r, "after")
+	values, file, err := a.logFile(r)
 	if err != nil {
 		return err
 	}
-	if stream {
-		return a.serveStream(w, r, place.cursor)
+	stream := a.options.Cursor != nil && !r.URL.Query().Has("format") && Negotiate(r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
+	query, err := user.ParseFeedQuery(values)
+	switch {
+	case err != nil:
+		return err
+	case stream:
+		return a.serveStream(w, r, query.Cursor)
+	case file:
+		return a.exportChanges(w, r, values, query.Cursor)
 	}
 	leave, err := a.options.Gate.Enter(r.Context())
 	if err != nil {
 		return err
 	}
 	defer leave()
-	page, err := a.options.Admin.Changes(r.Context(), place.cursor, place.limit)
+	page, err := a.options.Admin.Changes(r.Context(), query.Cursor, query.Limit)
 	if err != nil {
 		return err
 	}
@@ -108,13 +103,9 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 }
 
 // exportChanges answers the changes after a cursor up to now.
-func (a *API) exportChanges(w http.ResponseWriter, r *http.Request, values url.Values) error {
-	_, begin, err := placeIn(values, "after")
-	if err != nil {
-		return err
-	}
+func (a *API) exportChanges(w http.ResponseWriter, r *http.Request, values url.Values, after string) error {
 	return a.exportPages(w, r, "changes", uuid.Nil, values, func(e *export, cursor string) (string, bool, error) {
-		page, err := a.options.Admin.Changes(r.Context(), cmp.Or(cursor, begin.cursor), user.MaxLimit)
+		page, err := a.options.Admin.Changes(r.Context(), cmp.Or(cursor, after), user.MaxLimit)
 		if err != nil {
 			return "", false, err
 		}
@@ -122,39 +113,4 @@ func (a *API) exportChanges(w http.ResponseWriter, r *http.Request, values url.V
 			return a.options.AppendEvent(dst, entry.Event)
 		})
 	})
-}
-
-type place struct {
-	cursor string
-	limit  int
-}
-
-// placeParameters reads the parameters of a list that has a place and a limit only.
-func placeParameters(r *http.Request, cursor string) (url.Values, place, error) {
-	values, err := queryValues(r)
-	if err != nil {
-		return nil, place{}, err
-	}
-	return placeIn(values, cursor)
-}
-
-func placeIn(values url.Values, cursor string) (url.Values, place, error) {
-	found := place{limit: user.DefaultLimit}
-	var problems user.Problems
-	for _, name := range slices.Sorted(maps.Keys(values)) { // problems come in a stable order
-		switch given := values[name]; {
-		case name != cursor && name != "limit":
-			problems.Add(name, "validation_unknown_parameter", "is not a parameter of this list")
-		case len(given) > 1:
-			problems.Add(name, "validation_repeated_parameter", "can be given once")
-		case name == cursor:
-			found.cursor = given[0]
-			if given[0] == "" && cursor == "cursor" { // an empty "after" is the beginning
-				problems.Add(name, "validation_cursor", "must not be empty: leave it out for the first page")
-			}
-		default:
-			found.limit = user.ParseLimit(&problems, given[0])
-		}
-	}
-	return values, found, problems.Err()
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -166,9 +164,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if alone {
 		defer giveBuffer(found.body)
 	}
-	if found.next != "" {
-		linkNext(w, r, values, "cursor", found.next)
-	}
+	linkNext(w, r, values, found.next)
 	return writeJSON(w, r, http.StatusOK, *found.body)
 }
 
@@ -201,52 +197,9 @@ func (a *API) page(ctx context.Context, query user.Query) (*page, error) {
 	if found.More {
 		p.next = query.CursorAfter(found.Users[len(found.Users)-1])
 	}
-	dst := append(*p.body, `{"users":[`...)
-	for i, u := range found.Users {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = u.AppendJSON(dst)
-	}
-	dst = append(dst, `],"page":`...)
-	*p.body = append(appendPage(dst, query.Limit, p.next, found.Total, found.TotalIsExact), '}')
+	*p.body = appendPage(*p.body, listed{"users", query.Limit, p.next, found.Total, found.TotalIsExact}, found.Users,
+		func(dst []byte, u **user.User) []byte { return (*u).AppendJSON(dst) })
 	return &p, nil
-}
-
-// queryValues decodes the query string. A semicolon is a character like any other: Go's
-// parser would drop the pair it stands in.
-func queryValues(r *http.Request) (url.Values, error) {
-	values, err := url.ParseQuery(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"))
-	if err != nil {
-		return nil, user.Problems{{Field: "query", Code: "validation_format", Message: "the query string is not well encoded"}}.Err()
-	}
-	return values, nil
-}
-
-func appendPage(dst []byte, limit int, next string, total *int64, exact bool) []byte {
-	dst = append(dst, `{"limit":`...)
-	dst = strconv.AppendInt(dst, int64(limit), 10)
-	dst = append(dst, `,"next":`...)
-	if next == "" {
-		dst = append(dst, "null"...)
-	} else {
-		dst = append(append(append(dst, '"'), next...), '"') // base64url needs no escape
-	}
-	dst = append(dst, `,"total":`...)
-	if total == nil {
-		dst = append(dst, "null"...)
-	} else {
-		dst = strconv.AppendInt(dst, *total, 10)
-	}
-	dst = append(dst, `,"totalIsExact":`...)
-	return append(strconv.AppendBool(dst, exact), '}')
-}
-
-// linkNext names the next page (RFC 8288), which keeps every parameter but the place.
-func linkNext(w http.ResponseWriter, r *http.Request, values url.Values, parameter, cursor string) {
-	values.Del("page")
-	values.Set(parameter, cursor)
-	w.Header().Set("Link", "<"+r.URL.EscapedPath()+"?"+values.Encode()+`>; rel="next"`)
 }
 
 func (a *API) reveal(w http.ResponseWriter, r *http.Request) error {

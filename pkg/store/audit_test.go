@@ -203,10 +203,10 @@ func TestHistoryOfAll(t *testing.T) {
 			t.Errorf("%+v: %s, want %s", q, got, want)
 		}
 	}
-	if got, _ := log(user.LogQuery{Actor: "nobody"}, 100); got != "" {
+	if got, _ := log(user.LogQuery{LogRange: user.LogRange{Actor: "nobody"}}, 100); got != "" {
 		t.Errorf("by nobody: %s", got)
 	}
-	if got, _ := log(user.LogQuery{Actor: command.Actor}, 3); got != "025" {
+	if got, _ := log(user.LogQuery{LogRange: user.LogRange{Actor: command.Actor}}, 3); got != "025" {
 		t.Errorf("a short page: %s", got)
 	}
 	store.SetLogBudget(s, 3)
@@ -214,7 +214,7 @@ func TestHistoryOfAll(t *testing.T) {
 	if got != "5" || seen == uuid.Nil {
 		t.Errorf("with a budget of 3: %s, %s", got, seen)
 	}
-	if got, _ := log(user.LogQuery{Field: "role", Before: seen}, 100); got != "432" {
+	if got, _ := log(user.LogQuery{Field: "role", LogRange: user.LogRange{Before: seen}}, 100); got != "432" {
 		t.Errorf("behind it: %s", got)
 	}
 }

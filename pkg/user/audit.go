@@ -2,13 +2,10 @@ package user
 
 import (
 	"encoding/base64"
-	"maps"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
@@ -155,14 +152,20 @@ func keyDetail(k *Key) jsontext.Value {
 	return append(detail, '}')
 }
 
-// AuditQuery selects audit entries, newest first. Empty members do not restrict it.
-type AuditQuery struct {
+// LogRange is what the queries of all logs have in common. Entries come newest first; empty members do not
+// restrict them.
+type LogRange struct {
 	Actor    string
-	Action   AuditAction
-	UserID   uuid.UUID
 	From, To time.Time // inclusive, exclusive
 	Limit    int
 	Before   uuid.UUID // entries before the one with this id; [uuid.Nil] is the newest
+}
+
+// AuditQuery selects audit entries.
+type AuditQuery struct {
+	LogRange
+	Action AuditAction
+	UserID uuid.UUID
 }
 
 // AuditPage is a page of the audit log.
@@ -171,42 +174,33 @@ type AuditPage struct {
 	Next    string // the cursor of the next page, empty on the last
 }
 
-// LogQuery selects history entries of all users, newest first. Empty members do not restrict it.
+// LogQuery selects history entries of all users.
 type LogQuery struct {
-	Actor    string
-	Field    string
-	From, To time.Time // inclusive, exclusive
-	Limit    int
-	Before   uuid.UUID // entries before the one with this id; [uuid.Nil] is the newest
+	LogRange
+	Field string
 }
+
+var (
+	auditParameters = logParameters("audit log", func(q *AuditQuery) *LogRange { return &q.LogRange }, parameters[AuditQuery]{
+		"action": notEmpty(func(q *AuditQuery, v string) { q.Action = AuditAction(v) }),
+		"userId": idAt(func(q *AuditQuery) *uuid.UUID { return &q.UserID }),
+	})
+	historyParameters = logParameters("history of all users", func(q *LogQuery) *LogRange { return &q.LogRange }, parameters[LogQuery]{
+		"field": oneOf(func(q *LogQuery, v string) { q.Field = v }, RecordedFields()...),
+	})
+)
 
 // ParseAuditQuery reads the parameters of the audit log; everything wrong with them is one [Invalid] error.
 func ParseAuditQuery(values url.Values) (AuditQuery, error) {
-	q := AuditQuery{Limit: DefaultLimit}
-	problems := parseLog(values, logParameters{"audit log", &q.Limit, &q.From, &q.To, &q.Before}, map[string]func(*Problems, string){
-		"actor":  func(_ *Problems, v string) { q.Actor = v },
-		"action": func(_ *Problems, v string) { q.Action = AuditAction(v) },
-		"userId": func(problems *Problems, v string) {
-			var ok bool
-			if q.UserID, ok = ParseID(v); !ok {
-				problems.Add("userId", codeFormat, "must be a UUID")
-			}
-		},
-	})
+	q := AuditQuery{LogRange: LogRange{Limit: DefaultLimit}}
+	problems := auditParameters.read(&q, values, "the audit log")
 	return q, problems.Err()
 }
 
 // ParseLogQuery reads the parameters of the history of all users.
 func ParseLogQuery(values url.Values) (LogQuery, error) {
-	q := LogQuery{Limit: DefaultLimit}
-	problems := parseLog(values, logParameters{"history of all users", &q.Limit, &q.From, &q.To, &q.Before}, map[string]func(*Problems, string){
-		"actor": func(_ *Problems, v string) { q.Actor = v },
-		"field": func(problems *Problems, v string) {
-			if q.Field = v; !slices.Contains(RecordedFields(), v) {
-				problems.Add("field", codeFormat, "must be one of %s", strings.Join(RecordedFields(), ", "))
-			}
-		},
-	})
+	q := LogQuery{LogRange: LogRange{Limit: DefaultLimit}}
+	problems := historyParameters.read(&q, values, "the history of all users")
 	return q, problems.Err()
 }
 
@@ -225,61 +219,25 @@ func parseLogCursor(cursor string) (uuid.UUID, bool) {
 	return before, LogCursor(before) == cursor
 }
 
-// logParameters are those that logs have in common.
-type logParameters struct {
-	log      string // for messages
-	limit    *int
-	from, to *time.Time
-	before   *uuid.UUID
-}
-
-// parseLog reads the common parameters and those of one log. Each can be given once.
-func parseLog(values url.Values, common logParameters, own map[string]func(*Problems, string)) Problems {
-	p := queryParser{}
-	for _, name := range slices.Sorted(maps.Keys(values)) { // problems come in a stable order
-		v := values[name][0]
-		switch parse := own[name]; {
-		case !validText(&p.problems, name, v):
-		case len(values[name]) > 1:
-			p.problems.Add(name, codeRepeated, "can be given once")
-		case parse != nil && v == "":
-			p.problems.Add(name, codeFormat, "must not be empty: leave it out instead")
-		case parse != nil:
-			parse(&p.problems, v)
-		default:
-			common.parse(&p, name, v)
-		}
-	}
-	return p.problems
-}
-
-func (c *logParameters) parse(p *queryParser, name, v string) {
-	switch name {
-	case "limit":
-		*c.limit = ParseLimit(&p.problems, v)
-	case "from":
-		*c.from = p.problems.time(name, v)
-	case "to":
-		*c.to = p.problems.time(name, v)
-	case "cursor":
+// logParameters adds to the parameters of one log those that all have.
+func logParameters[Q any](log string, common func(*Q) *LogRange, own parameters[Q]) parameters[Q] {
+	own["actor"] = notEmpty(func(q *Q, v string) { common(q).Actor = v })
+	own["limit"] = limitAt(func(q *Q) *int { return &common(q).Limit })
+	own["from"] = timeAt(func(q *Q) *time.Time { return &common(q).From })
+	own["to"] = timeAt(func(q *Q) *time.Time { return &common(q).To })
+	own["cursor"] = once(func(q *Q, problems *Problems, name, v string) {
 		var ok bool
-		if *c.before, ok = parseLogCursor(v); !ok {
-			p.problems.Add(name, codeCursor, "is not a cursor of the %s: take it from page.next as it is", c.log)
+		if common(q).Before, ok = parseLogCursor(v); !ok {
+			problems.Add(name, codeCursor, "is not a cursor of the %s: take it from page.next as it is", log)
 		}
-	default:
-		p.problems.Add(name, codeParam, "is not a parameter of the %s", c.log)
-	}
+	})
+	return own
 }
 
-// validText refuses a parameter that the database cannot hold.
-func validText(problems *Problems, name, value string) bool {
-	if !utf8.ValidString(name) || !utf8.ValidString(value) {
-		problems.Add(name, codeFormat, "must be valid UTF-8")
-		return false
-	}
-	if strings.ContainsRune(name+value, 0) {
-		checkNUL(problems, name, name+value)
-		return false
-	}
-	return true
+func notEmpty[Q any](set func(q *Q, value string)) parameter[Q] {
+	return once(func(q *Q, problems *Problems, name, v string) {
+		if set(q, v); v == "" {
+			problems.Add(name, codeFormat, "must not be empty: leave it out instead")
+		}
+	})
 }

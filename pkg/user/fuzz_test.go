@@ -200,7 +200,7 @@ func TestLongQueriesTakeTimeByTheByte(t *testing.T) {
 		long["many unknown names"][fmt.Sprint("n", i)] = []string{"x"}
 		long["many paths"][fmt.Sprint("metadata.a", i)] = []string{"x"}
 	}
-	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+	for _, name := range slices.Sorted(maps.Keys(listParameters)) {
 		for what, value := range map[string]string{"letters": "a@" + strings.Repeat("é", size/2), "marks": "e" + strings.Repeat("\u0301\u0316", size/4),
 			"commas": strings.Repeat("tag,", size/4), "digits": strings.Repeat("9", size), "dots": "a@" + strings.Repeat("é.", size/3)} {
 			long[name+" of "+what] = url.Values{name: {value}}

@@ -1,10 +1,8 @@
 package user
 
 import (
-	"maps"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	validation "github.com/go-ozzo/ozzo-validation/v4"
@@ -31,39 +29,18 @@ type Import struct {
 	FailedOnly bool
 }
 
-var (
-	importModes   = []string{string(ImportCreate), string(ImportUpdate), string(ImportUpsert), string(ImportDelete)}
-	importMatches = []string{"tag", "id", "externalId", "email", "userName"}
-)
+var importParameters = parameters[Import]{
+	"mode": oneOf(func(i *Import, v string) { i.Mode = ImportMode(v) },
+		string(ImportCreate), string(ImportUpdate), string(ImportUpsert), string(ImportDelete)),
+	"match":   oneOf(func(i *Import, v string) { i.Match = v }, "tag", "id", "externalId", "email", "userName"),
+	"dryRun":  oneOf(func(i *Import, v string) { i.DryRun = v == "true" }, "true", "false"),
+	"results": oneOf(func(i *Import, v string) { i.FailedOnly = v == "failed" }, "all", "failed"),
+}
 
 // ParseImport reads the parameters of an import; everything wrong with them is one [Invalid] error.
 func ParseImport(values url.Values) (Import, error) {
 	parsed := Import{Mode: ImportCreate, Match: "tag"}
-	var problems Problems
-	oneOf := func(name, v string, allowed ...string) string {
-		if !slices.Contains(allowed, v) {
-			problems.Add(name, codeFormat, "must be one of %s", strings.Join(allowed, ", "))
-		}
-		return v
-	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		v := values[name][0]
-		switch {
-		case !validText(&problems, name, v):
-		case len(values[name]) > 1:
-			problems.Add(name, codeRepeated, "can be given once")
-		case name == "mode":
-			parsed.Mode = ImportMode(oneOf(name, v, importModes...))
-		case name == "match":
-			parsed.Match = oneOf(name, v, importMatches...)
-		case name == "dryRun":
-			parsed.DryRun = oneOf(name, v, "true", "false") == "true"
-		case name == "results":
-			parsed.FailedOnly = oneOf(name, v, "all", "failed") == "failed"
-		default:
-			problems.Add(name, codeParam, "is not a parameter of an import")
-		}
-	}
+	problems := importParameters.read(&parsed, values, "an import")
 	return parsed, problems.Err()
 }
 

@@ -3,9 +3,7 @@ package user
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"maps"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,59 +67,38 @@ const keyHintPrefix = "aik_…"
 // ParseKeyQuery reads the parameters of a listing of keys. Its error is [Invalid] with every problem.
 func ParseKeyQuery(values url.Values) (KeyQuery, error) {
 	q := KeyQuery{Limit: DefaultLimit}
-	var problems Problems
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		value := values[name][0]
-		switch {
-		case !utf8.ValidString(name + value):
-			problems.Add(name, codeFormat, "must be valid UTF-8")
-		case len(values[name]) > 1:
-			problems.Add(name, codeRepeated, "can be given once")
-		default:
-			q.parameter(&problems, name, value)
-		}
-	}
+	problems := keyParameters.read(&q, values, "this listing")
 	if text := values.Get("cursor"); values.Has("cursor") {
 		after, err := decodeKeyPlace(text)
 		if err == nil && string(after.Listing) != string(q.fingerprint()) {
 			err = errForeignCursor
 		}
 		if err != nil {
-			problems.Add("cursor", codeCursor, "%s", err.Error())
+			problems.AddOnce("cursor", codeCursor, "%s", err.Error())
 		}
 		q.After = after
 	}
 	return q, problems.Err()
 }
 
-func (q *KeyQuery) parameter(problems *Problems, name, value string) {
-	switch name {
-	case "cursor":
-	case "userId":
-		id, ok := ParseID(value)
-		if !ok {
-			problems.Add(name, "validation_is_uuid", "must be a valid UUID")
+var keyParameters = parameters[KeyQuery]{
+	"userId": idAt(func(q *KeyQuery) *uuid.UUID { return &q.UserID }),
+	"hint": once(func(q *KeyQuery, problems *Problems, name, v string) {
+		if q.Hint = v; !strings.HasPrefix(v, keyHintPrefix) {
+			q.Hint = keyHintPrefix + v
 		}
-		q.UserID = id
-	case "hint":
-		if q.Hint = value; !strings.HasPrefix(value, keyHintPrefix) {
-			q.Hint = keyHintPrefix + value
-		}
-		if utf8.RuneCountInString(q.Hint) != utf8.RuneCountInString(keyHintPrefix)+4 || strings.ContainsRune(value, 0) {
+		if utf8.RuneCountInString(q.Hint) != utf8.RuneCountInString(keyHintPrefix)+4 {
 			problems.Add(name, codeFormat, "must be the last 4 characters of a secret, or aik_… and those")
 		}
-	case "status":
-		q.Status = KeyStatus(value)
+	}),
+	"status": once(func(q *KeyQuery, problems *Problems, name, v string) {
+		q.Status = KeyStatus(v)
 		problems.check(name, q.Status, keyStatusRules...)
-	case "expiresBefore":
-		q.ExpiresBefore = problems.time(name, value)
-	case "lastUsedBefore":
-		q.LastUsedBefore = problems.time(name, value)
-	case "limit":
-		q.Limit = ParseLimit(problems, value)
-	default:
-		problems.Add(name, codeParam, "is not a parameter of this listing")
-	}
+	}),
+	"expiresBefore":  timeAt(func(q *KeyQuery) *time.Time { return &q.ExpiresBefore }),
+	"lastUsedBefore": timeAt(func(q *KeyQuery) *time.Time { return &q.LastUsedBefore }),
+	"limit":          limitAt(func(q *KeyQuery) *int { return &q.Limit }),
+	"cursor":         elsewhere[KeyQuery](),
 }
 
 // CursorAfter makes the cursor behind a page's last key, as clients carry it.

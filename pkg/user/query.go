@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -114,65 +112,21 @@ func (q *Query) Offset() int { return max(0, q.Page-1) * q.Limit }
 
 // ParseQuery reads a listing's parameters; everything wrong with them is one [Invalid] error.
 func ParseQuery(values url.Values) (Query, error) {
-	p := queryParser{query: Query{Sort: defaultSort(), Limit: DefaultLimit, Count: CountEstimated}}
-	for _, name := range slices.Sorted(maps.Keys(values)) { // problems come in a stable order
-		p.parameter(name, values[name])
-	}
-	p.query.Filter.sort()
-	p.position(values)
-	return p.query, p.problems.Err()
+	q := Query{Sort: defaultSort(), Limit: DefaultLimit, Count: CountEstimated}
+	problems := listParameters.read(&q, values, "this listing")
+	q.Filter.sort()
+	q.position(&problems, values)
+	return q, problems.Err()
 }
 
 func defaultSort() []SortKey { return []SortKey{{"createdAt", true}} }
 
-type queryParser struct {
-	query    Query
-	problems Problems
-}
-
-func (p *queryParser) parameter(name string, values []string) {
-	for _, v := range append([]string{name}, values...) {
-		if !utf8.ValidString(v) {
-			p.problems.Add(name, codeFormat, "must be valid UTF-8")
-			return
-		}
-		if strings.ContainsRune(v, 0) {
-			checkNUL(&p.problems, name, v)
-			return
-		}
-	}
-	if path, ok := strings.CutPrefix(name, "metadata."); ok {
-		p.metadata(name, path, values)
-		return
-	}
-	parameter, ok := parameters[name]
-	switch {
-	case !ok:
-		p.problems.Add(name, codeParam, "is not a parameter of this listing")
-	case len(values) > 1 && !parameter.repeated:
-		p.problems.Add(name, codeRepeated, "can be given once")
-	case len(values) > maxValues:
-		p.problems.Add(name, codeSize, "can be given at most %d times", maxValues)
-	default:
-		for _, v := range values {
-			parameter.parse(p, name, v)
-		}
-	}
-}
-
-// parameter declares how one parameter of a listing is read.
-type parameter struct {
-	repeated bool // up to maxValues times
-	parse    func(p *queryParser, name, value string)
-}
-
-// parameters are all but metadata.*, by name.
-var parameters = map[string]parameter{
-	"id": {true, func(p *queryParser, name, v string) {
+var listParameters = parameters[Query]{
+	"id": {true, func(q *Query, problems *Problems, name, v string) {
 		if id, ok := ParseID(v); ok {
-			p.query.IDs = with(p.query.IDs, id)
+			q.IDs = with(q.IDs, id)
 		} else {
-			p.problems.Add(name, "validation_is_uuid", "must be a valid UUID")
+			problems.Add(name, "validation_is_uuid", "must be a valid UUID")
 		}
 	}},
 	"tag":        textValues(func(f *Filter) *[]string { return &f.Tags }, FoldTag),
@@ -180,77 +134,74 @@ var parameters = map[string]parameter{
 	"userName":   addresses(func(f *Filter) *[]string { return &f.UserNames }),
 	"externalId": textValues(func(f *Filter) *[]string { return &f.ExternalIDs }, func(v string) string { return v }),
 	"group":      textValues(func(f *Filter) *[]string { return &f.Groups }, Fold),
-	"role": {true, func(p *queryParser, name, v string) {
-		p.problems.check(name, Role(v), roleRules...)
-		p.query.Roles = with(p.query.Roles, v)
+	"role": {true, func(q *Query, problems *Problems, name, v string) {
+		problems.check(name, Role(v), roleRules...)
+		q.Roles = with(q.Roles, v)
 	}},
-	"status": {true, func(p *queryParser, name, v string) {
-		p.problems.check(name, Status(v), statusRules...)
-		p.query.Statuses = with(p.query.Statuses, v)
+	"status": {true, func(q *Query, problems *Problems, name, v string) {
+		problems.check(name, Status(v), statusRules...)
+		q.Statuses = with(q.Statuses, v)
 	}},
-	"without": {true, func(p *queryParser, name, v string) {
+	"without": {true, func(q *Query, problems *Problems, name, v string) {
 		if !slices.Contains(Absences, v) {
-			p.problems.Add(name, codeFormat, "must be one of %s", strings.Join(Absences, ", "))
+			problems.Add(name, codeFormat, "must be one of %s", strings.Join(Absences, ", "))
 		}
-		p.query.Without = with(p.query.Without, v)
+		q.Without = with(q.Without, v)
 	}},
-	"model": {false, func(p *queryParser, name, v string) {
-		p.problems.check(name, v, modelRules...)
-		p.query.Model = v
-	}},
-	"provider": {false, func(p *queryParser, name, v string) {
+	"model": once(func(q *Query, problems *Problems, name, v string) {
+		problems.check(name, v, modelRules...)
+		q.Model = v
+	}),
+	"provider": once(func(q *Query, problems *Problems, name, v string) {
 		if !IsProvider(v) {
-			p.problems.Add(name, codeFormat, "must be 1 to 63 of a-z 0-9 - _")
+			problems.Add(name, codeFormat, "must be 1 to 63 of a-z 0-9 - _")
 		}
-		p.query.Provider = v
-	}},
-	"q": {false, func(p *queryParser, name, v string) {
+		q.Provider = v
+	}),
+	"q": once(func(q *Query, problems *Problems, name, v string) {
 		if n := utf8.RuneCountInString(v); n < 1 || n > 200 {
-			p.problems.Add(name, codeRange, "must be 1 to 200 characters")
+			problems.Add(name, codeRange, "must be 1 to 200 characters")
 			return
 		}
-		if p.query.Search = SearchForm(v); p.query.Search == "" {
-			p.problems.Add(name, codeRange, "must contain a character other than diacritics, which searches ignore")
+		if q.Search = SearchForm(v); q.Search == "" {
+			problems.Add(name, codeRange, "must contain a character other than diacritics, which searches ignore")
 		}
-	}},
-	"createdFrom":   {false, func(p *queryParser, name, v string) { p.query.CreatedFrom = p.problems.time(name, v) }},
-	"createdTo":     {false, func(p *queryParser, name, v string) { p.query.CreatedTo = p.problems.time(name, v) }},
-	"expiresBefore": {false, func(p *queryParser, name, v string) { p.query.ExpiresBefore = p.problems.time(name, v) }},
-	"sort":          {false, (*queryParser).sort},
-	"limit":         {false, func(p *queryParser, _, v string) { p.query.Limit = ParseLimit(&p.problems, v) }},
-	"page":          {false, func(p *queryParser, name, v string) { p.query.Page = p.problems.integer(name, v, MaxOffset) }},
-	"cursor":        {false, func(*queryParser, string, string) {}}, // read last, when filters and sort are known
-	"count": {false, func(p *queryParser, name, v string) {
-		p.query.Count = CountMode(v)
-		if !slices.Contains([]CountMode{CountExact, CountEstimated, CountNone}, p.query.Count) {
-			p.problems.Add(name, codeFormat, "must be exact, estimated or none")
-		}
-	}},
+	}),
+	"metadata.":     {true, (*Query).metadata},
+	"createdFrom":   timeAt(func(q *Query) *time.Time { return &q.CreatedFrom }),
+	"createdTo":     timeAt(func(q *Query) *time.Time { return &q.CreatedTo }),
+	"expiresBefore": timeAt(func(q *Query) *time.Time { return &q.ExpiresBefore }),
+	"sort":          once((*Query).sort),
+	"limit":         limitAt(func(q *Query) *int { return &q.Limit }),
+	"page":          once(func(q *Query, problems *Problems, name, v string) { q.Page = problems.integer(name, v, MaxOffset) }),
+	"cursor":        elsewhere[Query](),
+	"count": oneOf(func(q *Query, v string) { q.Count = CountMode(v) },
+		string(CountExact), string(CountEstimated), string(CountNone)),
 }
 
 // textValues declares a parameter whose values are compared by a form. A value that is longer than any user's is
 // refused before its form is computed: some conversions take time that grows with the square of the length.
-func textValues(of func(*Filter) *[]string, form func(string) string) parameter {
-	return parameter{true, func(p *queryParser, name, v string) {
+func textValues(of func(*Filter) *[]string, form func(string) string) parameter[Query] {
+	return parameter[Query]{true, func(q *Query, problems *Problems, name, v string) {
 		if utf8.RuneCountInString(v) > maxValue {
-			p.problems.AddOnce(name, codeRange, "must be at most %d characters", maxValue)
+			problems.AddOnce(name, codeRange, "must be at most %d characters", maxValue)
 			return
 		}
-		list := of(&p.query.Filter)
+		list := of(&q.Filter)
 		*list = with(*list, form(v))
 	}}
 }
 
 // addresses declares a parameter whose values are e-mail addresses, or names that may be addresses. A plus
 // sign that is not encoded arrives as a space, which would find nobody.
-func addresses(of func(*Filter) *[]string) parameter {
+func addresses(of func(*Filter) *[]string) parameter[Query] {
 	plain := textValues(of, FoldAddress)
-	return parameter{true, func(p *queryParser, name, v string) {
+	return parameter[Query]{true, func(q *Query, problems *Problems, name, v string) {
 		if strings.Contains(v, " ") && (name == "email" || strings.Contains(v, "@")) {
-			p.problems.AddOnce(name, codeFormat, "contains a space: write + as %%2B in a query string")
+			problems.AddOnce(name, codeFormat, "contains a space: write + as %%2B in a query string")
 			return
 		}
-		plain.parse(p, name, v)
+		plain.read(q, problems, name, v)
 	}}
 }
 
@@ -262,18 +213,15 @@ func with[T comparable](values []T, v T) []T {
 	return append(values, v)
 }
 
-func (p *queryParser) metadata(name, dotted string, values []string) {
-	path := splitPath(dotted)
-	if slices.Contains(path, "") || len(path) > maxMetadataDepth {
-		p.problems.Add(name, codeFormat, `must be metadata. and at most %d names with dots between them (a dot in a name is written \.)`, maxMetadataDepth)
-		return
-	}
-	if len(values)+len(p.query.Metadata) > maxValues {
-		p.problems.Add(name, codeSize, "at most %d metadata conditions can be given", maxValues)
-		return
-	}
-	for _, v := range values {
-		p.query.Metadata = append(p.query.Metadata, MetadataEqual{path, v})
+func (q *Query) metadata(problems *Problems, name, v string) {
+	path := splitPath(strings.TrimPrefix(name, "metadata."))
+	switch {
+	case slices.Contains(path, "") || len(path) > maxMetadataDepth:
+		problems.AddOnce(name, codeFormat, `must be metadata. and at most %d names with dots between them (a dot in a name is written \.)`, maxMetadataDepth)
+	case len(q.Metadata) == maxValues:
+		problems.AddOnce(name, codeSize, "at most %d metadata conditions can be given", maxValues)
+	default:
+		q.Metadata = append(q.Metadata, MetadataEqual{path, v})
 	}
 }
 
@@ -296,74 +244,41 @@ func splitPath(dotted string) []string {
 	return append(path, name.String())
 }
 
-// time reads an RFC 3339 time; one that PostgreSQL could not hold is a problem too.
-func (p *Problems) time(name, v string) time.Time {
-	t, err := ParseTime(v)
-	if err != nil {
-		p.Add(name, codeFormat, "must be an RFC 3339 time such as 2026-01-31T00:00:00Z (a + must be sent as %%2B)")
-		return time.Time{}
-	}
-	// Stored times are whole microseconds: a bound between two of them is the later one.
-	if rest := t.Nanosecond() % 1000; rest > 0 || t.IsZero() { // a zero time would be no bound
-		t = t.Add(time.Microsecond - time.Duration(rest))
-	}
-	return t
-}
-
-// ParseLimit reads the limit of any list.
-func ParseLimit(problems *Problems, v string) int { return problems.integer("limit", v, MaxLimit) }
-
-func (p *Problems) integer(name, v string, most int) int {
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > most || v[0] == '+' {
-		p.Add(name, codeRange, "must be an integer from 1 to %d%s", most, cursorAdvice(name))
-		return 1
-	}
-	return n
-}
-
-func cursorAdvice(name string) string {
-	if name != "page" {
-		return ""
-	}
-	return "; to go deeper, follow page.next with cursor"
-}
-
-func (p *queryParser) sort(name, v string) {
-	p.query.Sort = nil
+func (q *Query) sort(problems *Problems, name, v string) {
+	q.Sort = nil
 	for field := range strings.SplitSeq(v, ",") {
 		field, descending := strings.CutPrefix(field, "-")
 		if !slices.Contains([]string{"createdAt", "tag", "name", "email"}, field) {
-			p.problems.Add(name, codeFormat, "must be a comma list of createdAt, tag, name, email, each with - before it to descend")
+			problems.Add(name, codeFormat, "must be a comma list of createdAt, tag, name, email, each with - before it to descend")
 			return
 		}
-		if slices.ContainsFunc(p.query.Sort, func(k SortKey) bool { return k.Field == field }) {
-			p.problems.Add(name, codeRepeated, "names %s twice", field)
+		if slices.ContainsFunc(q.Sort, func(k SortKey) bool { return k.Field == field }) {
+			problems.Add(name, codeRepeated, "names %s twice", field)
 			return
 		}
-		p.query.Sort = append(p.query.Sort, SortKey{field, descending})
+		q.Sort = append(q.Sort, SortKey{field, descending})
 	}
 }
 
 // position settles where the page begins, which depends on all other parameters.
-func (p *queryParser) position(values url.Values) {
-	if p.query.Page*p.query.Limit > MaxOffset && !p.problems.has("page") {
-		p.problems.Add("page", codeRange, "page × limit must be at most %d%s", MaxOffset, cursorAdvice("page"))
+func (q *Query) position(problems *Problems, values url.Values) {
+	if q.Page*q.Limit > MaxOffset && !problems.has("page") {
+		problems.Add("page", codeRange, "page × limit must be at most %d%s", MaxOffset, cursorAdvice("page"))
 	}
-	if !values.Has("cursor") || p.problems.has("cursor") {
+	if !values.Has("cursor") || problems.has("cursor") {
 		return
 	}
 	if values.Has("page") {
-		p.problems.Add("cursor", codeCursor, "cannot be used together with page")
+		problems.Add("cursor", codeCursor, "cannot be used together with page")
 		return
 	}
-	if len(p.problems) > 0 { // the filters it must agree with are not known
+	if len(*problems) > 0 { // the filters it must agree with are not known
 		return
 	}
-	after, err := decodeCursor(values.Get("cursor"), &p.query)
+	after, err := decodeCursor(values.Get("cursor"), q)
 	if err != nil {
-		p.problems.Add("cursor", codeCursor, "%s", err)
+		problems.Add("cursor", codeCursor, "%s", err)
 		return
 	}
-	p.query.After = after
+	q.After = after
 }
