@@ -65,7 +65,7 @@ type Handler struct {
 
 // New makes a Handler.
 func New(options Options) *Handler {
-	return &Handler{options: options, bodies: body.NewBudget(body.OneChange), refusals: newLimiter()}
+	return &Handler{options: options, bodies: body.NewBudget(body.OneChange, nil), refusals: newLimiter()}
 }
 
 const (

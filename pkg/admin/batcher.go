@@ -39,8 +39,9 @@ const (
 
 func (b *batcher) begin(s *Service) {
 	b.service = s
-	b.queue = gather.Queue[*job]{Workers: batchWorkers, Most: batchMost, Batch: b.carryOut}
-	b.held = heldUsers{users: map[uuid.UUID][]*job{}, places: make(chan struct{}, max(1, s.store.ChangeConnections()/2)), carryOut: b.carryOutHeld}
+	b.queue = gather.Queue[*job]{Workers: batchWorkers, Most: batchMost, Batch: func(jobs []*job) { b.carryOut(store.Skip, jobs) }}
+	b.held = heldUsers{users: map[uuid.UUID][]*job{}, places: make(chan struct{}, max(1, s.store.ChangeConnections()/2)),
+		patience: s.patience, carryOut: func(jobs []*job) { b.carryOut(store.Wait, jobs) }}
 }
 
 // Apply carries a command out, at most once if it brings a claim. While others are being
@@ -63,9 +64,9 @@ func (s *Service) Apply(ctx context.Context, command user.Command) (user.Outcome
 	}
 }
 
-// carryOut carries out the jobs that are still wanted. Those whose user another session holds wait
-// for it apart, so that they hold up nobody.
-func (b *batcher) carryOut(jobs []*job) {
+// carryOut carries out the jobs that are still wanted. In mode [store.Skip], those whose user another session
+// holds then wait for it apart, so that they hold up nobody; in mode [store.Wait] these are carried out.
+func (b *batcher) carryOut(mode store.Mode, jobs []*job) {
 	jobs, commands := wantedOf(jobs)
 	if len(jobs) == 0 {
 		return
@@ -75,35 +76,12 @@ func (b *batcher) carryOut(jobs []*job) {
 	ctx, end := b.share(ctx, jobs)
 	defer end()
 	results := make([]user.Result, len(jobs))
-	held := b.service.carryOut(ctx, store.Skip, commands, results)
+	held := b.service.carryOut(ctx, mode, commands, results)
 	for i, j := range jobs {
 		if id, ok := held[i]; ok {
 			b.held.add(id, j)
 			continue
 		}
-		j.answer(results[i])
-	}
-}
-
-// carryOutHeld carries out jobs on a user whom another session holds, and waits for it.
-func (b *batcher) carryOutHeld(jobs []*job) {
-	jobs, commands := wantedOf(jobs)
-	if len(jobs) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), batchTime)
-	defer cancel()
-	ctx, end := b.share(ctx, jobs)
-	defer end()
-	results := make([]user.Result, len(jobs))
-	select {
-	case b.held.places <- struct{}{}:
-		b.service.carryOut(ctx, store.Wait, commands, results)
-		<-b.held.places
-	case <-time.After(b.service.patience):
-		fail(results, errContended)
-	}
-	for i, j := range jobs {
 		j.answer(results[i])
 	}
 }
@@ -142,6 +120,7 @@ func (j *job) answer(result user.Result) {
 // together take half of the connections of changes, so that however many users are held, others can be changed.
 type heldUsers struct {
 	places   chan struct{}
+	patience time.Duration // for a place
 	mu       sync.Mutex
 	users    map[uuid.UUID][]*job
 	some     atomic.Bool // there are any: most of the time there are none
@@ -175,7 +154,15 @@ func (h *heldUsers) add(id uuid.UUID, j *job) {
 
 func (h *heldUsers) run(id uuid.UUID) {
 	for jobs := h.next(id); len(jobs) > 0; jobs = h.next(id) {
-		h.carryOut(jobs)
+		select {
+		case h.places <- struct{}{}:
+			h.carryOut(jobs)
+			<-h.places
+		case <-time.After(h.patience):
+			for _, j := range jobs {
+				j.answer(user.Result{Err: errContended})
+			}
+		}
 	}
 }
 

@@ -184,7 +184,7 @@ func (a *App) scim(gate *httpapi.Gate) *scimapi.API {
 	return scimapi.New(scimapi.Options{Admin: a.admin, Authorize: func(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
 		return a.api.Authorize(r, scopes...)
 	},
-		Enter: gate.Enter, Users: body.NewBudget(body.OneChange), Groups: body.NewBudget(largeBodies), Audit: a.admin.Audit,
+		Enter: gate.Enter, Users: body.NewBudget(body.OneChange, gate.Enter), Groups: body.NewBudget(largeBodies, gate.Enter), Audit: a.admin.Audit,
 		GrantAdmin: func() bool { return a.mounts.Config.Value().SCIM.GrantAdmin },
 		Observe:    a.metrics.provisioned, Log: a.log})
 }

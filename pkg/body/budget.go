@@ -34,11 +34,19 @@ var OneChange = Limits{Most: 1 << 20, Total: 8 << 20, Reserved: 2}
 type Budget struct {
 	most           int64
 	free, reserved *semaphore.Weighted
+	enter          Gate
 }
 
-// NewBudget makes a budget of which nothing is spent.
-func NewBudget(limits Limits) *Budget {
-	return &Budget{limits.Most, semaphore.NewWeighted(limits.Total), semaphore.NewWeighted(limits.Reserved)}
+// Gate waits for a place among the requests that are worked on, which leave gives back.
+type Gate func(context.Context) (leave func(), err error)
+
+// NewBudget makes a budget of which nothing is spent. A request whose body has arrived enters the gate; before that
+// it takes nobody's place, however slowly it is sent. A nil gate is always open.
+func NewBudget(limits Limits, enter Gate) *Budget {
+	if enter == nil {
+		enter = func(context.Context) (func(), error) { return func() {}, nil }
+	}
+	return &Budget{limits.Most, semaphore.NewWeighted(limits.Total), semaphore.NewWeighted(limits.Reserved), enter}
 }
 
 const (
@@ -46,12 +54,12 @@ const (
 	patience   = 30 * time.Second // for a reserved place, and then for the rest of the body
 )
 
-// Read reads a body to its end. Its memory is accounted for until leave is called, which
-// must be once the body is of no more use; on an error there is nothing to give back. The
+// Read reads a body to its end and enters the gate. Memory and place are taken until done is called, which
+// must be once the request's work is done; on an error there is nothing to give back. The
 // connection's read deadline, which bounds the time, is removed once the body has arrived.
-// Errors are [user.TooLarge], [user.Timeout], [user.Unavailable] and [user.Malformed], and
+// Errors are [user.TooLarge], [user.Timeout], [user.Unavailable] and [user.Malformed], the gate's and
 // the context's.
-func (b *Budget) Read(w http.ResponseWriter, r *http.Request) (body []byte, leave func(), err error) {
+func (b *Budget) Read(w http.ResponseWriter, r *http.Request) (body []byte, done func(), err error) {
 	if r.ContentLength > b.most {
 		return nil, nil, TooLarge(b.most)
 	}
@@ -62,7 +70,12 @@ func (b *Budget) Read(w http.ResponseWriter, r *http.Request) (body []byte, leav
 		return nil, nil, b.fault(r, err)
 	}
 	_ = s.control.SetReadDeadline(time.Time{}) // it would end the request when it passes; test writers have none
-	return body, s.giveBack, nil
+	leave, err := b.enter(r.Context())
+	if err != nil {
+		s.giveBack()
+		return nil, nil, err
+	}
+	return body, func() { leave(); s.giveBack() }, nil
 }
 
 // share is what one body has of the budget.

@@ -31,7 +31,7 @@ func request(t testing.TB, text string, known bool) *http.Request {
 
 func TestBodiesComeWhole(t *testing.T) {
 	t.Parallel()
-	budget := body.NewBudget(limits)
+	budget := body.NewBudget(limits, nil)
 	for _, size := range []int{0, 1, 1023, 1024, 1025, 2047, 2048, 7999, 8000} {
 		for _, known := range []bool{true, false} {
 			text := strings.Repeat("x", size)
@@ -48,7 +48,7 @@ func TestBodiesComeWhole(t *testing.T) {
 
 func TestBodiesThatAreRefused(t *testing.T) {
 	t.Parallel()
-	budget := body.NewBudget(limits)
+	budget := body.NewBudget(limits, nil)
 	broken := func(at int) *http.Request {
 		return httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/",
 			io.MultiReader(strings.NewReader(strings.Repeat("x", at)), iotest.ErrReader(io.ErrUnexpectedEOF)))
@@ -84,7 +84,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 func TestBudgetIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		budget := body.NewBudget(limits)
+		budget := body.NewBudget(limits, nil)
 		read := func(size int, known bool, wait time.Duration) (func(), error) {
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
@@ -144,7 +144,7 @@ func echo(t testing.TB, budget *body.Budget) *httptest.Server {
 // TestManyLargeBodiesAtOnce races them over real connections through a budget for two.
 func TestManyLargeBodiesAtOnce(t *testing.T) {
 	t.Parallel()
-	server := echo(t, body.NewBudget(limits))
+	server := echo(t, body.NewBudget(limits, nil))
 	var all sync.WaitGroup
 	for i := range 200 {
 		all.Go(func() {
@@ -166,7 +166,7 @@ func TestManyLargeBodiesAtOnce(t *testing.T) {
 // TestTricklingLargeBodiesKeepNobodyOut: each announces the largest body and sends a byte.
 func TestTricklingLargeBodiesKeepNobodyOut(t *testing.T) {
 	t.Parallel()
-	server := echo(t, body.NewBudget(limits))
+	server := echo(t, body.NewBudget(limits, nil))
 	for range 14 { // as many as 16000 bytes are enough for, at 1 KiB each, and one for the rest
 		rest, trickle := io.Pipe()
 		t.Cleanup(func() { _ = trickle.Close() })

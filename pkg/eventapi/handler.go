@@ -31,7 +31,7 @@ type Options struct {
 	Source string
 	// Enter waits for a place among the requests that are worked on, once the body has
 	// arrived; leave gives it back.
-	Enter func(context.Context) (leave func(), err error)
+	Enter body.Gate
 	// Tracer makes spans of events; nil makes none.
 	Tracer *tracing.Tracer
 }
@@ -52,7 +52,7 @@ const parsedAtOnce = 2
 
 // New makes the handler of POSTed events. Who may send is checked before it.
 func New(options Options) http.Handler {
-	return &handler{options, body.NewBudget(body.OneChange), body.NewBudget(ofBatch), semaphore.NewWeighted(parsedAtOnce)}
+	return &handler{options, body.NewBudget(body.OneChange, options.Enter), body.NewBudget(ofBatch, options.Enter), semaphore.NewWeighted(parsedAtOnce)}
 }
 
 // ServeHTTP implements [http.Handler].
@@ -70,7 +70,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if mode == batched {
 		return h.serveBatch(w, r)
 	}
-	raw, done, err := h.readBody(h.events, w, r)
+	raw, done, err := h.events.Read(w, r)
 	if err != nil {
 		return err
 	}
@@ -94,20 +94,6 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	h.reply(w, outcome)
 	return nil
-}
-
-// readBody reads a body and then enters the gate; done undoes both.
-func (h *handler) readBody(budget *body.Budget, w http.ResponseWriter, r *http.Request) (raw []byte, done func(), err error) {
-	raw, giveBack, err := budget.Read(w, r)
-	if err != nil {
-		return nil, nil, err
-	}
-	leave, err := h.options.Enter(r.Context())
-	if err != nil {
-		giveBack()
-		return nil, nil, err
-	}
-	return raw, func() { leave(); giveBack() }, nil
 }
 
 // command returns what an event that came by a request asks for.
@@ -144,7 +130,7 @@ func (h *handler) serveBatch(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler) batchAnswer(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	raw, done, err := h.readBody(h.batches, w, r)
+	raw, done, err := h.batches.Read(w, r)
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func New(options Options, rules CORS) *API {
 	if options.Gate == nil {
 		options.Gate = NewGate(0)
 	}
-	a := &API{options: options, denials: rate.NewLimiter(10, 600), pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange),
+	a := &API{options: options, denials: rate.NewLimiter(10, 600), pages: semaphore.NewWeighted(pageBudget), bodies: body.NewBudget(body.OneChange, options.Gate.Enter),
 		streams: newStreams(), exports: make(chan struct{}, exportsAtOnce),
 		imports: make(chan struct{}, importsAtOnce)}
 	// Nothing that can wait is done before the service is ready.

@@ -12,22 +12,12 @@ import (
 )
 
 // readBody returns the body of a request whose media type is one of those wanted, and what
-// to call once the request's work is done. The gate is entered when the body has arrived: a
-// client that sends slowly takes nobody's place.
+// to call once the request's work is done.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request, wanted ...string) (body []byte, done func(), err error) {
 	if err := checkMediaType(w, r, wanted); err != nil {
 		return nil, nil, err
 	}
-	body, giveBack, err := a.bodies.Read(w, r)
-	if err != nil {
-		return nil, nil, err
-	}
-	leave, err := a.options.Gate.Enter(r.Context())
-	if err != nil {
-		giveBack()
-		return nil, nil, err
-	}
-	return body, func() { leave(); giveBack() }, nil
+	return a.bodies.Read(w, r)
 }
 
 // checkMediaType refuses a body of another media type than those wanted. Two lines of a header are joined, so

@@ -22,16 +22,7 @@ func (x *exchange) body(t *scim.ResourceType) (body []byte, done func(), err err
 	if t == scim.Groups {
 		bodies = x.options.Groups
 	}
-	body, giveBack, err := bodies.Read(x.w, x.r)
-	if err != nil {
-		return nil, nil, err
-	}
-	leave, err := x.options.Enter(x.r.Context())
-	if err != nil {
-		giveBack()
-		return nil, nil, err
-	}
-	return body, func() { leave(); giveBack() }, nil
+	return bodies.Read(x.w, x.r)
 }
 
 // checkMediaType takes any JSON, whatever its charset is called, and a body without a type.
