@@ -34,15 +34,18 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.body.Write(b)
 }
 
-// call asks one of the API's routes and decodes its answer into a value, unless that is nil. A problem
-// document is returned as an error.
+// call asks one of the API's routes, see [Console.send].
 func (c *Console) call(r *http.Request, s *session, method, path string, query url.Values, body []byte, into any) error {
 	var from io.Reader
 	if body != nil {
 		from = bytes.NewReader(body)
 	}
-	request := ask(r, s, method, path, query, from)
-	request.ContentLength = int64(len(body))
+	return c.send(ask(r, s, method, path, query, from), into)
+}
+
+// send sends a request to the API's routes and decodes the answer into a value, unless that is nil. A problem
+// document is returned as an error.
+func (c *Console) send(request *http.Request, into any) error {
 	got := &answer{header: http.Header{}}
 	c.options.Routes.ServeHTTP(got, request)
 	if got.status >= http.StatusBadRequest {

@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -31,6 +33,7 @@ type Admin interface {
 	Get(context.Context, user.Ref) (*user.User, error)
 	List(context.Context, user.Query) (user.Page, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
+	Keys(context.Context, user.Ref) ([]user.ListedKey, error)
 }
 
 // Once signs in the first request that brings its code, with a token.
@@ -76,81 +79,95 @@ func New(options Options) *Console {
 	c.once.Store(options.Once)
 	for pattern, p := range c.pages() {
 		method, path, _ := strings.Cut(pattern, " ")
-		c.mux.Handle(method+" "+Path+path, c.handle(p))
+		c.mux.Handle(method+" "+Path+path, c.handle(Path+strings.TrimSuffix(path, "{$}"), p))
 	}
-	c.mux.Handle("/", c.handle(place{open: true, serve: c.serveNowhere}))
+	c.mux.Handle("/", c.handle(Path, place{open: true, serve: c.serveNowhere}))
 	return c
 }
 
-// serveNowhere answers what is no page. A signed-in person keeps the navigation.
+// serveNowhere answers what is no page, or cannot be done with one. A signed-in person keeps the navigation.
 func (c *Console) serveNowhere(w http.ResponseWriter, r *http.Request, _ *session) error {
 	if r.URL.Path+"/" == Path {
 		return redirect(w, r, Path)
 	}
+	err := user.Errorf(user.NotFound, "there is no such page")
+	if allow := c.methodsOf(r); allow != "" {
+		w.Header().Set("Allow", allow)
+		err = user.Errorf(user.MethodNotAllowed, "this page takes %s", allow)
+	}
 	s, _, _ := c.session(r)
-	c.fail(w, r, s, user.Errorf(user.NotFound, "there is no such page"))
+	c.fail(w, r, s, err)
 	return nil
+}
+
+// methodsOf returns the methods of the page at the request's path, empty for no page.
+func (c *Console) methodsOf(r *http.Request) string {
+	var methods []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		other := *r
+		other.Method = method
+		if _, pattern := c.mux.Handler(&other); pattern != "/" {
+			methods = append(methods, method)
+		}
+	}
+	return strings.Join(methods, ", ")
 }
 
 // place is what one method of one path does.
 type place struct {
-	scope auth.Scope
-	serve func(http.ResponseWriter, *http.Request, *session) error
-	open  bool // to those who are not signed in, too
-	long  bool // takes no place of the concurrent requests: it calls the API's routes, which take their own, or it lasts
+	scopes []auth.Scope // all of them are needed
+	serve  func(http.ResponseWriter, *http.Request, *session) error
+	open   bool // to those who are not signed in, too
+	long   bool // takes no place of the concurrent requests: it calls the API's routes, which take their own, or it lasts
 }
 
 func (c *Console) pages() map[string]place {
-	read := func(serve func(http.ResponseWriter, *http.Request, *session) error) place {
-		return place{scope: auth.UsersRead, serve: serve}
-	}
-	write := func(serve func(http.ResponseWriter, *http.Request, *session) error) place {
-		return place{scope: auth.UsersWrite, serve: serve}
-	}
-	routed := func(scope auth.Scope, serve func(http.ResponseWriter, *http.Request, *session) error) place {
-		return place{scope: scope, serve: serve, long: true}
-	}
+	type serve = func(http.ResponseWriter, *http.Request, *session) error
+	needs := func(serve serve, scopes ...auth.Scope) place { return place{scopes: scopes, serve: serve} }
+	long := func(serve serve, scopes ...auth.Scope) place { return place{scopes: scopes, serve: serve, long: true} }
+	open := func(serve serve) place { return place{serve: serve, open: true} }
+	const read, write = auth.UsersRead, auth.UsersWrite
 	return map[string]place{
-		"GET {$}":             {serve: c.serveHome},
-		"GET signin":          {serve: c.serveSignIn, open: true},
-		"POST signin":         {serve: c.serveSignIn, open: true},
-		"GET signin/issuer":   {serve: c.serveIssuer, open: true},
-		"GET signin/callback": {serve: c.serveCallback, open: true},
-		"POST signout":        {serve: c.serveSignOut, open: true},
-		"GET assets/{name}":   {serve: serveAsset, open: true},
+		"GET {$}":             needs(c.serveHome),
+		"GET signin":          open(c.serveSignIn),
+		"POST signin":         open(c.serveSignIn),
+		"GET signin/issuer":   open(c.serveIssuer),
+		"GET signin/callback": open(c.serveCallback),
+		"POST signout":        open(c.serveSignOut),
+		"GET assets/{name}":   open(serveAsset),
 
-		"GET users":             read(c.serveUsers),
-		"GET users/export":      routed(auth.UsersRead, c.serveExport),
-		"POST users/bulk":       routed(auth.UsersRead, c.confirmBulk),
-		"GET users/bulk":        read(serveBack),
-		"POST users/bulk/apply": {scope: auth.UsersWrite, serve: c.applyBulk, long: true},
-		"GET users/new":         write(c.serveNew),
-		"POST users/new":        write(c.createUser),
+		"GET users":             needs(c.serveUsers, read),
+		"GET users/export":      long(c.serveExport, read),
+		"POST users/bulk":       long(c.confirmBulk, read),
+		"GET users/bulk":        needs(serveBack, read),
+		"POST users/bulk/apply": long(c.applyBulk, read, write),
+		"GET users/new":         needs(c.serveNew, write),
+		"POST users/new":        needs(c.createUser, write),
 
-		"GET users/{id}":                                read(c.serveUser),
-		"POST users/{id}":                               write(c.saveUser),
-		"POST users/{id}/status":                        write(c.setStatus),
-		"GET users/{id}/{form...}":                      read(serveBack),
-		"GET users/{id}/delete":                         write(c.serveDelete),
-		"POST users/{id}/delete":                        write(c.deleteUser),
-		"GET users/{id}/models":                         read(c.serveModels),
-		"POST users/{id}/credentials":                   write(c.setCredential),
-		"POST users/{id}/credentials/{provider}/remove": write(c.removeCredential),
-		"POST users/{id}/credentials/{provider}/reveal": routed(auth.CredentialsRead, c.revealCredential),
-		"POST users/{id}/keys":                          routed(auth.KeysWrite, c.issueKey),
-		"POST users/{id}/keys/{key}/{action}":           routed(auth.KeysWrite, c.changeKey),
+		"GET users/{id}":                                needs(c.serveUser, read),
+		"POST users/{id}":                               needs(c.saveUser, read, write),
+		"POST users/{id}/status":                        needs(c.setStatus, read, write),
+		"GET users/{id}/{form...}":                      needs(serveBack, read),
+		"GET users/{id}/delete":                         needs(c.serveDelete, read, write),
+		"POST users/{id}/delete":                        needs(c.deleteUser, read, write),
+		"GET users/{id}/models":                         needs(c.serveModels, write),
+		"POST users/{id}/credentials":                   needs(c.setCredential, read, write),
+		"POST users/{id}/credentials/{provider}/remove": needs(c.removeCredential, read, write),
+		"POST users/{id}/credentials/{provider}/reveal": long(c.revealCredential, read, auth.CredentialsRead),
+		"POST users/{id}/keys":                          long(c.issueKey, read, auth.KeysWrite),
+		"POST users/{id}/keys/{key}/{action}":           long(c.changeKey, read, auth.KeysWrite),
 
-		"GET import":         write(c.serveImport),
-		"POST import":        routed(auth.UsersWrite, c.importUsers),
-		"POST import/stream": routed(auth.UsersWrite, c.streamImport),
-		"POST import/failed": write(c.failedLines),
+		"GET import":         needs(c.serveImport, write),
+		"POST import":        long(c.importUsers, write),
+		"POST import/stream": long(c.streamImport, write),
+		"POST import/failed": needs(c.failedLines, write),
 
-		"GET activity":   {serve: c.serveActivity, long: true}, // one scope for each of its views
-		"GET feed":       routed(auth.UsersRead, c.serveFeed),
-		"GET keys":       routed(auth.UsersRead, c.serveKeys),
-		"POST keys":      routed(auth.UsersRead, c.findKey),
-		"GET operation":  read(c.serveOperation),
-		"POST operation": {scope: auth.Admin, serve: c.resend},
+		"GET activity":   long(c.serveActivity), // one scope for each of its views
+		"GET feed":       long(c.serveFeed, read),
+		"GET keys":       long(c.serveKeys, read),
+		"POST keys":      long(c.findKey, read),
+		"GET operation":  needs(c.serveOperation, read),
+		"POST operation": needs(c.resend, auth.Admin),
 	}
 }
 
@@ -172,15 +189,47 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, nil, user.Errorf(user.Forbidden, "the form came from another site: open the console and try again").Wrap(err))
 		return
 	}
+	if err := checkQuery(r); err != nil {
+		c.fail(w, r, nil, err)
+		return
+	}
 	c.mux.ServeHTTP(w, r)
 }
 
-func (c *Console) handle(p place) http.Handler {
+// maxQuery bounds the query string, in bytes: a page has links that each repeat it.
+const maxQuery = 16 << 10
+
+// checkQuery refuses a query string that cannot be read whole: what is dropped from a filter would show, and choose,
+// more users than were asked for.
+func checkQuery(r *http.Request) error {
+	if len(r.URL.RawQuery) > maxQuery {
+		return user.Errorf(user.Malformed, "the address is too long: filters may have 16 KiB together")
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return user.Errorf(user.Malformed, "the address is not well encoded").Wrap(err)
+	}
+	return checkText(values)
+}
+
+// checkText refuses what would not be stored as it was sent.
+func checkText(values url.Values) error {
+	for name, all := range values {
+		if text := name + strings.Join(all, ""); !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+			return user.Errorf(user.Malformed, "%q must be valid UTF-8 without NUL characters", strings.ToValidUTF8(name, "?"))
+		}
+	}
+	return nil
+}
+
+func (c *Console) handle(route string, p place) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request.Of(r.Context()).Route = route
 		s, err := c.serve(w, r, p)
 		if err != nil {
 			c.fail(w, r, s, err)
 		}
+		request.Of(r.Context()).Route = route // and not that of the API's, which a page asks
 	})
 }
 
@@ -201,12 +250,16 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 		next := ""
 		if r.Method == http.MethodGet {
 			next = r.URL.RequestURI()
+		} else if reason != "" && !p.long { // what a person typed while the session ended is given back
+			_ = parseForm(w, r)
 		}
 		return nil, c.signInForm(w, r, http.StatusUnauthorized, reason, "", next)
 	}
 	request.Of(r.Context()).Actor = s.caller.Name
-	if p.scope != "" && !s.caller.Can(p.scope) {
-		return s, c.lacks(r, p.scope)
+	for _, scope := range p.scopes {
+		if !s.caller.Can(scope) {
+			return s, c.lacks(r, scope)
+		}
 	}
 	if !p.long {
 		if r.Method == http.MethodPost {
@@ -248,7 +301,17 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return user.Errorf(user.Malformed, "the form cannot be read: send it again").Wrap(err)
 	}
-	return nil
+	return checkText(r.PostForm)
+}
+
+// typed returns what a person typed into a form, but for secrets, to be shown when it cannot be saved.
+func typed(r *http.Request) (fields []parameter) {
+	for _, name := range append(slices.Clone(formFields), "provider") {
+		if value := r.PostForm.Get(name); strings.TrimSpace(value) != "" {
+			fields = append(fields, parameter{text("field." + name), value})
+		}
+	}
+	return fields
 }
 
 // serveHome goes to the first page that the session may see.
@@ -284,20 +347,21 @@ type errorPage struct {
 	page
 	Error     *user.Error
 	RequestID string
+	Typed     []parameter
 }
 
 // fail answers an error as a page.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err error) {
 	request.Of(r.Context()).Failure = err
 	public, status := user.Public(err), request.Status(err)
-	if user.KindOf(err) == user.NotFound {
-		status = http.StatusNotFound
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "3")
 	}
 	title := "error." + strconv.Itoa(status)
 	if _, ok := texts()[title]; !ok {
 		title = "error.title"
 	}
-	p := errorPage{page: c.page(r, s, title, ""), Error: public, RequestID: request.Of(r.Context()).ID}
+	p := errorPage{page: c.page(r, s, title, ""), Error: public, RequestID: request.Of(r.Context()).ID, Typed: typed(r)}
 	if err := c.render(w, r, status, "error", p); err != nil {
 		http.Error(w, "the page cannot be shown: the log has it under the request's id", http.StatusInternalServerError)
 	}

@@ -79,9 +79,8 @@ func TestMetadataIsPatched(t *testing.T) {
 			t.Errorf("%s to %s: %s %v, want %s", test.stored, test.typed, got, err, test.patch)
 		}
 	}
-	_, err := form{"metadata": "[]"}.metadata([]byte("{}"))
-	if public := asUser(err); public.Kind != user.Invalid || len(public.Problems) != 1 || public.Problems[0].Field != "metadata" {
-		t.Errorf("a list: %v", err)
+	if _, problem := (form{"metadata": "[]"}).metadata([]byte("{}")); problem == nil || problem.Field != "metadata" {
+		t.Errorf("a list: %v", problem)
 	}
 }
 

@@ -62,16 +62,21 @@ func readForm(values url.Values) form {
 	return f
 }
 
-// take sets the fields for which somebody chose the other version.
-func (f form) take(values url.Values, theirs form) {
+// take sets the fields for which somebody chose the other version. It reports whether one was chosen for each field
+// that both had changed.
+func (f form) take(values url.Values, theirs form) (all bool) {
+	all = true
 	for _, name := range formFields {
-		if values.Get("choose."+name) == "theirs" {
+		choice := values.Get("choose." + name)
+		if choice == "theirs" {
 			f[name] = theirs[name]
 			if name == "models" {
 				f[allModels] = theirs[allModels]
 			}
 		}
+		all = all && (choice != "" || !slices.Contains(values["both"], name))
 	}
+	return all
 }
 
 func (f form) encode() string {
@@ -131,7 +136,7 @@ func (f form) value(name string) any {
 	case typed == "":
 		return nil
 	case name == "expiresAt":
-		return asTime(typed)
+		return asEnd(typed)
 	case strings.HasPrefix(name, "limits.") && json.Valid([]byte(typed)):
 		return json.RawMessage(typed)
 	default:
@@ -150,8 +155,17 @@ func asTime(typed string) string {
 	return typed
 }
 
-// patch is a merge patch of the fields given, for a user as it is.
-func (f form) patch(fields []string, u *user.User) ([]byte, error) {
+// asEnd is like asTime, but a date is the last day: the end is the next midnight.
+func asEnd(typed string) string {
+	if day, err := time.Parse(time.DateOnly, strings.TrimSpace(typed)); err == nil {
+		return user.FormatTime(day.AddDate(0, 0, 1))
+	}
+	return asTime(typed)
+}
+
+// patch returns a merge patch of the fields given, for a user as it is, and what is wrong with metadata, which the
+// patch then leaves out.
+func (f form) patch(fields []string, u *user.User) (body []byte, problems user.Problems) {
 	patch, limits := map[string]any{}, map[string]any{}
 	for _, name := range fields {
 		switch limit, isLimit := strings.CutPrefix(name, "limits."); {
@@ -159,20 +173,25 @@ func (f form) patch(fields []string, u *user.User) ([]byte, error) {
 			limits[limit] = f.value(name)
 			patch["limits"] = limits
 		case name == "metadata":
-			change, err := f.metadata(u.Metadata)
-			if err != nil {
-				return nil, err
+			change, problem := f.metadata(u.Metadata)
+			if problem != nil {
+				problems = append(problems, *problem)
+				continue
 			}
 			patch[name] = change
 		default:
 			patch[name] = f.value(name)
 		}
 	}
-	return json.Marshal(patch)
+	body, err := json.Marshal(patch)
+	if err != nil {
+		panic(err) // text, numbers and JSON that was parsed always encode
+	}
+	return body, problems
 }
 
 // create returns the body of a creation: fields that are not filled in are left out.
-func (f form) create() ([]byte, error) {
+func (f form) create() ([]byte, user.Problems) {
 	var fields []string
 	for _, name := range formFields {
 		if name == "tag" || name == "name" || name == "models" || strings.TrimSpace(f[name]) != "" {
@@ -183,29 +202,20 @@ func (f form) create() ([]byte, error) {
 }
 
 // metadata returns the merge patch (RFC 7396) from the stored metadata to what was typed.
-func (f form) metadata(stored []byte) (map[string]any, error) {
+func (f form) metadata(stored []byte) (map[string]any, *user.Problem) {
 	typed := strings.TrimSpace(f["metadata"])
 	if typed == "" {
 		typed = "{}"
 	}
 	value, err := user.ParseBody([]byte(typed))
 	if err != nil {
-		message := strings.Replace(asUser(err).Message, "the body", "metadata", 1)
-		return nil, user.Problems{{Field: "metadata", Code: "validation_format", Message: message}}.Err()
+		message := strings.Replace(user.Public(err).Message, "the body", "metadata", 1)
+		return nil, &user.Problem{Field: "metadata", Code: "validation_format", Message: message}
 	}
 	var before, after map[string]json.RawMessage
-	if err := json.Unmarshal(value, &after); err != nil {
-		return nil, err
-	}
-	_ = json.Unmarshal(stored, &before) // it is the service's own
+	_ = json.Unmarshal(value, &after)   // an object, as ParseBody saw to it
+	_ = json.Unmarshal(stored, &before) // the service's own
 	return mergeDifference(before, after), nil
-}
-
-func asUser(err error) *user.Error {
-	if known, ok := err.(*user.Error); ok { //nolint:errorlint // ParseBody returns nothing else
-		return known
-	}
-	return user.Errorf(user.Malformed, "not valid JSON")
 }
 
 // mergeDifference returns the merge patch from one object to another: removed members are null, and
@@ -236,9 +246,13 @@ func isObject(value json.RawMessage) bool {
 type modelsView struct {
 	All   bool
 	Chips []modelChip
+	More  int    // patterns that are not shown
 	Name  string // that was asked for
 	Match bool
 }
+
+// maxModelChips is more patterns than a user may have: a form may have many more.
+const maxModelChips = 200
 
 type modelChip struct {
 	Pattern string
@@ -253,7 +267,10 @@ func viewModels(f form, name string) modelsView {
 	}
 	for _, pattern := range f.models() {
 		match := v.Name != "" && access.Match(pattern, v.Name)
-		v.Match = v.Match || match
+		if v.Match = v.Match || match; len(v.Chips) == maxModelChips {
+			v.More++
+			continue
+		}
 		v.Chips = append(v.Chips, modelChip{pattern, match})
 	}
 	return v

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,7 @@ type importPage struct {
 	Mode, Match, Name string
 	DryRun            bool
 	Result            *importResult
-	Kept              string // the file itself, when it is small
+	Kept              string // the file itself, when it is small: in base64, since a browser changes line breaks
 	Lines             string // of it that failed
 	Fault             *user.Error
 }
@@ -80,7 +81,7 @@ func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session
 	}
 	p.Result = got.end()
 	if kept.text.Len() <= maxKept {
-		p.Kept = kept.text.String()
+		p.Kept = base64.RawURLEncoding.EncodeToString(kept.text.Bytes())
 	}
 	p.Lines = lineRanges(p.Result.Lines)
 	return c.render(w, r, status, "import", p)
@@ -96,7 +97,8 @@ func (p *importPage) read(w http.ResponseWriter, r *http.Request) (io.Reader, er
 		}
 		p.Mode, p.Match, p.Name = r.PostFormValue("mode"), r.PostFormValue("match"), r.PostFormValue("name")
 		p.DryRun = r.PostFormValue("dryRun") != ""
-		return strings.NewReader(r.PostFormValue("content")), nil
+		content, err := keptFile(r)
+		return strings.NewReader(content), err
 	}
 	for {
 		part, err := parts.NextPart()
@@ -111,6 +113,15 @@ func (p *importPage) read(w http.ResponseWriter, r *http.Request) (io.Reader, er
 			return nil, err
 		}
 	}
+}
+
+// keptFile returns the file that a page carried.
+func keptFile(r *http.Request) (string, error) {
+	content, err := base64.RawURLEncoding.DecodeString(r.PostFormValue("content"))
+	if err != nil {
+		return "", user.Errorf(user.Malformed, "the form cannot be read: choose the file again").Wrap(err)
+	}
+	return string(content), nil
 }
 
 func (p *importPage) set(part *multipart.Part) error {
@@ -280,7 +291,11 @@ func (c *Console) streamImport(w http.ResponseWriter, r *http.Request, s *sessio
 
 // failedLines returns the lines of a file that failed, as a file that can be corrected and sent again.
 func (c *Console) failedLines(w http.ResponseWriter, r *http.Request, _ *session) error {
-	content, name := r.PostFormValue("content"), r.PostFormValue("name")
+	name := r.PostFormValue("name")
+	content, err := keptFile(r)
+	if err != nil {
+		return err
+	}
 	wanted := linesOf(r.PostFormValue("lines"), len(content)+1)
 	kind, pick, file := "text/csv; charset=utf-8", pickRecords, "failed.csv"
 	if kindOf(name, &keeper{from: strings.NewReader(content)}) != "text/csv" {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -127,16 +128,22 @@ func (c *Console) revealCredential(w http.ResponseWriter, r *http.Request, s *se
 
 // shownKey is a key, and whether it has expired.
 type shownKey struct {
-	user.Key
+	user.ListedKey
 	Expired bool
+	Former  *time.Time // until when the secret from before a rotation works; nil when it does not
 }
 
-func shownKeys(u *user.User, now time.Time) []shownKey {
-	all := make([]shownKey, len(u.Keys))
-	for i := range u.Keys {
-		all[i] = shownKey{u.Keys[i], u.Keys[i].Expired(now)}
+// keysOf returns the keys of a user with their last use.
+func (c *Console) keysOf(r *http.Request, u *user.User) ([]shownKey, error) {
+	found, err := c.options.Admin.Keys(r.Context(), user.Ref{ID: u.ID})
+	shown := make([]shownKey, len(found))
+	for i, key := range found {
+		shown[i] = shownKey{ListedKey: key, Expired: key.Expired(time.Now())}
+		if until := key.PreviousValidUntil; until != nil && until.After(time.Now()) {
+			shown[i].Former = until
+		}
 	}
-	return all
+	return shown, err
 }
 
 // issued is the API's answer to a key that got a secret.
@@ -159,19 +166,24 @@ func (c *Console) issueKey(w http.ResponseWriter, r *http.Request, s *session) e
 		wanted["models"] = list
 	}
 	if end := strings.TrimSpace(r.PostFormValue("expiresAt")); end != "" {
-		wanted["expiresAt"] = asTime(end)
+		wanted["expiresAt"] = asEnd(end)
 	}
 	return c.withSecret(w, r, s, u, "/keys", wanted)
 }
 
-// withSecret makes a key's secret and shows it.
+// withSecret makes a key's secret and shows it. A form that is sent again, as by reloading the page, shows the same
+// secret again: a second rotation would end the secret from before the first.
 func (c *Console) withSecret(w http.ResponseWriter, r *http.Request, s *session, u *user.User, path string, wanted map[string]any) error {
 	body, err := json.Marshal(wanted)
 	if err != nil {
 		return err
 	}
 	var key issued
-	if err := c.call(r, s, http.MethodPost, "/ai/admin/users/"+u.ID.String()+path, nil, body, &key); err != nil {
+	asked := ask(r, s, http.MethodPost, "/ai/admin/users/"+u.ID.String()+path, nil, bytes.NewReader(body))
+	if once, err := uuid.Parse(r.PostFormValue("once")); err == nil {
+		asked.Header.Set("Idempotency-Key", uuid.NewSHA1(once, append([]byte(asked.URL.Path), body...)).String())
+	}
+	if err := c.send(asked, &key); err != nil {
 		return c.keyFault(w, r, s, u, err)
 	}
 	return c.showSecret(w, r, secretPage{page: c.page(r, s, "secret.key", "users", key.Name, u.Name), User: u, Label: text("secret.key.label", key.Name),
@@ -192,7 +204,7 @@ func (c *Console) keyFault(w http.ResponseWriter, r *http.Request, s *session, u
 	for _, problem := range p.Fault.Problems {
 		p.Problems = append(p.Problems, user.Problem{Field: "key." + problem.Field, Code: problem.Code, Message: problem.Message})
 	}
-	p.Typed = r.PostFormValue("name")
+	p.NewKey = keyForm{r.PostFormValue("name"), r.PostFormValue("expiresAt"), r.PostFormValue("models")}
 	p.Title = text("error.prefix", p.Title)
 	return c.render(w, r, request.Status(public), "user", p)
 }
@@ -225,7 +237,7 @@ func (c *Console) changeKey(w http.ResponseWriter, r *http.Request, s *session) 
 			wanted["overlap"] = overlap
 		}
 		if end := strings.TrimSpace(r.PostFormValue("expiresAt")); end != "" {
-			wanted["expiresAt"] = asTime(end)
+			wanted["expiresAt"] = asEnd(end)
 		}
 		return c.withSecret(w, r, s, u, key+"/rotate", wanted)
 	case "disable":

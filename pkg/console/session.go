@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ const (
 type session struct {
 	Token string    `json:"token"`
 	End   time.Time `json:"end"`
+	Own   bool      `json:"own,omitempty"` // the end is the token's
 
 	caller auth.Caller
 }
@@ -123,11 +125,17 @@ func (c *Console) session(r *http.Request) (s *session, reason string, err error
 		return nil, "", nil
 	}
 	if !time.Now().Before(s.End) {
+		if s.Own {
+			return nil, "signin.ended", nil
+		}
 		return nil, "signin.over", nil
 	}
 	s.caller, err = c.options.Authenticate(r.Context(), "Bearer "+s.Token)
 	switch {
+	case errors.Is(err, auth.ErrExpired):
+		return nil, "signin.ended", nil
 	case errors.Is(err, auth.ErrUnauthenticated):
+		c.refused(r, err)
 		return nil, "signin.revoked", nil
 	case err != nil:
 		return nil, "", user.Errorf(user.Unavailable, "the token cannot be checked at present: try again shortly").Wrap(err)
@@ -141,15 +149,15 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string) er
 	if err != nil {
 		return err
 	}
-	end := time.Now().Add(sessionTime)
-	if !caller.Until.IsZero() && caller.Until.Before(end) {
-		end = caller.Until
+	begun := session{Token: token, End: time.Now().Add(sessionTime)}
+	if begun.Own = !caller.Until.IsZero() && caller.Until.Before(begun.End); begun.Own {
+		begun.End = caller.Until
 	}
 	request.Of(r.Context()).Actor = caller.Name
 	if err := c.options.SignedIn(r); err != nil {
 		return err
 	}
-	return c.seal(w, r, sessionCookie, session{Token: token, End: end}, end)
+	return c.seal(w, r, sessionCookie, begun, begun.End)
 }
 
 type signInPage struct {
@@ -158,10 +166,16 @@ type signInPage struct {
 	Fault   string
 	Next    string
 	Issuers []string
+	Typed   []parameter
+}
+
+// refused records that a token was no good.
+func (c *Console) refused(r *http.Request, err error) {
+	c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Wrap(err))
 }
 
 func (c *Console) signInForm(w http.ResponseWriter, r *http.Request, status int, reason, fault, next string) error {
-	p := signInPage{page: c.page(r, nil, "signin.title", ""), Reason: reason, Fault: fault, Next: next, Issuers: c.options.SignIn.SignInIssuers()}
+	p := signInPage{page: c.page(r, nil, "signin.title", ""), Reason: reason, Fault: fault, Next: next, Issuers: c.options.SignIn.SignInIssuers(), Typed: typed(r)}
 	return c.render(w, r, status, "signin", p)
 }
 
@@ -172,17 +186,17 @@ func (c *Console) serveSignIn(w http.ResponseWriter, r *http.Request, _ *session
 	}
 	next := localPath(r.FormValue("next"))
 	token := strings.TrimSpace(r.PostFormValue("token"))
-	if once := r.URL.Query().Get("once"); once != "" && r.Method == http.MethodGet {
+	if once := r.URL.Query().Get("once"); once != "" && r.Method == http.MethodGet { // a look at the link (HEAD) does not use it
 		if token = c.takeOnce(once); token == "" {
 			return c.signInForm(w, r, http.StatusUnauthorized, "", "signin.used", next)
 		}
-	} else if r.Method == http.MethodGet {
+	} else if r.Method != http.MethodPost {
 		return c.signInForm(w, r, http.StatusOK, "", "", next)
 	}
 	err := c.begin(w, r, token)
 	switch {
 	case errors.Is(err, auth.ErrUnauthenticated):
-		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Wrap(err))
+		c.refused(r, err)
 		fault := "signin.wrong"
 		if errors.Is(err, auth.ErrExpired) {
 			fault = "signin.expired"
@@ -205,11 +219,7 @@ func (c *Console) takeOnce(code string) string {
 
 // serveIssuer sends a person to the issuer.
 func (c *Console) serveIssuer(w http.ResponseWriter, r *http.Request, _ *session) error {
-	scheme := "http"
-	if request.IsTLS(r) {
-		scheme = "https"
-	}
-	back := scheme + "://" + r.Host + Path + "signin/callback"
+	back := request.Base(r) + Path + "signin/callback"
 	to, kept, err := c.options.SignIn.BeginSignIn(r.Context(), r.URL.Query().Get("issuer"), back)
 	if err != nil {
 		return c.signInFailed(w, r, err)
@@ -246,7 +256,7 @@ func (c *Console) serveCallback(w http.ResponseWriter, r *http.Request, _ *sessi
 
 func (c *Console) signInFailed(w http.ResponseWriter, r *http.Request, err error) error {
 	if errors.Is(err, auth.ErrUnauthenticated) {
-		c.options.Refused(r, "", user.Errorf(user.Unauthenticated, "the token is not valid").Wrap(err))
+		c.refused(r, err)
 		return c.signInForm(w, r, http.StatusUnauthorized, "", "signin.refused", "")
 	}
 	request.Of(r.Context()).Failure = err
@@ -259,10 +269,10 @@ func (c *Console) serveSignOut(w http.ResponseWriter, r *http.Request, _ *sessio
 }
 
 // localPath returns a path of the console that a form carries; anything else leads to the first page.
-func localPath(path string) string {
-	at, err := url.Parse(path)
-	if err != nil || at.Host != "" || at.Scheme != "" || !strings.HasPrefix(at.Path, Path) || strings.Contains(path, "\\") {
+func localPath(to string) string {
+	at, err := url.Parse(to)
+	if err != nil || at.Host != "" || at.Scheme != "" || !strings.HasPrefix(path.Clean(at.Path)+"/", Path) || strings.Contains(to, "\\") {
 		return Path
 	}
-	return path
+	return to
 }

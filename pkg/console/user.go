@@ -34,8 +34,19 @@ type userPage struct {
 	Statuses []string
 	New      bool
 	Typed    string
-	Provider string // typed beside a secret that was refused
+	Provider string  // typed beside a secret that was refused
+	NewKey   keyForm // typed
+	Once     string  // makes a form's key once, however often it is sent
 	Now      time.Time
+}
+
+// keyForm is what was typed to issue a key.
+type keyForm struct{ Name, ExpiresAt, Models string }
+
+// Changed reports whether the form has what is not saved.
+func (p userPage) Changed() bool {
+	was, _ := decodeForm(p.Was)
+	return p.New && len(p.Problems) > 0 || !p.New && len(p.Form.changes(was)) > 0
 }
 
 // Problem returns what is wrong with a field, or with a member of it.
@@ -68,11 +79,16 @@ func (c *Console) userPage(r *http.Request, s *session, u *user.User) (userPage,
 	p := userPage{page: c.page(r, s, "user.title", "users", u.Name), User: u, Form: values, Was: values.encode(), Version: u.Version,
 		Roles: roles, Statuses: statuses, Asked: r.URL.Query().Get("may"), Now: time.Now()}
 	p.Models = viewModels(values, r.URL.Query().Get("name"))
-	p.Keys = shownKeys(u, time.Now())
+	p.Once = uuid.NewString()
 	if p.Asked != "" {
 		p.Access = decide(u, p.Asked, time.Now())
 	}
 	var err error
+	if len(u.Keys) > 0 {
+		if p.Keys, err = c.keysOf(r, u); err != nil {
+			return p, err
+		}
+	}
 	p.History, err = c.history(r, u.ID)
 	return p, err
 }
@@ -121,7 +137,7 @@ func (c *Console) saveUser(w http.ResponseWriter, r *http.Request, s *session) e
 	if err != nil || version < 1 {
 		return user.Errorf(user.Malformed, "the form cannot be read: open the user again")
 	}
-	mine.take(r.PostForm, formOf(u))
+	chosen := mine.take(r.PostForm, formOf(u))
 	fields := mine.changes(was)
 	if r.PostFormValue("action") == "match" {
 		return c.redisplay(w, r, s, u, mine, was, version, nil, http.StatusOK)
@@ -129,13 +145,13 @@ func (c *Console) saveUser(w http.ResponseWriter, r *http.Request, s *session) e
 	if len(fields) == 0 {
 		return redirect(w, r, userPath(u.ID)+"?done=same")
 	}
-	if version != u.Version {
+	if version != u.Version || !chosen {
 		return c.showConflict(w, r, s, u, mine, was)
 	}
-	body, err := mine.patch(fields, u)
-	var change user.Update
-	if err == nil {
-		change, err = user.ParseUpdate(body)
+	body, problems := mine.patch(fields, u)
+	change, err := user.ParseUpdate(body)
+	if err == nil && problems != nil {
+		err = withProblems(change.Validate(), problems)
 	}
 	if err == nil {
 		_, err = c.apply(r, s, user.Ref{ID: u.ID}, change, version)
@@ -153,6 +169,14 @@ func (c *Console) saveUser(w http.ResponseWriter, r *http.Request, s *session) e
 		return err
 	}
 	return redirect(w, r, userPath(u.ID)+"?done=saved")
+}
+
+// withProblems adds the problems of what a patch leaves out to those of the patch.
+func withProblems(err error, problems user.Problems) error {
+	if err == nil {
+		return problems.Err()
+	}
+	return append(user.Public(err).Problems, problems...).Err()
 }
 
 // redisplay shows the form as it was sent, with its problems.
@@ -276,10 +300,10 @@ func (c *Console) createUser(w http.ResponseWriter, r *http.Request, s *session)
 	if r.PostFormValue("action") == "match" {
 		return c.render(w, r, http.StatusOK, "new", p)
 	}
-	body, err := values.create()
-	var change user.Create
-	if err == nil {
-		change, err = user.ParseCreate(body)
+	body, problems := values.create()
+	change, err := user.ParseCreate(body)
+	if err == nil && problems != nil {
+		err = withProblems(change.Validate(), problems)
 	}
 	var outcome user.Outcome
 	if err == nil {

@@ -43,6 +43,12 @@ type column struct {
 func (c *Console) serveUsers(w http.ResponseWriter, r *http.Request, s *session) error {
 	asked := r.URL.Query()
 	values, back := listValues(asked), asked.Get(before)
+	if asked.Get("filter") == "metadata" && !strings.Contains(asked.Get("value"), "=") {
+		p := usersPage{page: c.page(r, s, "users.title", "users"), Query: values,
+			Problems: user.Problems{{Field: "metadata", Message: text("filter.metadata.wrong")}}}
+		p.Chips = chips(values)
+		return c.render(w, r, http.StatusBadRequest, "users", p)
+	}
 	if isForm(asked) { // the address has the API's parameters alone
 		return redirect(w, r, withQuery(Path+"users", values))
 	}
@@ -212,9 +218,15 @@ func changed(values url.Values, name, value string) url.Values {
 	return kept
 }
 
+// maxChips bounds the chips of a page: each has a link that repeats the query.
+const maxChips = 50
+
 func chips(values url.Values) (all []chip) {
 	for _, name := range slices.Sorted(maps.Keys(filterOf(values))) {
 		for i, value := range values[name] {
+			if len(all) == maxChips {
+				return append(all, chip{text("users.chips.more"), Path + "users"})
+			}
 			left := changed(values, name, "")
 			if rest := slices.Delete(slices.Clone(values[name]), i, i+1); len(rest) > 0 {
 				left[name] = rest
@@ -313,11 +325,15 @@ var choices = sync.OnceValue(func() map[string]template.HTML {
 // serveExport sends the list as a file, by the API's own export.
 func (c *Console) serveExport(w http.ResponseWriter, r *http.Request, s *session) error {
 	name := "users.csv"
-	if r.URL.Query().Get("format") == "ndjson" {
+	query := listValues(r.URL.Query())
+	switch query.Get("format") {
+	case "ndjson":
 		name = "users.ndjson"
+	case "":
+		query.Set("format", "csv")
 	}
 	to := &download{ResponseWriter: w, name: name}
-	c.options.Routes.ServeHTTP(to, ask(r, s, http.MethodGet, "/ai/admin/users", listValues(r.URL.Query()), nil))
+	c.options.Routes.ServeHTTP(to, ask(r, s, http.MethodGet, "/ai/admin/users", query, nil))
 	return to.end()
 }
 

@@ -75,11 +75,9 @@ document.addEventListener('submit', event => {
 const guarded = document.querySelector('form[data-guard]');
 if (guarded) {
   let changed = false;
-  guarded.addEventListener('input', event => {
-    if (changed || event.target.name === 'name-to-match') return;
-    changed = true;
-    document.getElementById('unsaved').textContent = guarded.dataset.guard;
-  });
+  const change = () => { changed = true; document.getElementById('unsaved').textContent = guarded.dataset.guard; };
+  if (guarded.dataset.changed) change();
+  guarded.addEventListener('input', event => { if (event.target.name !== 'name-to-match') change(); });
   guarded.addEventListener('submit', () => { changed = false; });
   addEventListener('beforeunload', event => { if (changed) event.preventDefault(); });
 }
@@ -94,6 +92,8 @@ for (const part of document.querySelectorAll('[data-models]')) {
     const answer = await fetch(part.dataset.models + '?' + query);
     if (answer.ok) chips.innerHTML = await answer.text();
   };
+  if (!name) continue;
+  name.addEventListener('keydown', event => { if (event.key === 'Enter') { event.preventDefault(); show(); } });
   for (const field of [all, list, name]) field.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(show, 200); });
 }
 

@@ -11,7 +11,8 @@ export default function importer(form, {say}) {
   });
 }
 
-async function run(words, state, file, choice, dryRun, say) {
+// run judges a file or, with a key, applies it. Applied again with the same key, it goes on where it was torn.
+async function run(words, state, file, choice, dryRun, say, key) {
   const query = new URLSearchParams({...choice, results: 'failed'});
   if (dryRun) query.set('dryRun', 'true');
   const part = document.createElement('section'), title = document.createElement('h2'), bar = document.createElement('progress'), said = document.createElement('p');
@@ -25,7 +26,14 @@ async function run(words, state, file, choice, dryRun, say) {
   const stay = event => event.preventDefault();
   if (!dryRun) addEventListener('beforeunload', stay);
   said.ariaLive = 'off'; // the number grows too fast to be read out
-  if (!dryRun) headers['Idempotency-Key'] = crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now();
+  if (!dryRun) headers['Idempotency-Key'] = key;
+  const apply = key => {
+    const button = document.createElement('button');
+    button.className = 'main';
+    button.textContent = words.apply;
+    button.addEventListener('click', () => run(words, state, file, choice, false, say, key));
+    part.append(button);
+  };
   const failed = [];
   let summary;
   try {
@@ -46,6 +54,7 @@ async function run(words, state, file, choice, dryRun, say) {
     said.setAttribute('role', 'alert');
     said.ariaLive = null;
     said.textContent = [fault.detail ?? words.torn, ...(fault.details ?? []).map(one => one.field + ' ' + one.message)].join(' · ');
+    if (!dryRun) apply(key);
     return;
   } finally {
     removeEventListener('beforeunload', stay);
@@ -55,13 +64,7 @@ async function run(words, state, file, choice, dryRun, say) {
   said.remove();
   part.append(counts(words, summary));
   if (failed.length) part.append(problems(words, failed), await takeAway(words, file, failed));
-  if (dryRun) {
-    const apply = document.createElement('button');
-    apply.className = 'main';
-    apply.textContent = words.apply;
-    apply.addEventListener('click', () => run(words, state, file, choice, false, say));
-    part.append(apply);
-  }
+  if (dryRun) apply(crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now());
   say(title.textContent);
   part.tabIndex = -1;
   part.focus();

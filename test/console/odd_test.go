@@ -1,0 +1,245 @@
+package console
+
+import (
+	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"aiadmin/pkg/auth"
+)
+
+// pages is what the console is below.
+const pages = "/ai/admin/console/"
+
+// post sends a form as a browser does.
+func (c *client) post(path string, form url.Values) (*http.Response, string) {
+	c.s.Helper()
+	request, err := http.NewRequest(http.MethodPost, c.s.url+pages+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		c.s.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return c.do(request)
+}
+
+// hidden returns the hidden fields of the last form that is sent to a path.
+func hidden(page, action string) url.Values {
+	form := page[max(0, strings.LastIndex(page, `action="`+pages+action+`"`)):]
+	form, _, _ = strings.Cut(form, "</form>")
+	fields := url.Values{}
+	for _, match := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`).FindAllStringSubmatch(form, -1) {
+		fields.Add(match[1], html.UnescapeString(match[2]))
+	}
+	return fields
+}
+
+// TestOddRequests sends what no page of the console sends by itself.
+func TestOddRequests(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada","models":["a","b"]}`)
+	s.create(`{"tag":"bob","name":"Bob"}`)
+	c := s.client(t, s.token)
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	many := url.Values{}
+	for i := range 100 {
+		many.Set(fmt.Sprint("metadata.a", i), "1")
+	}
+	for path, status := range map[string]int{
+		"users?q=%zz": 400, "users?a;b": 400, "users/export?format=csv&q=%zz": 400, "users?q=%ff": 400, "activity?user=%zz": 400, "keys?a=%00": 400,
+		"users?q=" + strings.Repeat("x", 17<<10): 400, "users?filter=metadata&value=nothing": 400, "users?" + many.Encode(): 200, "users?x=1&" + many.Encode(): 400,
+		"signout": 405, "import/stream": 405, "import/failed": 405, "nowhere": 404, "users/export": 200, "users/" + id: 200,
+	} {
+		answer, body := c.get(pages + path)
+		if answer.StatusCode != status || len(body) > 300<<10 {
+			t.Errorf("%.60s: %d with %d bytes, want %d", path, answer.StatusCode, len(body), status)
+		}
+		if status == 405 && answer.Header.Get("Allow") != "POST" {
+			t.Errorf("%s allows %q", path, answer.Header.Get("Allow"))
+		}
+		if path == "users/export" && (!strings.HasPrefix(answer.Header.Get("Content-Type"), "text/csv") || !strings.Contains(body, "ada,")) {
+			t.Errorf("the export is %s: %s", answer.Header.Get("Content-Type"), body)
+		}
+	}
+	if answer, _ := c.post("users", nil); answer.StatusCode != 405 || answer.Header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("a POST of the list: %d, allowed are %q", answer.StatusCode, answer.Header.Get("Allow"))
+	}
+	if answer, err := c.Head(s.url + pages + "signin"); err != nil || answer.StatusCode != 200 {
+		t.Errorf("HEAD of the sign-in: %v %v", answer, err)
+	}
+	for _, next := range []string{"/ai/admin/console/../users", "/ai/admin/console/%2e%2e/users", "//evil.example/ai/admin/console/", "/ai/admin/console/..\\x"} {
+		if answer, _ := c.post("signin", url.Values{"token": {s.token}, "next": {next}}); answer.Header.Get("Location") != pages {
+			t.Errorf("%s leads to %s", next, answer.Header.Get("Location"))
+		}
+	}
+	form := url.Values{"version": {"1"}, "tag": {"ada"}, "name": {"A\xff"}, "role": {"member"}, "status": {"active"}}
+	if answer, _ := c.post("users/"+id, form); answer.StatusCode != 400 || s.api("GET", "users/"+id, "")["name"] != "Ada" {
+		t.Errorf("a name that is no UTF-8: %d", answer.StatusCode)
+	}
+	form.Set("name", strings.Repeat("x", 201))
+	form.Set("email", "?")
+	form.Set("metadata", `{"a":1,"a":2}`)
+	form.Set("models", strings.Repeat("m\n", 200_000))
+	answer, body := c.post("users/"+id, form)
+	if answer.StatusCode != 400 || len(body) > 2<<20 {
+		t.Errorf("a long form: %d with %d bytes", answer.StatusCode, len(body))
+	}
+	for _, field := range []string{"name", "email", "metadata", "models"} {
+		if !strings.Contains(body, `id="p-`+field+`"`) {
+			t.Errorf("nothing is said about %s", field)
+		}
+	}
+}
+
+// TestTypedTextIsGivenBack: what a person typed while the session ended or the user was deleted is shown, but no secret.
+func TestTypedTextIsGivenBack(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada"}`)
+	c := s.client(t, s.addTokenNow("short", auth.Admin))
+	form := url.Values{"version": {"1"}, "name": {"typed <b>text"}, "secret": {"sk-planted"}}
+	gone := func(status int) {
+		t.Helper()
+		answer, body := c.post("users/"+id, form)
+		if answer.StatusCode != status || !strings.Contains(body, "typed &lt;b&gt;text") || strings.Contains(body, "planted") {
+			t.Errorf("%d, want %d: %s", answer.StatusCode, status, body)
+		}
+	}
+	s.api("DELETE", "users/"+id, "")
+	gone(404)
+	s.revoke("short")
+	for status := 200; status != 401; {
+		answer, _ := c.get(pages + "users")
+		status = answer.StatusCode
+	}
+	gone(401)
+	if found := s.api("GET", "audit?action=token.refused", "")["audit"].([]any); len(found) == 0 {
+		t.Error("that the session's token was refused is not in the audit log")
+	}
+}
+
+// TestConflictNeedsAChoice: a field that two people changed is not saved before one of them chooses.
+func TestConflictNeedsAChoice(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada"}`)
+	c := s.client(t, s.token)
+	_, page := c.get(pages + "users/" + id)
+	form := hidden(page, "users/"+id)
+	s.api("PATCH", "users/"+id, `{"name":"Theirs"}`)
+	for name, value := range map[string]string{"tag": "ada", "name": "Mine", "role": "member", "status": "active", "allModels": "on", "metadata": "{}"} {
+		form.Set(name, value)
+	}
+	answer, page := c.post("users/"+id, form)
+	if answer.StatusCode != 409 {
+		t.Fatal(answer.Status)
+	}
+	form = hidden(page, "users/"+id)
+	if answer, _ := c.post("users/"+id, form); answer.StatusCode != 409 || s.api("GET", "users/"+id, "")["name"] != "Theirs" {
+		t.Errorf("without a choice: %d", answer.StatusCode)
+	}
+	form.Set("choose.name", "mine")
+	if c.post("users/"+id, form); s.api("GET", "users/"+id, "")["name"] != "Mine" {
+		t.Error("the choice is not saved")
+	}
+}
+
+// TestKeysAreMadeOnce: a form that is sent twice shows the same secret, and the former one goes on working.
+func TestKeysAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada"}`)
+	c := s.client(t, s.token)
+	secret := regexp.MustCompile(`aik_[A-Za-z0-9_]+`)
+	twice := func(path string, more url.Values) string {
+		t.Helper()
+		_, page := c.get(pages + "users/" + id)
+		form := hidden(page, "users/"+id+path)
+		for name, values := range more {
+			form[name] = values
+		}
+		_, one := c.post("users/"+id+path, form)
+		_, two := c.post("users/"+id+path, form)
+		if secret.FindString(one) == "" || secret.FindString(one) != secret.FindString(two) {
+			t.Errorf("%s: %q and %q", path, secret.FindString(one), secret.FindString(two))
+		}
+		return secret.FindString(one)
+	}
+	first := twice("/keys", url.Values{"name": {"ci"}})
+	key := s.api("GET", "users/"+id+"/keys", "")["keys"].([]any)[0].(map[string]any)["id"].(string)
+	second := twice("/keys/"+key+"/rotate", url.Values{"overlap": {"24h"}})
+	for _, one := range []string{first, second} {
+		if _, page := c.post("keys", url.Values{"secret": {one}}); !strings.Contains(page, "This is the key") {
+			t.Errorf("%.12s… is nobody's", one)
+		}
+	}
+	_, page := c.get(pages + "users/" + id)
+	if !strings.Contains(page, "old secret until") || !strings.Contains(page, "Last used") {
+		t.Error("the page shows no overlap, or no last use")
+	}
+	_, page = c.post("users/"+id+"/keys", url.Values{"name": {"ci"}, "expiresAt": {"2030-01-31"}, "models": {"gpt-*"}})
+	for _, kept := range []string{`value="2030-01-31"`, "gpt-*</textarea>", `id="p-k-name"`, `aria-describedby="p-k-name `} {
+		if !strings.Contains(page, kept) {
+			t.Errorf("after an error, the form lacks %s", kept)
+		}
+	}
+	c.post("users/"+id+"/keys", url.Values{"name": {"last day"}, "expiresAt": {"2030-01-31"}})
+	if got := fmt.Sprint(s.api("GET", "users/"+id+"/keys", "")); !strings.Contains(got, "2030-02-01T00:00:00.000000Z") {
+		t.Errorf("a last day of 2030-01-31: %s", got)
+	}
+}
+
+// TestAppliedIsWhatWasJudged: without JavaScript, the page carries the file byte for byte.
+func TestAppliedIsWhatWasJudged(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	c := s.client(t, s.token)
+	file := "tag,name,metadata.note\nada,Ada,\"one\ntwo\"\nbob,B\xff\xfe,\nmax,M\x00x,\n"
+	body := "--b\r\nContent-Disposition: form-data; name=\"dryRun\"\r\n\r\ntrue\r\n--b\r\nContent-Disposition: form-data; name=\"mode\"\r\n\r\ncreate\r\n" +
+		"--b\r\nContent-Disposition: form-data; name=\"match\"\r\n\r\ntag\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"people.csv\"\r\n\r\n" + file + "\r\n--b--\r\n"
+	request, err := http.NewRequest(http.MethodPost, s.url+pages+"import", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+	_, page := c.do(request)
+	failed := hidden(page, "import/failed")
+	if _, page = c.post("import", hidden(page, "import")); !strings.Contains(page, "Applied") {
+		t.Error(page)
+	}
+	users := s.api("GET", "users", "")["users"].([]any)
+	if len(users) != 1 || users[0].(map[string]any)["metadata"].(map[string]any)["note"] != "one\ntwo" {
+		t.Errorf("applied: %v %s", users, page)
+	}
+	if _, lines := c.post("import/failed", failed); lines != "tag,name,metadata.note\r\nbob,B\xff\xfe,\r\nmax,M\x00x,\r\n" {
+		t.Errorf("the failed lines: %q", lines)
+	}
+}
+
+// TestEnterSaves: Enter in a field of a form does what its main button does.
+func TestEnterSaves(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada"}`)
+	s.bothWays(t, func(p *tab, code bool) {
+		name := fmt.Sprintf("Ada %t", code)
+		p.open("users/" + id)
+		p.put("Name", name)
+		p.do(field("Name") + ".focus()")
+		p.keys("\r")
+		p.sees("Saved")
+		if got := s.api("GET", "users/"+id, "")["name"]; got != name {
+			p.Errorf("the name is %v", got)
+		}
+		p.open("users/new")
+		p.put("Tag", fmt.Sprintf("new%t", code))
+		p.put("Name", "New")
+		p.do(field("Name") + ".focus()")
+		p.keys("\r")
+		p.sees("The user was created.")
+	})
+}
