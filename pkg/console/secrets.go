@@ -41,8 +41,12 @@ func decide(u *user.User, name string, now time.Time) *verdict {
 		return &verdict{Model: name, Reason: d.Message, Code: d.Reason}
 	}
 	v := &verdict{Allowed: true, Model: name, Reason: text("may.all")}
+	if model.Any && u.Models != nil {
+		v.Reason = text("may.some")
+		return v
+	}
 	for _, pattern := range u.Models {
-		if access.Match(pattern, name) || model.Any {
+		if access.Match(pattern, name) {
 			v.Reason = text("may.pattern", pattern)
 			break
 		}
