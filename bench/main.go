@@ -16,7 +16,6 @@ import (
 type cli struct {
 	Run  runCmd  `cmd:"" default:"withargs" help:"Measure; this is the default."`
 	Noop noopCmd `cmd:"" hidden:"" help:"Answer every request with the answer read from stdin."`
-	Sink sinkCmd `cmd:"" hidden:"" help:"Take events as a Knative sink would, in a millisecond each."`
 }
 
 type runCmd struct {
@@ -55,7 +54,7 @@ func (c runCmd) Run(ctx context.Context) error {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *bench, *report) error
-	}{{"memory", measureIdle}, {"flat", measureFlat}, {"", measureOperations}, {"memory", measureLists}, {"overload", measureOverload}, {"tracing", measureTracing}, {"relay", measureRelay}} {
+	}{{"memory", measureIdle}, {"flat", measureFlat}, {"", measureOperations}, {"memory", measureLists}, {"overload", measureOverload}, {"tracing", measureTracing}} {
 		if part.name != "" && !r.wanted(part.name) {
 			continue
 		}
