@@ -35,7 +35,7 @@ type options struct {
 	Only        []string      `help:"Measure these parts alone: ${names}." enum:"${parts}" placeholder:"NAME"`
 	Concurrency []int         `help:"Connections." default:"1,16,500"`
 	Slot        time.Duration `help:"Time of one measurement." default:"1250ms"`
-	Rounds      int           `help:"Measurements of each." default:"2"`
+	Rounds      int           `help:"Measurements of each, which are added up." default:"1"`
 	JSON        string        `help:"Where the figures go." default:"../dist/bench.json" placeholder:"FILE"`
 	Binary      string        `help:"The service's binary." default:"../bin/ai-admin" placeholder:"FILE"`
 	Profile     string        `help:"Have the service write a CPU profile." placeholder:"FILE"`
