@@ -170,7 +170,7 @@ func (l load) run(ctx context.Context) (outcome, error) {
 		progress("%d of %d clients failed, the first: %v", total.errors, l.clients, total.first)
 	}
 	if l.strict && (total.failures() > 0 || total.successes() == 0) {
-		return total, fmt.Errorf("%.0f succeeded and %.0f failed, the first: %v", total.successes(), total.failures(), total.first)
+		return total, fmt.Errorf("%.0f succeeded in %v, %.0f failed: %v", total.successes(), l.time, total.failures(), total.first)
 	}
 	return total, ctx.Err()
 }

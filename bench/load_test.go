@@ -20,7 +20,8 @@ func TestTemplateAimsAtOtherUsers(t *testing.T) {
 	}
 	renewed := newTemplate(text, 100_000_000_007, 500_000_000_000, 2, map[string]int64{})
 	got = string(renewed.render(200_000_000_000, 600_000_000_000))
-	if want := "019ac3b2-7d10-7abc-8def-600000000000 " + `\x` + strings.Repeat("ab", 26) + "600000000001"; !strings.HasSuffix(got, want) {
+	want := "019ac3b2-7d10-7abc-8def-600000000000 " + `\x` + strings.Repeat("ab", 26) + "600000000001"
+	if !strings.HasSuffix(got, want) {
 		t.Errorf("an argument: %s", got)
 	}
 }

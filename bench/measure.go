@@ -44,7 +44,8 @@ const (
 func (b *bench) compare(ctx context.Context, o operation, c captured, noop *process, connections int) (f figure, err error) {
 	service := b.load(o, b.service, connections, c.requests...)
 	sql := service
-	sql.connect, sql.clients, sql.process, sql.strict = b.replayers(o, c.statements), min(connections, sqlClients), nil, true
+	sql.connect, sql.process, sql.strict = b.replayers(o, c.statements), nil, true
+	sql.clients = min(connections, sqlClients)
 	if o.users > 1 {
 		sql.clients = min(connections, batchClients)
 	}
