@@ -76,11 +76,11 @@ fuzz:
 	done
 
 ## bench: measure every operation beside the physical limit, see docs/performance.md (USERS=100000)
-bench:
+bench: build
 	@cd bench && CGO_ENABLED=0 go run -buildvcs=false . $(ARGS)
 
 ## bench-large: the same with a million users
-bench-large:
+bench-large: build
 	@cd bench && USERS=1000000 CGO_ENABLED=0 go run -buildvcs=false . $(ARGS)
 
 ## clean: remove what the targets built (the data of make run stays in .dev/)

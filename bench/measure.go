@@ -2,191 +2,213 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"time"
 )
 
-// trial is an operation ready to be measured.
-type trial struct {
-	operation
-	noop   *service
-	script script
-	bulk   bulk // of a batch, in the script's place
-}
-
-// figure is what was measured of an operation at a concurrency.
-type figure struct {
-	Operation   string  `json:"operation"`
-	Connections int     `json:"connections"`
-	PerSecond   float64 `json:"perSecond"`
-	P50         float64 `json:"p50ms"`
-	P99         float64 `json:"p99ms"`
-	Errors      int64   `json:"errors"`
-	CPU         float64 `json:"serviceCPUMicroseconds"` // of the service, per request
-	Noop        float64 `json:"noopPerSecond"`
-	NoopCPU     float64 `json:"noopCPUMicroseconds"`
-	SQL         float64 `json:"sqlPerSecond"`
-	Limit       float64 `json:"limitPerSecond"`
-	Ratio       float64 `json:"ratio"`
-	Goal        float64 `json:"goal,omitempty"`
-	Statements  int     `json:"statements"`
-}
-
-func measureOperations(ctx context.Context, b *bench, r *report) error {
-	if err := b.observeBackground(ctx); err != nil {
-		return err
-	}
-	operations, err := b.operations(ctx)
+// measureOperation compares an operation with its limit.
+func (b *bench) measureOperation(ctx context.Context, o operation) error {
+	c, err := b.capture(ctx, o)
 	if err != nil {
 		return err
 	}
-	for _, o := range operations {
-		if !r.wanted(o.name) {
-			continue
-		}
-		if err := b.measureOperation(ctx, o, r); ctx.Err() != nil {
-			return ctx.Err()
-		} else if err != nil {
-			r.fail("%s was not measured: %v", o.name, err)
-			progress("%s: %v", o.name, err)
-		}
-	}
-	return ctx.Err()
-}
-
-func (b *bench) measureOperation(ctx context.Context, o operation, r *report) error {
-	a, statements, n, m, err := b.captured(ctx, o)
+	noop, err := startNoop(ctx, c.answer)
 	if err != nil {
 		return err
 	}
-	if len(statements) == 0 {
-		return fmt.Errorf("no statement of it in PostgreSQL's log")
-	}
-	t := trial{operation: o}
-	if o.subjects > 1 {
-		t.bulk = bulk{bulkStatements(statements), n, m}
-	} else {
-		t.script = scriptOf(statements, n, m, o.sameDigest)
-	}
-	r.Statements[o.name] = textsOf(statements)
-	if t.noop, err = startNoop(ctx, a); err != nil {
-		return err
-	}
-	defer t.noop.stop()
+	defer noop.stop()
 	for _, connections := range b.options.Concurrency {
-		f, err := b.measure(ctx, t, connections)
+		f, err := b.compare(ctx, o, c, noop, connections)
 		if err != nil {
 			return err
 		}
-		f.Statements = len(statements)
-		r.Operations = append(r.Operations, f)
-		progress("%-14s c=%-4d %7.0f/s  p50 %.2f ms  p99 %.2f ms  noop %.0f  sql %.0f  limit %.0f  ratio %.2f  %.0f µs  errors %d",
-			f.Operation, f.Connections, f.PerSecond, f.P50, f.P99, f.Noop, f.SQL, f.Limit, f.Ratio, f.CPU, f.Errors)
+		b.Operations = append(b.Operations, f)
+		progress("%-15s c=%-4d %7.0f/s  noop %.0f  sql %.0f  ratio %.2f", o.name, connections, f.PerSecond,
+			f.Noop, f.SQL, f.Ratio)
 	}
 	return nil
 }
 
-func textsOf(statements []statement) []string {
-	var texts []string
-	for _, s := range statements {
-		texts = append(texts, strings.Join(strings.Fields(s.text), " "))
-	}
-	return texts
-}
+const (
+	sqlClients   = 12 // as many as the service has
+	batchClients = 2  // it has no more batches under way
+	implausible  = 20 // no sharing of statements explains such a ratio
+)
 
-// measure takes turns between noop, service and sql. Of several rounds the median counts.
-func (b *bench) measure(ctx context.Context, t trial, connections int) (figure, error) {
-	if connections < 4 { // or a slow disk would make minutes of it
-		t.most /= 10
+// compare takes turns between noop, service and sql.
+func (b *bench) compare(ctx context.Context, o operation, c captured, noop *process, connections int) (f figure, err error) {
+	service := b.load(o, b.service, connections, c.requests...)
+	sql := service
+	sql.connect, sql.process, sql.strict = b.replayers(o, c.statements), nil, true
+	sql.clients = min(connections, sqlClients)
+	if o.users > 1 {
+		sql.clients = min(connections, batchClients)
 	}
-	var noops, noopCPU, sqls, rates, p50, p99, cpu []float64
-	f := figure{Operation: t.name, Connections: connections, Goal: t.goal}
-	for range b.options.Rounds {
-		o, used, err := b.drive(ctx, t.operation, t.noop, connections)
-		if err != nil {
-			return f, err
-		}
-		noops, noopCPU = append(noops, o.perSecond()), append(noopCPU, used)
-		if o, used, err = b.drive(ctx, t.operation, b.service, connections); err != nil {
-			return f, err
-		}
-		if o.errors > 0 {
-			progress("%s: %d errors, the first: %s", t.name, o.errors, o.first)
-		}
-		rates, cpu = append(rates, o.perSecond()), append(cpu, used)
-		p50, p99 = append(p50, o.quantile(.5)), append(p99, o.quantile(.99))
-		f.Errors += o.errors
-		tps, err := b.sql(ctx, t, connections)
-		if err != nil {
-			return f, err
-		}
-		sqls = append(sqls, tps)
+	harmless := o
+	harmless.about = anyUser // noop deletes nobody
+	all, err := inTurns(ctx, b.options.Rounds, b.load(harmless, noop, connections, c.requests...), service, sql)
+	if err != nil {
+		return f, err
 	}
-	f.PerSecond, f.P50, f.P99, f.CPU = median(rates), median(p50), median(p99), median(cpu)
-	f.Noop, f.NoopCPU, f.SQL = median(noops), median(noopCPU), median(sqls)
+	f = figureOf(o.name, connections, all[1])
+	f.Goal, f.Noop, f.SQL = o.goal, all[0].perSecond(), all[2].perSecond()
 	f.Limit = 1 / (1/f.Noop + 1/f.SQL)
-	if t.subjects > 1 { // a batch is held against its writing alone
-		f.Limit = f.SQL
-	}
 	f.Ratio = f.PerSecond / f.Limit
-	if f.Ratio > implausible && t.subjects <= 1 {
-		return f, fmt.Errorf("the service does %.0f/s and its limit is %.0f/s: the yardstick measures something else", f.PerSecond, f.Limit)
+	for _, s := range c.statements {
+		f.Statements = append(f.Statements, s.text)
 	}
-	return f, nil
+	if f.Ratio > implausible {
+		err = fmt.Errorf("%.0f/s with a limit of %.0f/s: the yardstick measures something else", f.PerSecond, f.Limit)
+	}
+	return f, err
 }
 
-// implausible is a ratio that no batching of requests explains.
-const implausible = 20
-
-func median(values []float64) float64 {
-	slices.Sort(values)
-	half := len(values) / 2
-	if len(values)%2 == 1 {
-		return values[half]
+// load is an operation's load of a server.
+func (b *bench) load(o operation, to *process, connections int, requests ...template) load {
+	l := load{connect: callers(to.address, o.status, requests), clients: connections, process: to,
+		numbers: func() (n, m int64) { return b.next(o) }, warm: 300 * time.Millisecond, time: b.options.Slot}
+	if o.users > 1 { // a batch takes long
+		l.time *= 3
 	}
-	return (values[half-1] + values[half]) / 2
+	if o.users > 1 && connections > 100 { // all of them have to be read first
+		l.warm = 4 * time.Second
+	}
+	if o.about == goingUser { // more than can be deleted in the time
+		l.prepare = func(ctx context.Context) error { return b.loadVictims(ctx, int64(l.time.Seconds()*20_000)) }
+	}
+	return l
 }
 
-// batchesAtOnce is how many batches a server takes in within a short time.
-const batchesAtOnce = 100
+// listings are the documented filters and sorts, each as one client asks for it.
+var listings = []string{"", "?sort=createdAt", "?sort=tag", "?sort=-tag", "?sort=name", "?sort=-name", "?sort=email", "?sort=-email", "?sort=-createdAt,name",
+	"?role=admin", "?role=service", "?status=suspended", "?role=viewer&status=suspended", "?role=admin&sort=name", "?status=suspended&sort=-email",
+	"?tag=u-100000000007", "?email=u.100000000007@example.com", "?externalId=none", "?id=00000000-0000-7000-8000-100000000007",
+	"?model=model-7", "?model=gpt-5", "?provider=openai", "?metadata.team=legal", "?metadata.costCenter=7", "?metadata.team=legal&role=admin",
+	"?q=ada", "?q=hamilton", "?q=hopper%201000", "?q=---", "?q=u", "?q=gr", "?q=zz",
+	"?createdFrom=2020-01-01T00:00:00Z&createdTo=2100-01-01T00:00:00Z", "?page=200", "?page=200&sort=name", "?count=none"}
 
-// drive loads a server with an operation, and returns also the processor time that it
-// used per request, in microseconds.
-func (b *bench) drive(ctx context.Context, o operation, s *service, connections int) (outcome, float64, error) {
-	var first int64
-	var err error
-	if o.about == goingUser && s == b.service {
-		if first, err = b.victims(ctx, o.most); err != nil {
-			return outcome{}, 0, err
+// measureListings has one client ask for each listing again and again, and compares the page behind the
+// ten thousandth user with the first.
+func (b *bench) measureListings(ctx context.Context) error {
+	listing := func(request template) load {
+		l := b.load(get, b.service, 1, request)
+		l.time = 700 * time.Millisecond
+		return l
+	}
+	var slowest figure
+	for _, query := range listings {
+		result, err := listing(b.request(operation{line: "GET " + usersPath + query})).run(ctx)
+		if err != nil {
+			return err
+		}
+		f := figureOf("list"+query, 1, result)
+		b.Operations = append(b.Operations, f)
+		progress("%-60s p50 %.2f ms  p99 %.2f ms", f.Operation, f.P50, f.P99)
+		if f.P99 > slowest.P99 {
+			slowest = f
 		}
 	}
-	l := load{address: s.address, connections: connections, request: b.request(o), others: b.others(o), subjects: o.subjects,
-		numbers: b.aimed(o, first), warm: 300 * time.Millisecond, time: b.options.Slot, status: o.status}
-	if o.subjects > 1 && connections > batchesAtOnce { // they have to be read first, all of them
-		l.warm, l.time = 4*time.Second, 3*l.time
+	b.add("slowest listing's p99, "+slowest.Operation, slowest.P99, "ms", "at most 20")
+	deep, err := b.deepPages(ctx, get)
+	if err != nil {
+		return err
 	}
-	if o.most > 0 && s == b.service {
-		l.most, l.warm = o.most, 0
+	pages, err := inTurns(ctx, 5, listing(b.request(operation{line: "GET " + usersPath})), listing(deep[0]))
+	if err == nil {
+		b.add("page at depth 10,000 beside the first", pages[1].quantile(.5)/pages[0].quantile(.5), "times", "at most 1.2")
 	}
-	begin := s.cpu()
-	end := begin
-	l.measured = func(starts bool) {
-		if starts {
-			begin = s.cpu()
-		} else {
-			end = s.cpu()
-		}
-	}
-	result, err := l.run(ctx)
-	return result, float64((end - begin).Microseconds()) / float64(max(1, result.requests)), err
+	return err
 }
 
-// sql measures the operation's statements alone.
-func (b *bench) sql(ctx context.Context, t trial, connections int) (float64, error) {
-	if t.subjects > 1 {
-		return b.bulkSQL(ctx, t, connections)
+// measureMemory looks at a service as config/base deploys it, whose pods may take 128 MiB: when it has
+// just started, and while 500 connections list 500 users each.
+func (b *bench) measureMemory(ctx context.Context) error {
+	limited, err := b.startService(ctx, variant{environment: "GOMEMLIMIT=112MiB"})
+	if err != nil {
+		return err
 	}
-	return b.pgbench(ctx, t.operation, t.script, connections)
+	defer limited.stop()
+	time.Sleep(2 * time.Second)
+	idle, _ := limited.memory()
+	request := b.request(operation{line: "GET " + usersPath + "?limit=500"})
+	result, err := b.load(get, limited, 500, request).run(ctx)
+	_, peak := limited.memory()
+	b.add("memory idle", idle, "MiB", "under 40")
+	b.add("memory peak, 500 × lists of 500, GOMEMLIMIT=112MiB", peak, "MiB", "under 128")
+	b.add("errors, 500 × lists of 500", result.failures(), "", "0")
+	return err
+}
+
+// pressed is a load of reads by clients that heed Retry-After.
+func (b *bench) pressed(to *process, connections int, slot time.Duration) load {
+	l := b.load(get, to, connections, b.request(get))
+	l.warm, l.time = 1500*time.Millisecond, slot // the first rush is over by then
+	return l
+}
+
+// measureOverload compares the throughput of ten times the concurrency with the best, and looks at how
+// those are answered that cannot wait.
+func (b *bench) measureOverload(ctx context.Context) error {
+	a, _, _, err := b.once(ctx, b.service, get, b.request(get))
+	if err != nil {
+		return err
+	}
+	noop, err := startNoop(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer noop.stop()
+	const surge = 6400 * time.Millisecond // those refused come again twice, and the queue is long once more
+	under, err := inTurns(ctx, 2, b.pressed(noop, 500, surge), b.pressed(noop, 5000, surge),
+		b.pressed(b.service, 500, surge), b.pressed(b.service, 5000, surge))
+	if err != nil {
+		return err
+	}
+	beyond, err := inTurns(ctx, 1, b.pressed(b.service, 6000, surge), b.pressed(b.service, 16, time.Second))
+	if err != nil {
+		return err
+	}
+	_, peak := b.service.memory()
+	kept, failed := under[3].perSecond()/under[2].perSecond(), under[2].errors+under[3].errors+beyond[0].errors
+	b.add("overload: the same of noop, which refuses nobody", under[1].perSecond()/under[0].perSecond(), "", "-")
+	b.add("overload: throughput of 5,000 connections to that of 500", kept, "", "at least 0.80")
+	b.add("overload: refused with 503 and Retry-After at 6,000 connections", float64(beyond[0].refusals), "requests", "some")
+	b.add("overload: other errors", float64(failed), "", "0")
+	b.add("overload: memory peak", peak, "MiB", "bounded")
+	b.add("overload: p99 of 16 connections right after", beyond[1].quantile(.99), "ms", "under 50")
+	return nil
+}
+
+// measureTracing compares the throughput of a service that traces a tenth of its requests with that of one that
+// traces none. Spans go to a collector that counts their bytes and does nothing else.
+func (b *bench) measureTracing(ctx context.Context) error {
+	var received atomic.Int64
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
+		n, _ := io.Copy(io.Discard, request.Body)
+		received.Add(n)
+	}))
+	defer collector.Close()
+	settings := fmt.Sprintf("tracing: {endpoint: %q, sampleRatio: 0.1}\n", collector.URL)
+	tracing, err := b.startService(ctx, variant{settings: settings})
+	if err != nil {
+		return err
+	}
+	defer tracing.stop()
+	with, without := b.pressed(tracing, 500, 2*time.Second), b.pressed(b.service, 500, 2*time.Second)
+	with.strict, without.strict = true, true
+	rates, err := inTurns(ctx, 6, with, without)
+	if err != nil {
+		return err
+	}
+	if received.Load() == 0 {
+		return errors.New("no span was sent")
+	}
+	b.add("tracing: throughput at 500 connections with a tenth of the requests traced, to that without",
+		rates[0].perSecond()/rates[1].perSecond(), "", "at least 0.95")
+	return nil
 }

@@ -2,186 +2,143 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"strings"
-	"time"
-
-	"github.com/jackc/pgx/v5"
-
-	"aiadmin/pkg/access"
-	"aiadmin/pkg/user"
 )
 
 // operation is something that clients do, as often as they can.
 type operation struct {
-	name     string
-	goal     float64 // the least ratio of the limit
-	method   string
-	path     string
-	paths    []string // any of these instead, so that no two requests ask for the same
-	header   map[string]string
-	callers  []map[string]string // any of these headers besides, so that many keys are asked about
-	body     string
-	status   int
-	subjects int // users per request; 0 is 1
-	about    aim
-	// sameDigest keeps a digest that was captured: the yardstick looks up one key again and again.
-	sameDigest bool
-	most       int64 // requests per measurement, where users run out; 0: no bound
-	reads      bool  // though it is no GET
+	name   string
+	goal   float64 // the least ratio of the limit, for more than one connection; 0 is no goal
+	line   string  // method and path
+	header string  // lines besides those of every request
+	body   string
+	status int // of success
+	about  aim
+	users  int64 // that one request is about; 0 is 1
+	writes bool  // that is, each request changes its users
+	// vary returns several requests in this one's place, of which each client picks any.
+	vary func(*bench, context.Context, operation) ([]template, error)
 }
 
-// aim says which users an operation is about.
+// aim is which users an operation is about.
 type aim int
 
 const (
-	anyUser   aim = iota // any of those that differ by their number alone
+	anyUser   aim = iota // any of those that differ in their number alone
 	newUser              // one that does not exist yet
 	goingUser            // one loaded to be deleted
 )
 
 const (
-	usersPath  = "/ai/admin/users"
-	oneUser    = usersPath + "/00000000-0000-7000-8000-" + subjectMark
-	eventsPath = "/ai/admin/events"
-	newBody    = `{"id":"00000000-0000-7000-8000-` + subjectMark + `","tag":"u-` + subjectMark + `","name":"Ada Lovelace ` + subjectMark +
-		`","email":"u.` + subjectMark + `@example.com","metadata":{"team":"research"}}`
-	batchSize = 1000
+	usersPath = "/ai/admin/users"
+	oneUser   = usersPath + "/00000000-0000-7000-8000-100000000000"
+	asJSON    = "Content-Type: application/json\r\n"
 )
 
-func (b *bench) operations(ctx context.Context) ([]operation, error) {
-	deep, err := b.deepPages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := b.loadKeys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	asJSON := map[string]string{"Content-Type": "application/json"}
+var get = operation{name: "get", goal: .85, line: "GET " + oneUser, status: 200}
+
+// operations are all that is measured beside a limit. The numbers in their requests, 100000000000 of a
+// user and 500000000000 of a value, are overwritten each time.
+func operations() []operation {
 	return []operation{
-		{name: "get", goal: .85, method: "GET", path: oneUser, status: 200},
-		{name: "authorize", goal: .85, method: "GET", path: "/ai/admin/authorize/_", header: keys[0], callers: keys, status: 200, sameDigest: true},
-		{name: "evaluations-50", method: "POST", path: "/access/v1/evaluations", header: asJSON, body: evaluations(50), status: 200, reads: true},
-		{name: "list", goal: .75, method: "GET", path: usersPath, status: 200},
-		{name: "list-filtered", goal: .75, method: "GET", path: usersPath + "?role=viewer&status=suspended", status: 200},
-		{name: "list-role", goal: .75, method: "GET", path: usersPath + "?role=member", status: 200},
-		{name: "by-email", goal: .6, method: "GET", path: usersPath + "?email=u." + subjectMark + "%40example.com", status: 200},
-		{name: "list-deep", goal: .75, method: "GET", path: deep[0], paths: deep, status: 200},
-		{name: "create", goal: .85, method: "POST", path: usersPath, header: asJSON, body: newBody, status: 201, about: newUser},
-		{name: "update-limits", goal: .85, method: "PUT", path: oneUser, header: asJSON, body: `{"limits":{"tokensPerMinute":` + freshMark + `}}`, status: 200},
-		{name: "update-name", goal: .85, method: "PUT", path: oneUser, header: asJSON, body: `{"name":"Grace Hopper ` + freshMark + `"}`, status: 200},
-		{name: "update-metadata", goal: .85, method: "PUT", path: oneUser, header: asJSON, body: `{"metadata":{"seen":"` + freshMark + `"}}`, status: 200},
-		{name: "delete", goal: .85, method: "DELETE", path: oneUser, status: 204, about: goingUser, most: 24000},
-		{name: "event", goal: .85, method: "POST", path: eventsPath, body: newBody, status: 200, about: newUser,
-			header: map[string]string{"Content-Type": "application/json", "ce-specversion": "1.0", "ce-source": "/bench",
-				"ce-type": "ai.admin.user.create", "ce-id": "e-" + freshMark}},
-		{name: "batch", goal: .8, method: "POST", path: eventsPath, body: batchOf(batchSize), status: 200, about: newUser, subjects: batchSize,
-			header: map[string]string{"Content-Type": "application/cloudevents-batch+json"}},
-	}, nil
-}
-
-func batchOf(size int) string {
-	one := `{"specversion":"1.0","id":"e-` + freshMark + `","source":"/bench","type":"ai.admin.user.create","data":` + newBody + `}`
-	return "[" + strings.TrimSuffix(strings.Repeat(one+",", size), ",") + "]"
-}
-
-// keysLoaded is how many keys are asked about.
-const keysLoaded = 1000
-
-// loadKeys gives the first users a key each, and returns the headers by which a gateway asks about them.
-func (b *bench) loadKeys(ctx context.Context) ([]map[string]string, error) {
-	var callers []map[string]string
-	rows := pgx.CopyFromSlice(min(keysLoaded, int(b.alike())), func(i int) ([]any, error) {
-		secret := access.NewSecret()
-		hash := secret.Hash()
-		callers = append(callers, map[string]string{"X-AI-Gateway-Token": b.token, "x-api-key": secret.Text().Reveal(), "X-AI-Model": "gpt-5"})
-		return []any{user.NewID(), idOf(firstUser + int64(i)), time.Now(), time.Now(), hash[:], "active", secret.Hint(), "bench", "bench"}, nil
-	})
-	_, err := b.db.CopyFrom(ctx, pgx.Identifier{"keys"}, []string{"id", "user_id", "created_at", "last_used_at", "hash", "status", "hint", "name", "created_by"}, rows)
-	if err == nil {
-		_, err = b.db.Exec(ctx, "VACUUM ANALYZE keys")
+		get,
+		{name: "authorize", goal: .85, line: "GET /ai/admin/authorize/_", status: 200, vary: (*bench).loadKeys},
+		{name: "evaluations-50", line: "POST /access/v1/evaluations", header: asJSON, status: 200,
+			body: `{"subject":{"type":"user","id":"00000000-0000-7000-8000-100000000000"},"action":{"name":"use"},"evaluations":` +
+				list(50, evaluation) + "}"},
+		{name: "list", goal: .75, line: "GET " + usersPath, status: 200},
+		{name: "list-filtered", goal: .75, line: "GET " + usersPath + "?role=viewer&status=suspended", status: 200},
+		{name: "list-role", goal: .75, line: "GET " + usersPath + "?role=member", status: 200},
+		{name: "by-email", goal: .6, line: "GET " + usersPath + "?email=u.100000000000%40example.com", status: 200},
+		{name: "list-deep", goal: .75, line: "GET " + usersPath, status: 200, vary: (*bench).deepPages},
+		{name: "create", goal: .85, line: "POST " + usersPath, header: asJSON, body: userBody(0), status: 201,
+			about: newUser, writes: true},
+		update("update-limits", `{"limits":{"tokensPerMinute":500000000000}}`),
+		update("update-name", `{"name":"Grace Hopper 500000000000"}`),
+		update("update-metadata", `{"metadata":{"seen":"500000000000"}}`),
+		{name: "delete", goal: .85, line: "DELETE " + oneUser, status: 204, about: goingUser, writes: true},
+		{name: "event", goal: .85, line: "POST /ai/admin/events", body: userBody(0), status: 200, about: newUser,
+			writes: true, header: asJSON + "ce-specversion: 1.0\r\nce-source: /bench\r\n" +
+				"ce-type: ai.admin.user.create\r\nce-id: e-500000000000\r\n"},
+		{name: "batch", goal: .8, line: "POST /ai/admin/events", body: list(1000, event), status: 200, about: newUser,
+			writes: true, users: 1000, header: "Content-Type: application/cloudevents-batch+json\r\n"},
 	}
-	return callers, err
 }
 
-// evaluations asks about so many models of one user.
-func evaluations(count int) string {
-	body := `{"subject":{"type":"user","id":"00000000-0000-7000-8000-` + subjectMark + `"},"action":{"name":"use"},"evaluations":[`
-	for i := range count {
-		body += fmt.Sprintf(`{"resource":{"type":"model","id":"model-%d"}},`, i)
+func update(name, body string) operation {
+	return operation{name: name, goal: .85, line: "PUT " + oneUser, header: asJSON, body: body, status: 200, writes: true}
+}
+
+// userBody is the i-th new user of a request.
+func userBody(i int64) string {
+	return fmt.Sprintf(`{"id":"00000000-0000-7000-8000-%[1]d","tag":"u-%[1]d","name":"Ada Lovelace %[1]d",`+
+		`"email":"u.%[1]d@example.com","metadata":{"team":"research"}}`, firstUser+i)
+}
+
+func event(i int64) string {
+	return fmt.Sprintf(`{"specversion":"1.0","id":"e-%d","source":"/bench","type":"ai.admin.user.create","data":%s}`,
+		firstFresh+i, userBody(i))
+}
+
+func evaluation(i int64) string {
+	return fmt.Sprintf(`{"resource":{"type":"model","id":"model-%d"}}`, i)
+}
+
+// list is a JSON array of count elements.
+func list(count int64, element func(int64) string) string {
+	all := make([]string, count)
+	for i := range all {
+		all[i] = element(int64(i))
 	}
-	return strings.TrimSuffix(body, ",") + "]}"
+	return "[" + strings.Join(all, ",") + "]"
 }
 
+// request is the operation's request as it goes over the wire.
 func (b *bench) request(o operation) template {
-	return raw(o.method, o.path, b.token, o.header, o.body)
+	header := o.header
+	if !strings.Contains(header, "X-API-Key") { // or the token would be a second key
+		header += "Authorization: Bearer " + b.token + "\r\n"
+	}
+	text := fmt.Sprintf("%s HTTP/1.1\r\nHost: ai-admin\r\n%sContent-Length: %d\r\n\r\n%s", o.line, header, len(o.body), o.body)
+	return newTemplate(text, firstUser, firstFresh, o.count(), nil)
 }
 
-// others are the requests of an operation that are not about users of a number each.
-func (b *bench) others(o operation) []template {
-	var all []template
-	for _, path := range o.paths {
-		all = append(all, raw(o.method, path, b.token, o.header, o.body))
-	}
-	for _, caller := range o.callers {
-		all = append(all, raw(o.method, o.path, b.token, caller, o.body))
-	}
-	return all
-}
+func (o operation) count() int64 { return max(1, o.users) }
 
-func (o operation) changes() bool { return o.method != "GET" && !o.reads }
-
-// count is how many users one request is about.
-func (o operation) count() int64 { return int64(max(1, o.subjects)) }
-
-// aimed returns what picks the numbers of an operation's next request.
-func (b *bench) aimed(o operation, firstVictim int64) func(*rand.Rand) (n, m int64) {
-	victims := firstVictim
-	next := make(chan int64, 1)
-	next <- victims
-	return func(random *rand.Rand) (n, m int64) {
-		m = b.numbers.take(&b.numbers.fresh, firstFresh, o.count())
-		switch o.about {
-		case newUser:
-			n = b.numbers.take(&b.numbers.created, firstCreated, o.count())
-		case goingUser:
-			n = <-next
-			next <- n + 1
-		default:
-			n = firstUser + random.Int64N(b.alike())
-		}
-		return n, m
+// next returns the numbers of an operation's next request: its first user's, and that of its first value.
+func (b *bench) next(o operation) (n, m int64) {
+	count := o.count()
+	m = firstFresh + b.used.Add(count) - count
+	switch o.about {
+	case newUser:
+		return firstCreated + b.created.Add(count) - count, m
+	case goingUser:
+		return firstVictim + b.deleted.Add(count) - count, m
+	default:
+		return firstUser + rand.Int64N(b.alike()), m
 	}
 }
 
 // once makes one request and returns the answer with the numbers that were used.
-func (b *bench) once(ctx context.Context, o operation) (a answer, n, m int64, err error) {
-	var first int64
+func (b *bench) once(ctx context.Context, to *process, o operation, request template) (a answer, n, m int64, err error) {
 	if o.about == goingUser {
-		if first, err = b.victims(ctx, 1); err != nil {
+		if err := b.loadVictims(ctx, 1); err != nil {
 			return a, 0, 0, err
 		}
 	}
-	n, m = b.aimed(o, first)(rand.New(rand.NewPCG(1, uint64(b.numbers.fresh.Load())))) //nolint:gosec // any user will do
-	request := b.request(o)
-	request.fill(n, m, int(o.count()))
-	conn, err := net.Dial("tcp", b.service.address)
+	n, m = b.next(o)
+	conn, err := net.Dial("tcp", to.address)
 	if err != nil {
 		return a, 0, 0, err
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := conn.Write(request.text); err != nil {
-		return a, 0, 0, err
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: o.method})
+	response, err := call(conn, bufio.NewReader(conn), request.render(n, m))
 	if err != nil {
 		return a, 0, 0, err
 	}
@@ -190,40 +147,28 @@ func (b *bench) once(ctx context.Context, o operation) (a answer, n, m int64, er
 		err = fmt.Errorf("%s: %s: %s", o.name, response.Status, body[:min(500, len(body))])
 	}
 	response.Header.Del("Date") // the server writes its own
-	return answer{response.StatusCode, response.Header, bytes.Clone(body)}, n, m, err
+	return answer{response.StatusCode, response.Header, body}, n, m, err
 }
 
-// deepPages are the paths of up to a thousand pages of 50 behind the ten thousandth user, or the
-// last but one page: no two of them are the same.
-func (b *bench) deepPages(ctx context.Context) ([]string, error) {
-	cursor := ""
-	for range min(20, b.options.Users/500-1) {
-		var err error
-		if cursor, err = b.nextCursor(ctx, usersPath+"?limit=500&count=none", cursor); err != nil {
+// deepPages returns an operation's request for each of a thousand pages behind the ten thousandth user, or in a small
+// table from the last page but one: no two are the same.
+func (b *bench) deepPages(ctx context.Context, o operation) (each []template, err error) {
+	first := min(200, b.options.Users/50-2)
+	walk := operation{name: "walk", line: "GET " + usersPath + "?count=none", status: 200}
+	for page := 1; page < first+1000; page++ {
+		a, _, _, err := b.once(ctx, b.service, walk, b.request(walk))
+		if err != nil {
 			return nil, err
 		}
-	}
-	var paths []string
-	for cursor != "" && len(paths) < 1000 {
-		paths = append(paths, usersPath+"?cursor="+cursor)
-		var err error
-		if cursor, err = b.nextCursor(ctx, usersPath+"?limit=50&count=none", cursor); err != nil {
-			return nil, err
+		var answer struct{ Page struct{ Next string } }
+		if err := json.Unmarshal(a.Body, &answer); err != nil || answer.Page.Next == "" {
+			return each, err
+		}
+		walk.line = "GET " + usersPath + "?count=none&cursor=" + answer.Page.Next
+		if page >= first {
+			o.line = "GET " + usersPath + "?cursor=" + answer.Page.Next
+			each = append(each, b.request(o))
 		}
 	}
-	return paths[:max(1, len(paths)-1)], nil // the last page may be a short one
-}
-
-// nextCursor is where the page behind a cursor ends; "" on the last page.
-func (b *bench) nextCursor(ctx context.Context, path, cursor string) (string, error) {
-	if cursor != "" {
-		path += "&cursor=" + cursor
-	}
-	a, _, _, err := b.once(ctx, operation{name: "walk", method: "GET", path: path, status: 200})
-	if err != nil {
-		return "", err
-	}
-	var page struct{ Page struct{ Next string } }
-	err = json.Unmarshal(a.Body, &page)
-	return page.Page.Next, err
+	return each, nil
 }

@@ -5,18 +5,18 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"aiadmin/pkg/access"
 	"aiadmin/pkg/user"
 )
 
-// All that is made up about a user follows from a number of twelve digits, so that
-// requests and statements can be aimed at users by overwriting digits in ready texts.
+// Everything about a made-up user follows from a number of twelve digits, so that a request or a
+// statement can be aimed at another user by overwriting digits.
 const (
 	firstUser    int64 = 100_000_000_000
 	firstCreated int64 = 200_000_000_000
@@ -24,25 +24,20 @@ const (
 	firstFresh   int64 = 500_000_000_000
 )
 
-// numbers hands out numbers that no request has used yet.
-type numbers struct{ created, victims, fresh atomic.Int64 }
-
-func (n *numbers) take(counter *atomic.Int64, first, count int64) int64 {
-	return first + counter.Add(count) - count
-}
-
 func idOf(n int64) uuid.UUID {
 	return uuid.MustParse("00000000-0000-7000-8000-" + strconv.FormatInt(n, 10))
 }
 
-// alike is how many users of the table, the first ones, differ by nothing but their
-// number: a statement that was captured for one of them fits any other.
+// alike is how many users of the table, the first ones, differ in nothing but their number:
+// a statement that was captured for one of them fits any other.
 func (b *bench) alike() int64 { return int64(b.options.Users) / 10 }
 
 var (
 	givenNames  = []string{"Ada", "Grace", "Edsger", "Barbara", "Alan", "Frances", "Donald", "Radia", "Tony", "Margaret"}
 	familyNames = []string{"Lovelace", "Hopper", "Dijkstra", "Liskov", "Turing", "Allen", "Knuth", "Perlman", "Hoare", "Hamilton"}
 	teams       = []string{"research", "platform", "support", "sales", "finance", "legal", "data", "security"}
+	roles       = []user.Role{user.Admin, user.Member, user.Member, user.Member, user.Member, user.Member, user.Viewer,
+		user.Viewer, user.Service}
 )
 
 // person makes the user of a number: the same in every run.
@@ -56,7 +51,7 @@ func (b *bench) person(n int64, at time.Time) *user.User {
 	}
 	random := rand.New(rand.NewPCG(uint64(n), 5)) //nolint:gosec // made-up people need no secrecy
 	u.Name = pick(random, givenNames) + " " + pick(random, familyNames) + " " + digits
-	u.Role = pick(random, []user.Role{user.Admin, user.Member, user.Member, user.Member, user.Member, user.Member, user.Viewer, user.Viewer, user.Service})
+	u.Role = pick(random, roles)
 	if random.IntN(20) == 0 {
 		u.Status = user.Suspended
 	}
@@ -75,8 +70,10 @@ func pick[T any](random *rand.Rand, values []T) T { return values[random.IntN(le
 // seed fills the table and has it analyzed.
 func (b *bench) seed(ctx context.Context) error {
 	progress("loading %d users by COPY", b.options.Users)
-	begun := time.Now()
-	if err := b.copyUsers(ctx, firstUser, int64(b.options.Users), begun.Add(-720*time.Hour)); err != nil {
+	if _, err := b.db.Exec(ctx, "SET ai_admin.forms = '1'"); err != nil { // what is copied has its forms
+		return err
+	}
+	if err := b.copyUsers(ctx, firstUser, int64(b.options.Users), time.Now().Add(-720*time.Hour)); err != nil {
 		return err
 	}
 	for _, statement := range []string{"VACUUM ANALYZE users", "CHECKPOINT"} {
@@ -85,7 +82,6 @@ func (b *bench) seed(ctx context.Context) error {
 		}
 	}
 	syscall.Sync() // or the disk would still be busy with the load while commits are measured
-	progress("loaded in %.1f s", time.Since(begun).Seconds())
 	return nil
 }
 
@@ -108,8 +104,27 @@ func (b *bench) copyUsers(ctx context.Context, first, count int64, at time.Time)
 	return err
 }
 
-// victims loads users to be deleted, and returns the first one's number.
-func (b *bench) victims(ctx context.Context, count int64) (int64, error) {
-	first := b.numbers.take(&b.numbers.victims, firstVictim, count)
-	return first, b.copyUsers(ctx, first, count, time.Now())
+// loadVictims loads users to be deleted, until at least count are there.
+func (b *bench) loadVictims(ctx context.Context, count int64) error {
+	first := b.loaded
+	b.loaded = max(b.loaded, b.deleted.Load()+count)
+	return b.copyUsers(ctx, firstVictim+first, b.loaded-first, time.Now())
+}
+
+// loadKeys gives the first users a key each, and returns an operation's request for each of the keys.
+func (b *bench) loadKeys(ctx context.Context, o operation) (each []template, err error) {
+	rows := pgx.CopyFromSlice(int(min(1000, b.alike())), func(i int) ([]any, error) {
+		secret := access.NewSecret()
+		hash := secret.Hash()
+		key := secret.Text().Reveal()
+		o.header = "X-AI-Gateway-Token: " + b.token + "\r\nX-API-Key: " + key + "\r\nX-AI-Model: gpt-5\r\n"
+		each = append(each, b.request(o))
+		now := time.Now() // as the last use, too: the service would write it down otherwise
+		return []any{user.NewID(), idOf(firstUser + int64(i)), now, now, hash[:], "active", secret.Hint(), "bench", "bench"}, nil
+	})
+	columns := []string{"id", "user_id", "created_at", "last_used_at", "hash", "status", "hint", "name", "created_by"}
+	if _, err = b.db.CopyFrom(ctx, pgx.Identifier{"keys"}, columns, rows); err == nil {
+		_, err = b.db.Exec(ctx, "VACUUM ANALYZE keys")
+	}
+	return each, err
 }

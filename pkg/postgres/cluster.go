@@ -166,7 +166,7 @@ func (c *Cluster) Addr() string {
 // Password is the superuser's.
 func (c *Cluster) Password() secret.Text { return secret.New(c.password) }
 
-// Program is the full name of one of the installation's programs, such as pgbench.
+// Program is the full name of one of the installation's programs, such as pg_basebackup.
 func (c *Cluster) Program(name string) string { return c.binaries.path(name) }
 
 // LogFile is where the server writes its messages.
