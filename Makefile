@@ -78,6 +78,9 @@ fuzz:
 ## bench: measure every operation beside the physical limit, see docs/performance.md (USERS=100000)
 bench: build
 	@cd bench && CGO_ENABLED=0 go run -buildvcs=false . $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	@$(withpostgres) go test ./pkg/relay ./test/console -run '^$$' -bench 'Throughput|IdleLatency|List'
+endif
 
 ## bench-large: the same with a million users
 bench-large: build
