@@ -199,7 +199,7 @@ func readStructured(body []byte) (*received, error) {
 		return r, err
 	}
 	var data, encoded jsontext.Value
-	for name, value := range members(object) {
+	for name, value := range user.Members(object) {
 		switch {
 		case value.Kind() == 'n': // null is the same as leaving it out (section 2.2)
 		case name == "data":
@@ -207,7 +207,7 @@ func readStructured(body []byte) (*received, error) {
 		case name == "data_base64":
 			encoded = value
 		case name == "traceparent" && value.Kind() == '"':
-			r.trace = text(value)
+			r.trace = user.Unquote(value)
 		case headers[name] != "":
 			text, fault := canonical(name, value)
 			if fault == nil {
@@ -236,7 +236,7 @@ func readStructured(body []byte) (*received, error) {
 
 func decodeBase64(v jsontext.Value) ([]byte, error) {
 	if v.Kind() == '"' {
-		if data, err := base64.StdEncoding.DecodeString(text(v)); err == nil {
+		if data, err := base64.StdEncoding.DecodeString(user.Unquote(v)); err == nil {
 			return data, nil
 		}
 	}
@@ -249,35 +249,13 @@ func decodeBase64(v jsontext.Value) ([]byte, error) {
 func canonical(name string, v jsontext.Value) (string, error) {
 	switch {
 	case v.Kind() == '"':
-		return text(v), nil
+		return user.Unquote(v), nil
 	case name != expectedVersion:
 		return "", user.Errorf(user.Malformed, "the attribute %s must be a string", name)
 	case v.Kind() == '0':
 		return string(v), nil
 	}
 	return "", errExpected
-}
-
-// members yields the members of an object that [user.ParseBody] has checked.
-func members(object jsontext.Value) func(yield func(string, jsontext.Value) bool) {
-	return func(yield func(string, jsontext.Value) bool) {
-		dec := newDecoder(object)
-		_, _ = dec.ReadToken()
-		for dec.PeekKind() == '"' {
-			token, _ := dec.ReadToken()
-			name := token.String()
-			value, err := dec.ReadValue()
-			end := dec.InputOffset()
-			if err != nil || !yield(name, object[end-int64(len(value)):end]) {
-				return
-			}
-		}
-	}
-}
-
-func text(v jsontext.Value) string {
-	unquoted, _ := jsontext.AppendUnquote(nil, v) // checked by ParseBody
-	return string(unquoted)
 }
 
 // newDecoder reads JSON whose strings and duplicate names are checked elsewhere.

@@ -1,13 +1,13 @@
 package scim
 
 import (
-	"bytes"
 	"iter"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+
+	"aiadmin/pkg/user"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -157,7 +157,7 @@ func stored(v jsontext.Value) any {
 	switch v.Kind() {
 	case '{':
 		object := Object{}
-		for name, member := range members(v) {
+		for name, member := range user.Members(v) {
 			object[name] = stored(member)
 		}
 		return object
@@ -168,7 +168,7 @@ func stored(v jsontext.Value) any {
 		}
 		return list
 	case '"':
-		return unquote(v)
+		return user.Unquote(v)
 	case 't', 'f':
 		return v.Kind() == 't'
 	case '0':
@@ -181,7 +181,7 @@ func stored(v jsontext.Value) any {
 // member returns an object's member, ignoring its name's case, or nil.
 func member(object jsontext.Value, wanted string) jsontext.Value {
 	if object.Kind() == '{' {
-		for name, value := range members(object) {
+		for name, value := range user.Members(object) {
 			if strings.EqualFold(name, wanted) {
 				return value
 			}
@@ -193,29 +193,12 @@ func member(object jsontext.Value, wanted string) jsontext.Value {
 func lists(array jsontext.Value, urn string) bool {
 	if array.Kind() == '[' {
 		for element := range elements(array) {
-			if element.Kind() == '"' && strings.EqualFold(unquote(element), urn) {
+			if element.Kind() == '"' && strings.EqualFold(user.Unquote(element), urn) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// members yields the members of an object that user.ParseBody has checked. The values are parts
-// of it.
-func members(v jsontext.Value) iter.Seq2[string, jsontext.Value] {
-	return func(yield func(string, jsontext.Value) bool) {
-		dec := open(v)
-		defer decoders.Put(dec)
-		for dec.PeekKind() == '"' {
-			name, _ := dec.ReadToken()
-			key := name.String()
-			value, err := dec.ReadValue()
-			if err != nil || !yield(key, slices.Clip(value)) {
-				return
-			}
-		}
-	}
 }
 
 // elements yields the elements of an array that user.ParseBody has checked, or any other value
@@ -226,11 +209,8 @@ func elements(v jsontext.Value) iter.Seq[jsontext.Value] {
 			yield(v)
 			return
 		}
-		dec := open(v)
-		defer decoders.Put(dec)
-		for dec.PeekKind() != ']' {
-			value, err := dec.ReadValue()
-			if err != nil || !yield(slices.Clip(value)) {
+		for _, element := range user.Elements(v) {
+			if !yield(element) {
 				return
 			}
 		}
@@ -247,20 +227,4 @@ func onlyElement(list jsontext.Value) jsontext.Value {
 		only = element
 	}
 	return only
-}
-
-// decoders are reused: each keeps its stacks.
-var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
-
-// open returns a decoder just inside an object or array that has been checked.
-func open(v jsontext.Value) *jsontext.Decoder {
-	dec := decoders.Get().(*jsontext.Decoder) //nolint:forcetypeassert // nothing else is in there
-	dec.Reset(bytes.NewBuffer(v), jsontext.AllowDuplicateNames(true))
-	_, _ = dec.ReadToken()
-	return dec
-}
-
-func unquote(v jsontext.Value) string {
-	text, _ := jsontext.AppendUnquote(nil, v)
-	return string(text)
 }

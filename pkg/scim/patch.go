@@ -3,6 +3,8 @@ package scim
 import (
 	"strings"
 
+	"aiadmin/pkg/user"
+
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -106,7 +108,7 @@ func (p *Patch) read(v jsontext.Value) error {
 	name, path, value := member(v, "op"), member(v, "path"), member(v, "value")
 	op := ""
 	if name.Kind() == '"' {
-		op = strings.ToLower(unquote(name))
+		op = strings.ToLower(user.Unquote(name))
 	}
 	if op != opAdd && op != opReplace && op != opRemove {
 		return Errorf(InvalidSyntax, "each operation must have an op: add, replace or remove")
@@ -115,8 +117,8 @@ func (p *Patch) read(v jsontext.Value) error {
 		return Errorf(InvalidValue, "the operation %s must have a value", op)
 	}
 	switch {
-	case path.Kind() == '"' && unquote(path) != "":
-		return p.atPath(op, strings.TrimSpace(unquote(path)), value)
+	case path.Kind() == '"' && user.Unquote(path) != "":
+		return p.atPath(op, strings.TrimSpace(user.Unquote(path)), value)
 	case path != nil && path.Kind() != '"' && path.Kind() != 'n':
 		return Errorf(InvalidPath, "path must be a string")
 	case op == opRemove:
@@ -147,7 +149,7 @@ func (p *Patch) atPath(op, text string, value jsontext.Value) error {
 // members adds an operation for each member of a value without a path, or of one at an extension's
 // URN.
 func (p *Patch) members(op string, extension *Schema, object jsontext.Value) error {
-	for name, value := range members(object) {
+	for name, value := range user.Members(object) {
 		if extension != nil {
 			name = extension.ID + ":" + name
 		}
@@ -158,7 +160,7 @@ func (p *Patch) members(op string, extension *Schema, object jsontext.Value) err
 		case path.Attribute == nil:
 			err = p.section(op, path.Extension, value)
 		case path.Attribute.Name == "id" && value.Kind() == '"':
-			p.id = unquote(value)
+			p.id = user.Unquote(value)
 		case path.mutability() != readWrite:
 		default:
 			err = p.add(op, path, value)
@@ -241,7 +243,7 @@ func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 }
 
 func (p *Patch) subs(op string, path Path, object jsontext.Value) error {
-	for name, value := range members(object) {
+	for name, value := range user.Members(object) {
 		path.Sub = path.Attribute.Sub(name)
 		if path.Sub == nil || path.Sub.Mutability == readOnly {
 			continue

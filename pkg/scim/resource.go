@@ -48,7 +48,7 @@ func (t *ResourceType) parse(body []byte) (jsontext.Value, error) {
 // readInto reads an object's members as attributes of the resource: those of the body, or those
 // under the URN of a schema.
 func (t *ResourceType) readInto(resource Object, under *Schema, object jsontext.Value) error {
-	for name, value := range members(object) {
+	for name, value := range user.Members(object) {
 		if under != nil {
 			name = under.ID + ":" + name
 		}
@@ -140,7 +140,7 @@ func (a *Attribute) readOne(v jsontext.Value) (any, error) {
 	}
 	var s string
 	if kind == '"' {
-		if s = unquote(v); s == "" {
+		if s = user.Unquote(v); s == "" {
 			return nil, nil
 		}
 	}
@@ -191,7 +191,7 @@ func (a *Attribute) readText(s string) (any, error) {
 // readComplex reads an object; one with no known member that has a value is unassigned.
 func (a *Attribute) readComplex(v jsontext.Value) (any, error) {
 	object := Object{}
-	for name, member := range members(v) {
+	for name, member := range user.Members(v) {
 		sub := a.Sub(name)
 		if sub == nil || sub.Mutability == readOnly {
 			continue
@@ -247,11 +247,11 @@ func unpackRole(role Object) {
 	if err != nil {
 		return
 	}
-	for name, member := range members(object) {
-		if member.Kind() != '"' || strings.ContainsRune(unquote(member), 0) {
+	for name, member := range user.Members(object) {
+		if member.Kind() != '"' || strings.ContainsRune(user.Unquote(member), 0) {
 			continue
 		}
-		switch s := unquote(member); strings.ToLower(name) {
+		switch s := user.Unquote(member); strings.ToLower(name) {
 		case "value":
 			role["value"] = s
 		case "displayname":

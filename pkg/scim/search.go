@@ -3,6 +3,8 @@ package scim
 import (
 	"strings"
 
+	"aiadmin/pkg/user"
+
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
@@ -56,7 +58,7 @@ func ReadSearch(body []byte) (Search, error) {
 	if !lists(member(value, "schemas"), SearchRequestURN) {
 		return s, Errorf(InvalidSyntax, "schemas must be [%q]", SearchRequestURN)
 	}
-	for name, v := range members(value) {
+	for name, v := range user.Members(value) {
 		if v.Kind() == 'n' {
 			continue
 		}
@@ -67,17 +69,17 @@ func ReadSearch(body []byte) (Search, error) {
 		case "excludedattributes":
 			s.ExcludedAttributes, ok = texts(v)
 		case "filter":
-			s.Filter, ok = unquote(v), v.Kind() == '"'
+			s.Filter, ok = user.Unquote(v), v.Kind() == '"'
 		case "sortby":
-			s.SortBy, ok = unquote(v), v.Kind() == '"'
+			s.SortBy, ok = user.Unquote(v), v.Kind() == '"'
 		case "sortorder":
-			s.SortOrder, ok = unquote(v), v.Kind() == '"'
+			s.SortOrder, ok = user.Unquote(v), v.Kind() == '"'
 		case "startindex":
 			s.StartIndex, ok = integer(v)
 		case "count":
 			s.Count, ok = integer(v)
 		case "cursor":
-			cursor := unquote(v)
+			cursor := user.Unquote(v)
 			s.Cursor, ok = &cursor, v.Kind() == '"'
 		}
 		if ok && v.Kind() == '"' && strings.EqualFold(name, "filter") && strings.TrimSpace(s.Filter) == "" {
@@ -110,7 +112,7 @@ func texts(v jsontext.Value) ([]string, bool) {
 		if element.Kind() != '"' {
 			return nil, false
 		}
-		all = append(all, unquote(element))
+		all = append(all, user.Unquote(element))
 	}
 	return all, true
 }

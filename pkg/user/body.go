@@ -47,9 +47,9 @@ func malformed(err error, size int) error {
 	}
 }
 
-// members yields an object's members in their order; v must be a valid JSON object. The
+// Members yields an object's members in their order; v must be one that [ParseBody] has checked. The
 // values are parts of it.
-func members(v jsontext.Value) iter.Seq2[string, jsontext.Value] {
+func Members(v jsontext.Value) iter.Seq2[string, jsontext.Value] {
 	return func(yield func(string, jsontext.Value) bool) {
 		dec := valid(v)
 		defer decoders.Put(dec)
@@ -64,8 +64,8 @@ func members(v jsontext.Value) iter.Seq2[string, jsontext.Value] {
 	}
 }
 
-// elements yields an array's elements; v must be a valid JSON array. They are parts of it.
-func elements(v jsontext.Value) iter.Seq2[int, jsontext.Value] {
+// Elements yields an array's elements; v must be a valid JSON array. They are parts of it.
+func Elements(v jsontext.Value) iter.Seq2[int, jsontext.Value] {
 	return func(yield func(int, jsontext.Value) bool) {
 		dec := valid(v)
 		defer decoders.Put(dec)
@@ -96,8 +96,11 @@ func decoder(text []byte, options ...jsontext.Options) *jsontext.Decoder {
 	return dec
 }
 
-// text is the content of a valid JSON string.
-func text(v jsontext.Value) string {
+// Unquote returns the content of a JSON string that [ParseBody] has checked, and nothing of any other value.
+func Unquote(v jsontext.Value) string {
+	if v.Kind() != '"' {
+		return ""
+	}
 	if bytes.IndexByte(v, '\\') < 0 { // most strings have no escape
 		return string(v[1 : len(v)-1])
 	}

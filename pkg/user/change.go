@@ -71,7 +71,7 @@ func ParseDelete(body []byte) (Delete, Ref, error) {
 		patch    Patch
 		problems Problems
 	)
-	for name, value := range members(value) {
+	for name, value := range Members(value) {
 		if name == "id" || name == "tag" {
 			fieldByName[name].decode(&patch, &problems, name, value)
 		} else {

@@ -116,7 +116,7 @@ func (c *Columns) Record(record []string, u *User) []string {
 			buffer = col.field.encode(buffer[:0], u)
 			clear(object)
 			if col.member != "" {
-				maps.Insert(object, members(buffer))
+				maps.Insert(object, Members(buffer))
 			}
 		}
 		value := jsontext.Value(buffer)
@@ -136,9 +136,9 @@ func cellOf(value jsontext.Value, nullable bool) string {
 	case value.Kind() != '"':
 		return string(value)
 	case nullable:
-		return quoteNull(text(value))
+		return quoteNull(Unquote(value))
 	default:
-		return text(value)
+		return Unquote(value)
 	}
 }
 

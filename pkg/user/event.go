@@ -95,7 +95,7 @@ func (e *Event) UserJSON() jsontext.Value { return e.member("user") }
 // Key returns a key of the user in the event's data, as its user shows it; the zero Key when it is not
 // there.
 func (e *Event) Key(id uuid.UUID) Key {
-	for name, value := range members(e.UserJSON()) {
+	for name, value := range Members(e.UserJSON()) {
 		if name != "keys" {
 			continue
 		}
@@ -111,7 +111,7 @@ func (e *Event) Key(id uuid.UUID) Key {
 }
 
 func (e *Event) member(name string) jsontext.Value {
-	for found, value := range members(e.Data) {
+	for found, value := range Members(e.Data) {
 		if found == name {
 			return value
 		}
@@ -126,9 +126,9 @@ func (e *Event) Restore(from Create) error {
 	if err != nil {
 		return err
 	}
-	kept := maps.Collect(members(e.UserJSON()))
+	kept := maps.Collect(Members(e.UserJSON()))
 	data := []byte(`{"user":{`)
-	for name, value := range members(requested.AppendJSON(nil)) {
+	for name, value := range Members(requested.AppendJSON(nil)) {
 		if old, ok := kept[name]; ok {
 			value = old
 		}

@@ -182,15 +182,15 @@ func metadataFacet(path []string, sign, value string) string {
 func appendMetadataFacets(facets, path []string, v jsontext.Value) []string {
 	switch v.Kind() {
 	case '{':
-		for name, value := range members(v) {
+		for name, value := range Members(v) {
 			facets = appendMetadataFacets(facets, append(slices.Clip(path), name), value)
 		}
 	case '[':
-		for _, element := range elements(v) {
+		for _, element := range Elements(v) {
 			facets = appendMetadataFacets(facets, path, element)
 		}
 	case '"':
-		facets = append(facets, stringFacet(path, text(v)))
+		facets = append(facets, stringFacet(path, Unquote(v)))
 	default:
 		if typed, ok := literalFacet(path, v); ok {
 			facets = append(facets, typed)
@@ -241,21 +241,21 @@ func appendSCIMFacets(facets []string, kept jsontext.Value) []string {
 	}
 	add := func(attribute string, value jsontext.Value) {
 		if facet := SCIMFacet(attribute, ""); facet != "" && value.Kind() == '"' {
-			facets = append(facets, SCIMFacet(attribute, text(value)))
+			facets = append(facets, SCIMFacet(attribute, Unquote(value)))
 		}
 	}
-	for name, value := range members(kept) {
+	for name, value := range Members(kept) {
 		switch {
 		case name == "name" && value.Kind() == '{':
-			for part, value := range members(value) {
+			for part, value := range Members(value) {
 				add("name."+part, value)
 			}
 		case name == "emails" && value.Kind() == '[':
-			for _, element := range elements(value) {
+			for _, element := range Elements(value) {
 				if element.Kind() != '{' {
 					continue
 				}
-				for part, value := range members(element) {
+				for part, value := range Members(element) {
 					add("emails."+part, value)
 				}
 			}

@@ -56,7 +56,7 @@ func (u Upsert) Validate() error { return u.Update.Validate() }
 // IsEnd reports whether a line is the last one of an export, which tells that it is whole.
 func IsEnd(line jsontext.Value) bool {
 	n, end := 0, false
-	for name := range members(line) {
+	for name := range Members(line) {
 		n, end = n+1, name == "end"
 	}
 	return n == 1 && end
@@ -89,7 +89,7 @@ func (i *Import) Command(line jsontext.Value) (Change, Ref, error) {
 }
 
 func parseImported(line jsontext.Value) (patch Patch, problems Problems) {
-	for name, value := range members(line) {
+	for name, value := range Members(line) {
 		switch f := fieldByName[name]; {
 		case f == nil:
 			problems.Add(name, codeUnknown, "is not a field of a user")

@@ -69,7 +69,7 @@ func ParseKeyPatch(body []byte, allowed ...string) (KeyPatch, error) {
 	if err != nil {
 		return p, err
 	}
-	for name, value := range members(value) {
+	for name, value := range Members(value) {
 		if !slices.Contains(allowed, name) {
 			p.problems.Add(name, codeUnknown, "is not a field that can be written here")
 			checkNUL(&p.problems, name, name)

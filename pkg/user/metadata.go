@@ -35,9 +35,9 @@ func mergePatch(target, patch jsontext.Value) jsontext.Value {
 	}
 	result := map[string]jsontext.Value{}
 	if target.Kind() == '{' {
-		maps.Insert(result, members(target))
+		maps.Insert(result, Members(target))
 	}
-	for name, value := range members(patch) {
+	for name, value := range Members(patch) {
 		if value.Kind() == 'n' {
 			delete(result, name)
 		} else {
@@ -62,10 +62,10 @@ func compactSize(v jsontext.Value) int {
 func canonical(v jsontext.Value) jsontext.Value {
 	switch v.Kind() {
 	case '{':
-		return encodeObject(maps.Collect(members(v)))
+		return encodeObject(maps.Collect(Members(v)))
 	case '[':
 		out := jsontext.Value{'['}
-		for i, element := range elements(v) {
+		for i, element := range Elements(v) {
 			if i > 0 {
 				out = append(out, ',')
 			}
@@ -73,7 +73,7 @@ func canonical(v jsontext.Value) jsontext.Value {
 		}
 		return append(out, ']')
 	case '"':
-		return appendString(nil, text(v))
+		return appendString(nil, Unquote(v))
 	default:
 		return bytes.TrimSpace(v)
 	}
@@ -91,9 +91,9 @@ func sameValue(a, b jsontext.Value) bool {
 	case '0':
 		return numberValue(a) == numberValue(b)
 	case '[':
-		return slices.EqualFunc(collect(elements(a)), collect(elements(b)), sameValue)
+		return slices.EqualFunc(collect(Elements(a)), collect(Elements(b)), sameValue)
 	case '{':
-		return maps.EqualFunc(maps.Collect(members(a)), maps.Collect(members(b)), sameValue)
+		return maps.EqualFunc(maps.Collect(Members(a)), maps.Collect(Members(b)), sameValue)
 	default:
 		return false
 	}
@@ -149,19 +149,19 @@ func checkMetadata(problems *Problems, at *place, v jsontext.Value, depth int) {
 			return
 		}
 		if v.Kind() == '[' {
-			for i, element := range elements(v) {
+			for i, element := range Elements(v) {
 				checkMetadata(problems, &place{parent: at, index: i}, element, depth)
 			}
 			return
 		}
-		for name, value := range members(v) {
+		for name, value := range Members(v) {
 			if strings.ContainsRune(name, 0) {
 				checkNUL(problems, at.String(), name)
 			}
 			checkMetadata(problems, &place{parent: at, name: name, index: -1}, value, depth)
 		}
 	case '"':
-		if s := text(v); strings.ContainsRune(s, 0) {
+		if s := Unquote(v); strings.ContainsRune(s, 0) {
 			checkNUL(problems, at.String(), s)
 		}
 	case '0':
@@ -182,11 +182,11 @@ func depthOf(v jsontext.Value) int {
 	deepest := 0
 	switch v.Kind() {
 	case '{':
-		for _, value := range members(v) {
+		for _, value := range Members(v) {
 			deepest = max(deepest, depthOf(value))
 		}
 	case '[':
-		for _, element := range elements(v) {
+		for _, element := range Elements(v) {
 			deepest = max(deepest, depthOf(element))
 		}
 	default:

@@ -49,7 +49,7 @@ func TestCanonical(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, inner := range members(value) {
+		for _, inner := range Members(value) {
 			if got := string(canonical(inner)); got != want {
 				t.Errorf("%s: %s, want %s", text, got, want)
 			}

@@ -20,7 +20,7 @@ func parsePatch(body jsontext.Value) (Patch, Problems) {
 		patch    Patch
 		problems Problems
 	)
-	for name, value := range members(body) {
+	for name, value := range Members(body) {
 		switch f := fieldByName[name]; {
 		case f == nil:
 			problems.Add(name, codeUnknown, "is not a field of a user")
@@ -116,7 +116,7 @@ func decodeText[T ~string](problems *Problems, path string, v jsontext.Value) Op
 func decodeString(problems *Problems, path string, v jsontext.Value) Optional[string] {
 	switch v.Kind() {
 	case '"':
-		s := text(v)
+		s := Unquote(v)
 		before := len(*problems)
 		checkNUL(problems, path, s)
 		if len(*problems) == before {
@@ -164,7 +164,7 @@ func decodeModels(problems *Problems, path string, v jsontext.Value) Optional[[]
 		return Some[[]string](nil)
 	case '[':
 		models := []string{}
-		for i, element := range elements(v) {
+		for i, element := range Elements(v) {
 			if len(models) > maxModels { // the rule tells how many are too many
 				break
 			}
@@ -191,7 +191,7 @@ func decodeLimits(p *Patch, problems *Problems, path string, v jsontext.Value) {
 		return
 	}
 	var limits LimitsPatch
-	for name, value := range members(v) {
+	for name, value := range Members(v) {
 		path := path + "." + name
 		switch name {
 		case "requestsPerMinute":
@@ -257,7 +257,7 @@ func decodeCredentials(p *Patch, problems *Problems, path string, v jsontext.Val
 		return
 	}
 	p.Credentials.Set = map[string]secret.Text{}
-	for provider, value := range members(v) {
+	for provider, value := range Members(v) {
 		path := path + "." + provider
 		if !IsProvider(provider) {
 			path = "credentials.*"
