@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
@@ -73,8 +75,8 @@ type service struct {
 	client     *http.Client
 }
 
-// open finds the service and the token.
-func (c *connection) open(s streams) (*service, error) {
+// ProvideService finds the service and the token; kong calls it for what a command's Run takes.
+func (c *connection) ProvideService(s streams) (*service, error) {
 	if c.Profile != "" || c.URL == "" || c.TokenFile == "" {
 		if err := c.fill(); err != nil {
 			return nil, err
@@ -222,19 +224,16 @@ func (s *service) call(ctx context.Context, method, path, body, has string, head
 
 var errNotOurs = errors.New("ai-admin: " + notOurs)
 
-// pathOf returns the path of a user who is named by an id, a tag, or tag:, email:, userName: or externalId: and
-// a value.
-func pathOf(name string) string {
-	if _, isID := user.ParseID(name); !isID && !strings.Contains(name, ":") {
-		name = "tag:" + name
-	}
-	return "/ai/admin/users/" + url.PathEscape(name)
+// filter is a command about what conditions find.
+type filter struct {
+	connection
+	Where []string `arg:"" optional:"" help:"Conditions, as in the API: ${where}"`
 }
 
-// conditions reads arguments such as role=admin as the parameters of a listing.
-func conditions(args []string) (url.Values, error) {
+// values reads conditions such as role=admin as the parameters of a listing.
+func (c *filter) values() (url.Values, error) {
 	values := url.Values{}
-	for _, arg := range args {
+	for _, arg := range c.Where {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok || name == "" {
 			return nil, usage("%s: must be a condition such as role=admin", arg)
@@ -244,43 +243,93 @@ func conditions(args []string) (url.Values, error) {
 	return values, nil
 }
 
-// pages asks for the pages of a list and returns its elements, at most limit; 0 is all.
-func (s *service) pages(ctx context.Context, path, list string, values url.Values, limit int) (elements []jsontext.Value, more bool, err error) {
+// listing is a command that shows a list, which comes in pages.
+type listing struct {
+	filter
+	Limit int  `default:"50" help:"How many to show at most."`
+	All   bool `help:"Show all."`
+}
+
+// list shows the list that the answers of path have under a name.
+func (c *listing) list(ctx context.Context, s *service, path, name string, columns []string) error {
+	if c.Limit < 1 {
+		return usage("--limit=%d: must be at least 1", c.Limit)
+	}
+	values, err := c.values()
+	if err != nil {
+		return err
+	}
+	if c.All {
+		c.Limit = math.MaxInt
+	}
+	var elements []jsontext.Value
 	for {
-		page := min(user.MaxLimit, cmp.Or(max(0, limit-len(elements)), user.MaxLimit))
-		values.Set("limit", fmt.Sprint(page))
-		body, err := s.call(ctx, http.MethodGet, path+"?"+values.Encode(), "", list)
+		values.Set("limit", strconv.Itoa(min(user.MaxLimit, c.Limit-len(elements))))
+		found, next, err := s.page(ctx, path+"?"+values.Encode(), name)
 		if err != nil {
-			return nil, false, err
-		}
-		var answer map[string]jsontext.Value
-		var found []jsontext.Value
-		var place struct {
-			Next *string `json:"next"`
-		}
-		err = errors.Join(json.Unmarshal(body, &answer), json.Unmarshal(answer[list], &found), json.Unmarshal(answer["page"], &place))
-		if err != nil {
-			return nil, false, errNotOurs
+			return err
 		}
 		elements = append(elements, found...)
-		if place.Next == nil || limit > 0 && len(elements) >= limit {
-			return elements, place.Next != nil, nil
+		if next != "" && len(elements) < c.Limit {
+			values.Set("cursor", next)
+			continue
 		}
-		values.Set("cursor", *place.Next)
+		if err := s.show(elements, columns); err != nil {
+			return err
+		}
+		if next != "" {
+			fmt.Fprintln(s.streams.err, "There are more: --limit or --all shows them.")
+		}
+		return nil
 	}
 }
 
+// page asks for a list, and returns its elements and the cursor of its next page, if there is one.
+func (s *service) page(ctx context.Context, path, name string) (elements []jsontext.Value, next string, err error) {
+	body, err := s.call(ctx, http.MethodGet, path, "", name)
+	if err != nil {
+		return nil, "", err
+	}
+	var members map[string]jsontext.Value
+	var answer struct {
+		Page struct {
+			Next string `json:"next"`
+		} `json:"page"`
+	}
+	if errors.Join(json.Unmarshal(body, &members), json.Unmarshal(members[name], &elements), json.Unmarshal(body, &answer)) != nil {
+		return nil, "", errNotOurs
+	}
+	return elements, answer.Page.Next, nil
+}
+
+// showOne sends a request and shows the object that answers it.
+func (s *service) showOne(ctx context.Context, method, path, body string, columns []string) error {
+	answer, err := s.call(ctx, method, path, body, "id")
+	if err != nil {
+		return err
+	}
+	return s.showObject(answer, columns)
+}
+
+// showObject shows one object; as JSON, it is not in a list.
+func (s *service) showObject(object jsontext.Value, columns []string) error {
+	if s.output != "json" {
+		return s.show([]jsontext.Value{object}, columns)
+	}
+	_ = object.Indent()
+	_, err := fmt.Fprintln(s.streams.out, string(object))
+	return err
+}
+
 // show writes elements in the output asked for; columns are dotted paths of members.
-func (s *service) show(elements []jsontext.Value, columns ...string) error {
+func (s *service) show(elements []jsontext.Value, columns []string) error {
 	switch s.output {
 	case "json":
-		out := jsontext.Value("[" + string(bytes.Join(slicesOf(elements), []byte(","))) + "]")
-		if len(elements) == 1 && columns == nil {
-			out = elements[0]
+		all, err := json.Marshal(elements, jsontext.PreserveRawStrings(true))
+		if err != nil {
+			return err
 		}
-		_ = out.Indent()
-		_, err := fmt.Fprintln(s.streams.out, string(out))
-		return err
+		return s.showObject(all, nil)
 	case "ndjson":
 		for _, e := range elements {
 			if _, err := fmt.Fprintln(s.streams.out, string(bytes.TrimSpace(e))); err != nil {
@@ -303,14 +352,6 @@ func (s *service) show(elements []jsontext.Value, columns ...string) error {
 		fmt.Fprintln(w, strings.Join(cells(e, columns, printable), "\t"))
 	}
 	return w.Flush()
-}
-
-func slicesOf(values []jsontext.Value) [][]byte {
-	out := make([][]byte, len(values))
-	for i, v := range values {
-		out[i] = v
-	}
-	return out
 }
 
 // cells returns the members of an object at dotted paths: strings as they are, nothing for null, else JSON.

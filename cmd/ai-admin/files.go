@@ -39,29 +39,33 @@ func bar(s streams, total int64, what string, bytes bool) *progressbar.ProgressB
 		progressbar.OptionShowBytes(bytes), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 }
 
-type exportCmd struct {
-	connection
-	Where    []string `arg:"" optional:"" help:"Conditions, as in the API: role=admin, q=ada, sort=tag."`
-	Out      string   `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is complete."`
-	Format   string   `enum:"ndjson,csv," default:"" placeholder:"ndjson|csv" help:"Default: by the file's name, else -o, else ndjson."`
-	Metadata string   `placeholder:"NAMES" help:"In CSV, a column for each of these members of metadata: team,costCenter."`
+// exporting is a command that writes what conditions find into a file.
+type exporting struct {
+	filter
+	Out string `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is complete."`
 }
 
-// Help is the text that users export --help ends with.
-func (exportCmd) Help() string {
-	return "Example:\n\n    ai-admin users export --out users.csv\n    ai-admin users export status=active --format csv --metadata team > active.csv"
+// export writes the file, and says how many of what it has.
+func (c *exporting) export(ctx context.Context, s *service, path, format, what string) error {
+	values, err := c.values()
+	if err != nil {
+		return err
+	}
+	n, err := s.download(ctx, path+"?"+values.Encode(), format, c.Out)
+	if err == nil {
+		fmt.Fprintf(s.streams.err, "%d %s\n", n, what)
+	}
+	return err
+}
+
+type usersExportCmd struct {
+	exporting
+	Format   string `enum:"ndjson,csv," default:"" placeholder:"ndjson|csv" help:"Default: by the file's name, else -o, else ndjson."`
+	Metadata string `placeholder:"NAMES" help:"In CSV, a column for each of these members of metadata: team,costCenter."`
 }
 
 // Run exports users.
-func (c *exportCmd) Run(ctx context.Context, s streams) error {
-	service, err := c.open(s)
-	if err != nil {
-		return err
-	}
-	values, err := conditions(c.Where)
-	if err != nil {
-		return err
-	}
+func (c *usersExportCmd) Run(ctx context.Context, s *service) error {
 	if c.Output == "json" {
 		return usage("--output=json: an export is ndjson or csv")
 	}
@@ -69,14 +73,9 @@ func (c *exportCmd) Run(ctx context.Context, s streams) error {
 		c.Format = c.Output
 	}
 	if c.Metadata != "" {
-		values.Set("metadata", c.Metadata)
+		c.Where = append(c.Where, "metadata="+c.Metadata)
 	}
-	format := formatOf(c.Format, c.Out)
-	n, err := service.download(ctx, "/ai/admin/users?"+values.Encode(), format, c.Out)
-	if err == nil {
-		fmt.Fprintf(s.err, "%d users\n", n)
-	}
-	return err
+	return c.export(ctx, s, "/ai/admin/users", formatOf(c.Format, c.Out), "users")
 }
 
 // download writes a file that the service makes. It knows a whole one by its end.
@@ -183,11 +182,7 @@ Example:
 }
 
 // Run imports a file.
-func (c *importCmd) Run(ctx context.Context, s streams) error {
-	service, err := c.open(s)
-	if err != nil {
-		return err
-	}
+func (c *importCmd) Run(ctx context.Context, s *service) (err error) {
 	if c.Output == "json" || c.Output == "csv" {
 		return usage("--output=%s: the results of an import are shown as table or ndjson", c.Output)
 	}
@@ -213,7 +208,7 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 		query.Set("results", "failed")
 	}
 	body := bufio.NewReader(file)
-	answer, err := service.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
+	answer, err := s.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
 		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Idempotency-Key", key)
 	if exit, ok := errors.AsType[exitError](err); ok && exit.code == tornCode {
 		return exitError{tornCode, fmt.Errorf("%w\nSend the file again with --key %s to go on", err, key)}
@@ -222,7 +217,7 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	return service.follow(answer.Body, bar(s, size, "import", true), key)
+	return s.follow(answer.Body, bar(s.streams, size, "import", true), key)
 }
 
 // formatBy tells a file's format by its first byte that is no blank: a CSV header begins with a name.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -76,7 +77,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	parser, err := kong.New(table, kong.Name("ai-admin"),
 		kong.Description("Decides who may use an organization's AI, and keeps their keys."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { code = c }),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.PostBuild(addExamples), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"scopes": auth.ScopeNames()}, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
 	if err != nil {
 		panic(err) // the command table above is wrong: no input can cause it
@@ -93,6 +94,16 @@ func run(ctx context.Context, args []string, s streams) int {
 		return 2
 	}
 	return exitCode(s, command.Run())
+}
+
+// addExamples makes the --help of a command end with its examples in the command table, one a line.
+func addExamples(k *kong.Kong) error {
+	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
+		if command, ok := node.(*kong.Node); ok && command.Tag.Has("example") {
+			command.Detail = "Example:\n\n    " + strings.ReplaceAll(command.Tag.Get("example"), "\n", "\n    ")
+		}
+		return next(nil)
+	})
 }
 
 // spelled returns arguments as the parser knows them: people also ask for help and the version in other ways, and
