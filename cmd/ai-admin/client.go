@@ -55,18 +55,6 @@ type profiles struct {
 	} `yaml:"profiles"`
 }
 
-func usage(format string, args ...any) error {
-	return exitError{2, fmt.Errorf("ai-admin: "+format, args...)}
-}
-
-// tornCode is the exit code of what broke off.
-const tornCode = 3
-
-// torn is an answer that did not come to its end.
-func torn(format string, args ...any) error {
-	return exitError{tornCode, fmt.Errorf("ai-admin: "+format, args...)}
-}
-
 // service is what a command asks.
 type service struct {
 	url, token string

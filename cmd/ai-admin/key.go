@@ -58,7 +58,7 @@ func (c keyFindCmd) find(ctx context.Context, from io.Reader, to io.Writer) erro
 	}
 	db, err := app.OpenStore(c.Mounts)
 	if err != nil {
-		return misconfigured(err)
+		return err
 	}
 	defer func() { _ = db.Close() }()
 	return printOwner(ctx, db, secret, to)

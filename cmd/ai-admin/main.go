@@ -130,6 +130,20 @@ type exitError struct {
 func (e exitError) Error() string { return e.err.Error() }
 func (e exitError) Unwrap() error { return e.err }
 
+// usage is a wrong call.
+func usage(format string, args ...any) error {
+	return exitError{2, fmt.Errorf("ai-admin: "+format, args...)}
+}
+
+// tornCode is the exit code of what broke off.
+const tornCode = 3
+
+// torn is an answer that did not come to its end.
+func torn(format string, args ...any) error {
+	return exitError{tornCode, fmt.Errorf("ai-admin: "+format, args...)}
+}
+
+// exitCode says what went wrong, and returns the exit code for it.
 func exitCode(s streams, err error) int {
 	if err == nil {
 		return 0
@@ -140,6 +154,9 @@ func exitCode(s streams, err error) int {
 	}
 	if coded, ok := errors.AsType[exitError](err); ok {
 		return coded.code
+	}
+	if _, ok := errors.AsType[app.MountError](err); ok {
+		return 2
 	}
 	return 1
 }

@@ -30,7 +30,7 @@ const progressEvery = time.Second
 func (c rotateCmd) Run(ctx context.Context, s streams) error {
 	service, closeStore, err := app.OpenAdmin(c.Mounts, s.err)
 	if err != nil {
-		return misconfigured(err)
+		return err
 	}
 	defer closeStore()
 	told := time.Now()

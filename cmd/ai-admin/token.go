@@ -75,7 +75,7 @@ minute to bring it there), and refuses the tokens whose entries are gone.`
 func (c tokenCmd) Run(s streams) error {
 	plain, entry, err := c.newToken()
 	if err != nil {
-		return exitError{2, fmt.Errorf("ai-admin: %w", err)}
+		return usage("%w", err)
 	}
 	if c.Append != "" {
 		if err := appendToken(c.Append, entry); err != nil {
