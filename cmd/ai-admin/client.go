@@ -63,6 +63,11 @@ type service struct {
 	client     *http.Client
 }
 
+func newService(url, token string) *service {
+	return &service{url: url, token: token,
+		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}}}
+}
+
 // ProvideService finds the service and the token; kong calls it for what a command's Run takes.
 func (c *connection) ProvideService(s streams) (*service, error) {
 	if c.Profile != "" || c.URL == "" || c.TokenFile == "" {
@@ -83,8 +88,9 @@ func (c *connection) ProvideService(s streams) (*service, error) {
 			return nil, usage("--token-file: %w", err)
 		}
 	}
-	return &service{url: strings.TrimSuffix(c.URL, "/"), token: strings.TrimSpace(string(token)), output: c.Output, streams: s,
-		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}}}, nil
+	made := newService(strings.TrimSuffix(c.URL, "/"), strings.TrimSpace(string(token)))
+	made.output, made.streams = c.Output, s
+	return made, nil
 }
 
 // fill takes from a profile what flags and environment leave open.

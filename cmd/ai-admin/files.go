@@ -230,6 +230,17 @@ func formatBy(file *bufio.Reader) string {
 	return "csv"
 }
 
+// importResult is a line of the answer to an import: what became of a line of the file, how far it is, or the end.
+type importResult struct {
+	Line     int            `json:"line"`
+	Status   int            `json:"status"`
+	Problem  jsontext.Value `json:"problem"`
+	Progress *struct {
+		Bytes int64 `json:"bytes"`
+	} `json:"progress"`
+	Summary map[string]jsontext.Value `json:"summary"`
+}
+
 // follow shows what becomes of an import's lines.
 func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, key string) error {
 	var summary map[string]jsontext.Value
@@ -237,14 +248,7 @@ func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, ke
 	for {
 		text, err := lines.ReadBytes('\n')
 		if len(text) > 0 && err == nil {
-			var line struct {
-				Line     int            `json:"line"`
-				Problem  jsontext.Value `json:"problem"`
-				Progress *struct {
-					Bytes int64 `json:"bytes"`
-				} `json:"progress"`
-				Summary map[string]jsontext.Value `json:"summary"`
-			}
+			var line importResult
 			if err := json.Unmarshal(text, &line); err != nil {
 				return torn("not an answer of ai-admin: %w", err)
 			}
