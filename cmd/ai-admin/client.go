@@ -154,12 +154,12 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 	case err != nil && asked.Load():
 		return nil, torn("the answer broke off: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("ai-admin: %w", err)
+		return nil, err
 	}
 	if answer.StatusCode >= http.StatusBadRequest {
 		defer func() { _ = answer.Body.Close() }()
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-		return nil, fmt.Errorf("ai-admin: %s", problemText(text, answer.Status))
+		return nil, fmt.Errorf("%s", problemText(text, answer.Status))
 	}
 	return answer, nil
 }
@@ -216,7 +216,7 @@ func (s *service) call(ctx context.Context, method, path, body, has string, head
 	return read, nil
 }
 
-var errNotOurs = errors.New("ai-admin: " + notOurs)
+var errNotOurs = errors.New(notOurs)
 
 // filter is a command about what conditions find.
 type filter struct {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -85,43 +86,58 @@ func (s *service) download(ctx context.Context, path, format, name string) (entr
 		return 0, err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	out, finish, err := target(s.streams, name)
-	if err != nil {
-		return 0, err
+	write := func(out io.Writer) error {
+		progress := bar(s.streams, -1, "export", true)
+		tail := &lastLine{}
+		_, err := io.Copy(io.MultiWriter(out, progress, tail), answer.Body)
+		_ = progress.Finish()
+		if err == nil {
+			entries, err = endOf(answer, format, tail)
+		}
+		if err != nil {
+			return torn("the export broke off: %w", err)
+		}
+		return nil
 	}
-	progress := bar(s.streams, -1, "export", true)
-	tail := &lastLine{}
-	_, err = io.Copy(io.MultiWriter(out, progress, tail), answer.Body)
-	_ = progress.Finish()
-	if err != nil {
-		err = torn("the export broke off: %w", err)
-	} else if entries, err = endOf(answer, format, tail); err != nil {
-		err = torn("the export broke off: %w", err)
+	if name == "" || name == "-" {
+		err = write(s.streams.out)
+	} else {
+		err = writeFile(name, write)
 	}
-	return entries, finish(err)
+	return entries, err
 }
 
-// target opens a file that replaces the one of its name once it is whole.
-func target(s streams, name string) (io.Writer, func(error) error, error) {
-	if name == "" || name == "-" {
-		return s.out, func(err error) error { return err }, nil
+// writeFile writes a file that appears, or replaces the one of its name, once it is complete. The file keeps its
+// mode, and a link its target. A device or a pipe is written to: replaced, it would be a device no longer.
+func writeFile(name string, write func(io.Writer) error) error {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(name); err == nil {
+		mode = info.Mode()
+	}
+	if mode.IsDir() {
+		return fmt.Errorf("%s: is a folder", name)
+	}
+	if !mode.IsRegular() {
+		device, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(device), device.Close())
 	}
 	part, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".part-*")
 	if err != nil {
-		return nil, nil, fmt.Errorf("ai-admin: %w", err)
-	}
-	return part, func(err error) error {
-		if closed := part.Close(); err == nil && closed != nil {
-			err = fmt.Errorf("ai-admin: %w", closed)
-		}
-		if err == nil {
-			err = os.Rename(part.Name(), name)
-		}
-		if err != nil {
-			_ = os.Remove(part.Name())
-		}
 		return err
-	}, nil
+	}
+	if err = errors.Join(write(part), part.Chmod(mode.Perm()), part.Sync(), part.Close()); err == nil {
+		err = os.Rename(part.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(part.Name())
+	}
+	return err
 }
 
 // lastLine keeps the last line of what is written to it.
@@ -286,7 +302,7 @@ func (s *service) sum(summary map[string]jsontext.Value, key string) error {
 		return torn("done through line %s, then: %s\nSend the file again with --key %s to go on", done, problemText(summary["problem"], "stopped"), key)
 	}
 	if string(summary["failed"]) != "0" {
-		return exitError{1, fmt.Errorf("ai-admin: %s lines failed", summary["failed"])}
+		return exitError{1, fmt.Errorf("%s lines failed", summary["failed"])}
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func (e exitError) Unwrap() error { return e.err }
 
 // usage is a wrong call.
 func usage(format string, args ...any) error {
-	return exitError{2, fmt.Errorf("ai-admin: "+format, args...)}
+	return exitError{2, fmt.Errorf(format, args...)}
 }
 
 // tornCode is the exit code of what broke off.
@@ -140,7 +140,7 @@ const tornCode = 3
 
 // torn is an answer that did not come to its end.
 func torn(format string, args ...any) error {
-	return exitError{tornCode, fmt.Errorf("ai-admin: "+format, args...)}
+	return exitError{tornCode, fmt.Errorf(format, args...)}
 }
 
 // exitCode says what went wrong, and returns the exit code for it.
@@ -148,15 +148,16 @@ func exitCode(s streams, err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(s.err, err)
+	if _, ok := errors.AsType[app.MountError](err); ok {
+		fmt.Fprintln(s.err, err) // a line for each problem
+		return 2
+	}
+	fmt.Fprintln(s.err, "ai-admin:", err)
 	if sentence := store.Refusal(err); sentence != "" {
 		fmt.Fprintln(s.err, "PostgreSQL says:", sentence)
 	}
 	if coded, ok := errors.AsType[exitError](err); ok {
 		return coded.code
-	}
-	if _, ok := errors.AsType[app.MountError](err); ok {
-		return 2
 	}
 	return 1
 }

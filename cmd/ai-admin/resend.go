@@ -64,7 +64,7 @@ func (c resendCmd) Run(ctx context.Context, s streams) error {
 		return store.Loggable(err)
 	}
 	if n == 0 && of != uuid.Nil {
-		return fmt.Errorf("ai-admin: no event of user %s is parked (resend --dry-run lists those that are)", of)
+		return fmt.Errorf("no event of user %s is parked (resend --dry-run lists those that are)", of)
 	}
 	_, err = fmt.Fprintf(s.out, "parked events that will be sent again: %d\n", n)
 	return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,7 +80,7 @@ func (c tokenCmd) Run(s streams) error {
 	}
 	if c.Append != "" {
 		if err := appendToken(c.Append, entry); err != nil {
-			return fmt.Errorf("ai-admin: %w", err)
+			return err
 		}
 		_, err = fmt.Fprintln(s.out, plain.Reveal())
 		return err
@@ -133,7 +134,7 @@ func appendToken(file string, entry auth.Token) error {
 		return err
 	}
 	defer unlock()
-	tokens, mode, err := readTokens(file)
+	tokens, err := readTokens(file)
 	if err != nil {
 		return err
 	}
@@ -144,7 +145,10 @@ func appendToken(file string, entry auth.Token) error {
 	if _, err := config.ParseTokens(map[string]string{config.TokensFile: string(text)}); err != nil {
 		return fmt.Errorf("%s stays as it was, the new entry does not fit in: %w", file, err)
 	}
-	return replaceFile(file, append(text, '\n'), mode)
+	return writeFile(file, func(to io.Writer) error {
+		_, err := to.Write(append(text, '\n'))
+		return err
+	})
 }
 
 // lockFolder keeps two runs from each writing a file without the other's entry.
@@ -160,40 +164,17 @@ func lockFolder(folder string) (unlock func(), err error) {
 	return func() { _ = handle.Close() }, nil
 }
 
-func readTokens(file string) ([]auth.Token, fs.FileMode, error) {
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0o600, nil
-	}
-	if err != nil {
-		return nil, 0, err
-	}
+func readTokens(file string) ([]auth.Token, error) {
 	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	tokens, err := config.ParseTokens(map[string]string{config.TokensFile: strings.TrimSpace(string(text))})
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s stays as it was: %w", file, err)
+		return nil, fmt.Errorf("%s stays as it was: %w", file, err)
 	}
-	return tokens, info.Mode().Perm(), nil
-}
-
-// replaceFile puts a finished file in the place of the old one in one step.
-func replaceFile(file string, text []byte, mode fs.FileMode) (err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(file), ".tokens-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temporary.Name())
-		}
-	}()
-	_, err = temporary.Write(text)
-	err = errors.Join(err, temporary.Chmod(mode), temporary.Sync(), temporary.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), file)
+	return tokens, nil
 }

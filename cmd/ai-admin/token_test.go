@@ -127,7 +127,7 @@ func TestTokenAppendAtOnce(t *testing.T) {
 	if got := len(readTokensFile(t, file)); got != 16 {
 		t.Errorf("%d of 16 entries are there", got)
 	}
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(file), ".tokens-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*.part-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -116,7 +116,7 @@ func confirm(s streams, question string) error {
 		return err
 	}
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("ai-admin: nothing was done")
+		return errors.New("nothing was done")
 	}
 	return nil
 }
