@@ -65,7 +65,9 @@ type service struct {
 
 func newService(url, token string) *service {
 	return &service{url: url, token: token,
-		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}}}
+		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true},
+			// A change that is redirected would be sent again as a GET, whose answer looks like success.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
 // ProvideService finds the service and the token; kong calls it for what a command's Run takes.
@@ -156,8 +158,11 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 	case err != nil:
 		return nil, err
 	}
-	if answer.StatusCode >= http.StatusBadRequest {
+	if answer.StatusCode >= http.StatusMultipleChoices {
 		defer func() { _ = answer.Body.Close() }()
+		if to := answer.Header.Get("Location"); to != "" {
+			answer.Status += " to " + printable(to)
+		}
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 		return nil, fmt.Errorf("%s", problemText(text, answer.Status))
 	}

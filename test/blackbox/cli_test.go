@@ -235,6 +235,26 @@ func TestOthersAnswers(t *testing.T) {
 	}
 }
 
+// TestRedirectsAreNotFollowed: a change that is redirected is not taken for done.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, s.url+r.URL.String(), http.StatusMovedPermanently)
+	}))
+	t.Cleanup(moved.Close)
+	c := newCLI(t, s.url)
+	if code, _, errs := c.run(t, `{"tag":"ada","name":"Ada"}`, "users", "import", "-"); code != 0 {
+		t.Fatal(errs)
+	}
+	for _, args := range []string{"users suspend ada", "users get ada", "users export", "users import -"} {
+		code, out, errs := c.run(t, "{}", append(strings.Fields(args), "--url", moved.URL)...)
+		if code != 1 || out != "" || !strings.Contains(errs, "301 Moved Permanently to "+s.url+usersPath) || !strings.Contains(errs, "check --url") {
+			t.Errorf("%s: %d, %q, %q", args, code, out, errs)
+		}
+	}
+}
+
 // TestNobodyListens: what was never asked is refused, not torn.
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
