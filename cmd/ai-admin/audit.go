@@ -33,7 +33,7 @@ type auditExportCmd struct{ exporting }
 
 // Run exports the audit log.
 func (c *auditExportCmd) Run(ctx context.Context, s *service) error {
-	if c.Output == "json" || c.Output == "csv" || formatOf("", c.Out) != "ndjson" {
+	if c.Output == "json" || c.Output == "csv" || formatOf(c.Out) == "csv" {
 		return usage("the audit log is exported as ndjson alone")
 	}
 	return c.export(ctx, s, "/ai/admin/audit", "ndjson", "entries")

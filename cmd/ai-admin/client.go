@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"mime"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -81,13 +82,16 @@ func (c *connection) ProvideService(s streams) (*service, error) {
 	switch {
 	case c.URL == "":
 		return nil, usage("say where the service is: --url, AI_ADMIN_URL or a profile")
-	case err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "":
+	case err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "":
 		return nil, usage("--url: must be an address such as https://ai-admin.example.com")
 	}
 	token := []byte{}
 	if c.TokenFile != "" { // a service with auth: disabled needs none
 		if token, err = os.ReadFile(c.TokenFile); err != nil {
 			return nil, usage("--token-file: %w", err)
+		}
+		if len(bytes.Fields(token)) != 1 {
+			return nil, usage("--token-file: %s: must hold a token and nothing else", c.TokenFile)
 		}
 	}
 	made := newService(strings.TrimSuffix(c.URL, "/"), strings.TrimSpace(string(token)))
@@ -135,7 +139,7 @@ func unlessFrom(variable, value string) string {
 	return value
 }
 
-// send sends a request and returns the answer if it is no problem. A service that has the request and does not
+// send sends a request and returns the answer if it is no problem, and of the media type that Accept names. A service that has the request and does not
 // answer may have carried some of it out: that is torn.
 func (s *service) send(ctx context.Context, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
 	var asked atomic.Bool
@@ -164,7 +168,12 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 			answer.Status += " to " + printable(to)
 		}
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-		return nil, fmt.Errorf("%s", problemText(text, answer.Status))
+		return nil, errors.New(problemText(text, answer.Status))
+	}
+	got, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	if want := r.Header.Get("Accept"); want != "" && got != want {
+		_ = answer.Body.Close()
+		return nil, errNotOurs
 	}
 	return answer, nil
 }
@@ -235,7 +244,10 @@ func (c *filter) values() (url.Values, error) {
 	for _, arg := range c.Where {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok || name == "" {
-			return nil, usage("%s: must be a condition such as role=admin", arg)
+			return nil, usage("%q: must be a condition such as role=admin", arg)
+		}
+		if name == "limit" || name == "format" { // the command sends its own
+			return nil, usage("%s: is not a condition; see --help for the flag", arg)
 		}
 		values.Add(name, value)
 	}

@@ -26,12 +26,13 @@ import (
 // mediaTypes are those of the formats of files.
 var mediaTypes = map[string]string{"ndjson": "application/x-ndjson", "csv": "text/csv"}
 
-// formatOf returns a file's format: as asked for, or by its name.
-func formatOf(format, name string) string {
-	if format == "" && strings.EqualFold(filepath.Ext(name), ".csv") {
-		return "csv"
+// formatOf returns the format that a file's name ends with, if any.
+func formatOf(name string) string {
+	format := strings.ToLower(strings.TrimPrefix(filepath.Ext(name), "."))
+	if mediaTypes[format] == "" {
+		return ""
 	}
-	return cmp.Or(format, "ndjson")
+	return format
 }
 
 // bar shows how far something is, in bytes or else as a count, on a terminal alone.
@@ -67,16 +68,16 @@ type usersExportCmd struct {
 
 // Run exports users.
 func (c *usersExportCmd) Run(ctx context.Context, s *service) error {
-	if c.Output == "json" {
+	switch c.Output {
+	case "json":
 		return usage("--output=json: an export is ndjson or csv")
-	}
-	if c.Format == "" && (c.Output == "csv" || c.Output == "ndjson") {
-		c.Format = c.Output
+	case "table": // the default
+		c.Output = "ndjson"
 	}
 	if c.Metadata != "" {
 		c.Where = append(c.Where, "metadata="+c.Metadata)
 	}
-	return c.export(ctx, s, "/ai/admin/users", formatOf(c.Format, c.Out), "users")
+	return c.export(ctx, s, "/ai/admin/users", cmp.Or(c.Format, formatOf(c.Out), c.Output), "users")
 }
 
 // download writes a file that the service makes. It knows a whole one by its end.
@@ -225,7 +226,7 @@ func (c *importCmd) Run(ctx context.Context, s *service) (err error) {
 	}
 	body := bufio.NewReader(file)
 	answer, err := s.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
-		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Idempotency-Key", key)
+		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Accept", mediaTypes["ndjson"], "Idempotency-Key", key)
 	if exit, ok := errors.AsType[exitError](err); ok && exit.code == tornCode {
 		return exitError{tornCode, fmt.Errorf("%w\nSend the file again with --key %s to go on", err, key)}
 	}

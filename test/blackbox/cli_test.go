@@ -53,6 +53,7 @@ func TestCommandLineIsAClient(t *testing.T) {
 	c := newCLI(t, s.url)
 	file := filepath.Join(c.dir, "people.csv")
 	must(t, os.WriteFile(file, []byte("tag,name,metadata.team\r\nada,Ada,a\r\nbob,Bob,b\r\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(c.dir, "empty"), []byte("\n"), 0o600))
 	var keyID string
 	for i, step := range []struct {
 		args       string
@@ -104,6 +105,11 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "audit export -o csv", code: 2, errs: "ndjson alone"},
 		{args: "audit export --out audit.csv", code: 2, errs: "ndjson alone"},
 		{args: "users export -o json", code: 2, errs: "an export is ndjson or csv"},
+		{args: "users export --out again.csv -o ndjson", errs: "users"}, // its name comes first
+		{args: "users export tag=ada -o csv", out: "id,tag,name,"},
+		{args: "users export format=csv", code: 2, errs: "format=csv: is not a condition"},
+		{args: "users list limit=3", code: 2, errs: "limit=3: is not a condition; see --help"},
+		{args: "users list tag", code: 2, errs: `"tag": must be a condition`},
 		{args: "users import people.csv -o csv", code: 2, errs: "table or ndjson"},
 		{args: "users import .", code: 2, errs: "is a folder"},
 		{args: "audit list", out: "key.revoked"},
@@ -111,7 +117,11 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "audit history field=status", out: "ai.admin.user.updated"},
 		{args: "audit export --out audit.ndjson", errs: "entries"},
 		{args: "users list --url nowhere", code: 2, errs: "--url: must be an address"},
+		{args: "users list --url http://x?y", code: 2, errs: "--url: must be an address"},
+		{args: "users list --url http://x#y", code: 2, errs: "--url: must be an address"},
 		{args: "users list --token-file missing", code: 2, errs: "--token-file"},
+		{args: "users list --token-file empty", code: 2, errs: "--token-file: empty: must hold a token"},
+		{args: "users list --token-file people.csv", code: 2, errs: "--token-file: people.csv: must hold a token"},
 		{args: "users list --profile other", code: 2, errs: "profiles.yaml"},
 		{args: "users list -o xml", code: 2, errs: "--output"},
 		{args: "completion bash", out: "complete -o filenames -F _ai_admin ai-admin"},
@@ -127,9 +137,11 @@ func TestCommandLineIsAClient(t *testing.T) {
 			step.then(out)
 		}
 	}
-	exported, err := os.ReadFile(filepath.Join(c.dir, "users.csv"))
-	if err != nil || !bytes.HasPrefix(exported, []byte("id,tag,name,")) {
-		t.Errorf("%v, %s", err, exported)
+	for _, name := range []string{"users.csv", "again.csv"} {
+		exported, err := os.ReadFile(filepath.Join(c.dir, name))
+		if err != nil || !bytes.HasPrefix(exported, []byte("id,tag,name,")) {
+			t.Errorf("%s: %v, %s", name, err, exported)
+		}
 	}
 }
 
@@ -177,6 +189,7 @@ func TestTornAnswersExitWith3(t *testing.T) {
 		if r.URL.Path == "/silent"+usersPath+"/import" {
 			panic(http.ErrAbortHandler)
 		}
+		w.Header().Set("Content-Type", r.Header.Get("Accept"))
 		_, _ = w.Write([]byte("{\"id\":\"1\"}\n"))
 		if strings.HasPrefix(r.Header.Get("Accept"), "text/csv") {
 			_ = http.NewResponseController(w).Flush()
@@ -206,6 +219,7 @@ func TestTornAnswersExitWith3(t *testing.T) {
 func TestSlowImport(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
 		_, _ = w.Write([]byte(`{"progress":{"lines":0,"bytes":0}}
 {"line":1,"status":201,"id":"1"}
 {"summary":{"created":1,"updated":0,"unchanged":0,"deleted":0,"failed":0}}
@@ -227,7 +241,8 @@ func TestOthersAnswers(t *testing.T) {
 		c := newCLI(t, other.URL)
 		for _, args := range []string{"users list", "users get ada", "users get ada -o json", "users suspend ada", "users activate ada -o ndjson", "users delete ada --yes",
 			"keys list ada", "keys find", "keys create ada --name x", "keys create ada --name x -o json", "keys rotate ada 1", "keys disable ada 1",
-			"keys revoke ada 1 --yes", "keys revoke ada 1 --yes -o json", "keys revoke ada --all --yes", "keys revoke ada --all --yes -o csv", "audit list", "audit history"} {
+			"keys revoke ada 1 --yes", "keys revoke ada 1 --yes -o json", "keys revoke ada --all --yes", "keys revoke ada --all --yes -o csv", "audit list", "audit history",
+			"users export", "users export -o csv", "users export --out page.csv", "audit export", "users import -"} {
 			if code, out, errs := c.run(t, "", strings.Fields(args)...); code != 1 || out != "" || !strings.Contains(errs, "not an answer of ai-admin: check --url") {
 				t.Errorf("%s, answered %q: %d, %q, %q", args, body, code, out, errs)
 			}
