@@ -199,13 +199,14 @@ Example:
 }
 
 // Run imports a file.
-func (c *importCmd) Run(ctx context.Context, s *service) (err error) {
+func (c *importCmd) Run(ctx context.Context, s *service) error {
 	if c.Output == "json" || c.Output == "csv" {
 		return usage("--output=%s: the results of an import are shown as table or ndjson", c.Output)
 	}
-	file, size := os.Stdin, int64(-1)
+	from, size := stdin(ctx), int64(-1)
 	if c.File != "-" {
-		if file, err = os.Open(c.File); err != nil {
+		file, err := os.Open(c.File)
+		if err != nil {
 			return usage("%w", err)
 		}
 		defer func() { _ = file.Close() }()
@@ -218,13 +219,14 @@ func (c *importCmd) Run(ctx context.Context, s *service) (err error) {
 		case info.Mode().IsRegular():
 			size = info.Size()
 		}
+		from = file
 	}
 	key := cmp.Or(c.Key, user.NewID().String())
 	query := url.Values{"mode": {c.Mode}, "match": {c.Match}, "dryRun": {strconv.FormatBool(c.DryRun)}}
 	if c.Output == "table" {
 		query.Set("results", "failed")
 	}
-	body := bufio.NewReader(file)
+	body := bufio.NewReader(from)
 	answer, err := s.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
 		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Accept", mediaTypes["ndjson"], "Idempotency-Key", key)
 	if exit, ok := errors.AsType[exitError](err); ok && exit.code == tornCode {

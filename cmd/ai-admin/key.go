@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -41,7 +40,7 @@ var errNobodys = exitError{1, errors.New("no key has this secret: none ever had,
 
 // Run finds the key.
 func (c keyFindCmd) Run(ctx context.Context, s streams) error {
-	return c.find(ctx, os.Stdin, s.out)
+	return c.find(ctx, stdin(ctx), s.out)
 }
 
 // mostInput bounds what is read: a secret has 53 bytes.

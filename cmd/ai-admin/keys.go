@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"aiadmin/pkg/user"
 )
@@ -95,11 +95,11 @@ func (s *service) showSecret(ctx context.Context, path string, body map[string]a
 // ofKey is a command about one key.
 type ofKey struct {
 	ofUser
-	Key string `arg:"" placeholder:"KEY" help:"The key's id."`
+	Key uuid.UUID `arg:"" placeholder:"KEY" help:"The key's id."`
 }
 
 // path returns the path of the key.
-func (c *ofKey) path() string { return c.ofUser.path() + "/keys/" + url.PathEscape(c.Key) }
+func (c *ofKey) path() string { return c.ofUser.path() + "/keys/" + c.Key.String() }
 
 type keysRotateCmd struct {
 	ofKey
@@ -128,22 +128,22 @@ func (c *keysStatusCmd) Run(ctx context.Context, s *service, command *kong.Conte
 
 type keysRevokeCmd struct {
 	ofUser
-	Key string `arg:"" optional:"" placeholder:"KEY" help:"The key's id."`
-	All bool   `help:"All keys of the user."`
-	Yes bool   `short:"y" help:"Do not ask."`
+	Key uuid.UUID `arg:"" optional:"" placeholder:"KEY" help:"The key's id."`
+	All bool      `help:"All keys of the user."`
+	Yes bool      `short:"y" help:"Do not ask."`
 }
 
 // Run revokes keys.
 func (c *keysRevokeCmd) Run(ctx context.Context, s *service) error {
-	if (c.Key == "") != c.All {
+	if (c.Key == uuid.Nil) != c.All {
 		return usage("say which: the key's id, or --all")
 	}
 	path, what, has := c.path()+"/keys", "all keys of "+c.User, "revoked"
 	if !c.All {
-		path, what, has = path+"/"+url.PathEscape(c.Key), "key "+c.Key+" of "+c.User, ""
+		path, what, has = path+"/"+c.Key.String(), "key "+c.Key.String()+" of "+c.User, ""
 	}
 	if !c.Yes {
-		if err := confirm(s.streams, "Revoke "+printable(what)+" for good?"); err != nil {
+		if err := confirm(ctx, s.streams, "Revoke "+printable(what)+" for good?"); err != nil {
 			return err
 		}
 	}

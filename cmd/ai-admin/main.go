@@ -53,6 +53,17 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
 }
 
+// stdin is standard input until ctx ends: a read of a terminal would go on after Ctrl-C.
+func stdin(ctx context.Context) io.Reader {
+	read, write := io.Pipe()
+	context.AfterFunc(ctx, func() { _ = write.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		_, err := io.Copy(write, os.Stdin)
+		_ = write.CloseWithError(err)
+	}()
+	return read
+}
+
 type versionCmd struct{}
 
 func (versionCmd) Run(s streams) error {

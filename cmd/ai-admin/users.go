@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -90,7 +89,7 @@ func (c *usersDeleteCmd) Run(ctx context.Context, s *service) error {
 	}
 	who := cells(found, []string{"id", "tag", "name"}, printable)
 	if !c.Yes {
-		if err := confirm(s.streams, fmt.Sprintf("Delete %s (%s, %s) for good?", who[1], who[2], who[0])); err != nil {
+		if err := confirm(ctx, s.streams, fmt.Sprintf("Delete %s (%s, %s) for good?", who[1], who[2], who[0])); err != nil {
 			return err
 		}
 	}
@@ -105,15 +104,17 @@ func (c *usersDeleteCmd) Run(ctx context.Context, s *service) error {
 }
 
 // confirm reads y or yes from standard input, which may be a pipe. Empty input is a wrong call.
-func confirm(s streams, question string) error {
+func confirm(ctx context.Context, s streams, question string) error {
 	fmt.Fprint(s.err, question, " [y/N] ")
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	answer, err := bufio.NewReader(stdin(ctx)).ReadString('\n')
+	if answer == "" {
+		fmt.Fprintln(s.err)
+	}
 	switch {
 	case errors.Is(err, io.EOF) && answer == "":
-		fmt.Fprintln(s.err)
 		return usage("there is nobody to ask: say --yes")
 	case err != nil && !errors.Is(err, io.EOF):
-		return err
+		return fmt.Errorf("nothing was done: %w", err)
 	}
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
 		return errors.New("nothing was done")

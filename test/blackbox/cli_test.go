@@ -16,6 +16,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"aiadmin/test/logtest"
 )
 
 // cli runs the program as a client of a service.
@@ -94,6 +97,8 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "keys rotate ada KEY --overlap 1h", out: "aik_", errs: "the former secret works until"},
 		{args: "keys find status=active", out: "laptop"},
 		{args: "keys revoke ada", code: 2, errs: "--all"},
+		{args: "keys revoke ada .. --yes", code: 2, errs: "<key>"}, // a proxy would make it the user's own path
+		{args: "keys disable ada laptop", code: 2, errs: "<key>"},
 		{args: "keys revoke ada KEY", code: 2, errs: "--yes"},
 		{args: "keys revoke ada KEY --yes", out: "revoked key"},
 		{args: "users delete bob", code: 2, errs: "--yes"},
@@ -235,13 +240,14 @@ func TestSlowImport(t *testing.T) {
 // TestOthersAnswers: no command takes the 200 of another server, such as a sign-in page, for success.
 func TestOthersAnswers(t *testing.T) {
 	t.Parallel()
+	const key = "01936f3e-7c1a-7b60-9d3e-1f2a3b4c5d6e"
 	for _, body := range []string{"<html>sign in</html>", "", "{}", `{"status":"ok"}`, "[]"} {
 		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
 		t.Cleanup(other.Close)
 		c := newCLI(t, other.URL)
 		for _, args := range []string{"users list", "users get ada", "users get ada -o json", "users suspend ada", "users activate ada -o ndjson", "users delete ada --yes",
-			"keys list ada", "keys find", "keys create ada --name x", "keys create ada --name x -o json", "keys rotate ada 1", "keys disable ada 1",
-			"keys revoke ada 1 --yes", "keys revoke ada 1 --yes -o json", "keys revoke ada --all --yes", "keys revoke ada --all --yes -o csv", "audit list", "audit history",
+			"keys list ada", "keys find", "keys create ada --name x", "keys create ada --name x -o json", "keys rotate ada " + key, "keys disable ada " + key,
+			"keys revoke ada " + key + " --yes", "keys revoke ada " + key + " --yes -o json", "keys revoke ada --all --yes", "keys revoke ada --all --yes -o csv", "audit list", "audit history",
 			"users export", "users export -o csv", "users export --out page.csv", "audit export", "users import -"} {
 			if code, out, errs := c.run(t, "", strings.Fields(args)...); code != 1 || out != "" || !strings.Contains(errs, "not an answer of ai-admin: check --url") {
 				t.Errorf("%s, answered %q: %d, %q, %q", args, body, code, out, errs)
@@ -267,6 +273,34 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		if code != 1 || out != "" || !strings.Contains(errs, "301 Moved Permanently to "+s.url+usersPath) || !strings.Contains(errs, "check --url") {
 			t.Errorf("%s: %d, %q, %q", args, code, out, errs)
 		}
+	}
+}
+
+// TestCtrlCEndsAQuestion: nobody has to answer it first.
+func TestCtrlCEndsAQuestion(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, "http://127.0.0.1:1")
+	command := exec.CommandContext(t.Context(), binary, "keys", "revoke", "ada", "--all")
+	var errs logtest.Buffer
+	command.Dir, command.Env, command.Stderr = c.dir, c.env, &errs
+	open, err := command.StdinPipe()
+	must(t, err)
+	must(t, command.Start())
+	for !strings.Contains(errs.String(), "[y/N]") && t.Context().Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	must(t, command.Process.Signal(os.Interrupt))
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		_ = command.Process.Kill()
+		<-ended
+	}
+	_ = open.Close()
+	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(errs.String(), "nothing was done") {
+		t.Errorf("exited with %d: %s", code, errs.String())
 	}
 }
 
