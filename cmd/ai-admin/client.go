@@ -27,7 +27,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// connection says which service a command asks, as whom, and how it shows the answer.
+// connection says which service a command calls, with which token, and how it shows the answer.
 type connection struct {
 	URL       string `name:"url" env:"AI_ADMIN_URL" placeholder:"URL" help:"Where the service is, such as https://ai-admin.example.com."`
 	TokenFile string `env:"AI_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File with the bearer token."`
@@ -56,7 +56,7 @@ type profiles struct {
 	} `yaml:"profiles"`
 }
 
-// service is what a command asks.
+// service is the running service that a command calls.
 type service struct {
 	url, token string
 	output     string
@@ -64,6 +64,7 @@ type service struct {
 	client     *http.Client
 }
 
+// newService returns the service at an address; without a token, requests have no Authorization.
 func newService(url, token string) *service {
 	return &service{url: url, token: token,
 		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true},
@@ -71,7 +72,8 @@ func newService(url, token string) *service {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-// ProvideService finds the service and the token; kong calls it for what a command's Run takes.
+// ProvideService returns the service that flags, environment and profile name. Kong calls it for the commands whose
+// Run takes a service.
 func (c *connection) ProvideService(s streams) (*service, error) {
 	if c.Profile != "" || c.URL == "" || c.TokenFile == "" {
 		if err := c.fill(); err != nil {
@@ -99,11 +101,14 @@ func (c *connection) ProvideService(s streams) (*service, error) {
 	return made, nil
 }
 
-// fill takes from a profile what flags and environment leave open.
+// fill sets from a profile what flags and environment leave open.
 func (c *connection) fill() error {
 	folder, err := os.UserConfigDir()
-	if err != nil && c.Profile == "" {
+	switch {
+	case err != nil && c.Profile == "":
 		return nil // no home, no profiles
+	case err != nil:
+		return usage("--profile: %w", err)
 	}
 	file := filepath.Join(folder, "ai-admin", "profiles.yaml")
 	content, err := os.ReadFile(file) //nolint:gosec // the user's own
@@ -139,8 +144,8 @@ func unlessFrom(variable, value string) string {
 	return value
 }
 
-// send sends a request and returns the answer if it is no problem, and of the media type that Accept names. A service that has the request and does not
-// answer may have carried some of it out: that is torn.
+// send sends a request and returns its answer. A status from 300 on, or a media type other than Accept asks for, is
+// an error. If the service received the request and does not answer, it may have done part of it: the error is torn.
 func (s *service) send(ctx context.Context, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
 	var asked atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { asked.Store(true) }})
@@ -178,10 +183,10 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 	return answer, nil
 }
 
-// notOurs is said of an answer that the service cannot have given.
+// notOurs describes an answer that cannot come from the service.
 const notOurs = "not an answer of ai-admin: check --url"
 
-// problemText writes a problem for people: what is wrong, and each field's fault on a line of its own.
+// problemText returns a problem in words: what is wrong, and a line for each field that is invalid.
 func problemText(body []byte, otherwise string) string {
 	var p struct {
 		Detail    string
@@ -192,13 +197,13 @@ func problemText(body []byte, otherwise string) string {
 	if err := json.Unmarshal(body, &p, json.MatchCaseInsensitiveNames(true)); err != nil || p.ErrorCode == "" {
 		return otherwise + ": " + notOurs
 	}
-	text := p.Detail + " (" + p.ErrorCode
+	text := printable(p.Detail) + " (" + p.ErrorCode
 	if p.ErrorCode == string(user.Internal) {
 		text += ", request " + p.RequestID
 	}
 	text += ")"
 	for _, d := range p.Details {
-		text += "\n  " + d.Field + ": " + d.Message
+		text += "\n  " + printable(d.Field+": "+d.Message)
 	}
 	return text
 }
@@ -232,13 +237,13 @@ func (s *service) call(ctx context.Context, method, path, body, has string, head
 
 var errNotOurs = errors.New(notOurs)
 
-// filter is a command about what conditions find.
+// filter is the part of a command that selects by conditions.
 type filter struct {
 	connection
 	Where []string `arg:"" optional:"" help:"Conditions, as in the API: ${where}"`
 }
 
-// values reads conditions such as role=admin as the parameters of a listing.
+// values returns conditions such as role=admin as parameters of a request.
 func (c *filter) values() (url.Values, error) {
 	values := url.Values{}
 	for _, arg := range c.Where {
@@ -254,14 +259,14 @@ func (c *filter) values() (url.Values, error) {
 	return values, nil
 }
 
-// listing is a command that shows a list, which comes in pages.
+// listing is the part of a command that shows a list page by page.
 type listing struct {
 	filter
 	Limit int  `default:"50" help:"How many to show at most."`
 	All   bool `help:"Show all."`
 }
 
-// list shows the list that the answers of path have under a name.
+// list requests the pages of a list and shows them; name is the member of the answer that holds the list.
 func (c *listing) list(ctx context.Context, s *service, path, name string, columns []string) error {
 	if c.Limit < 1 {
 		return usage("--limit=%d: must be at least 1", c.Limit)
@@ -295,7 +300,7 @@ func (c *listing) list(ctx context.Context, s *service, path, name string, colum
 	}
 }
 
-// page asks for a list, and returns its elements and the cursor of its next page, if there is one.
+// page requests one page of a list and returns its elements and the cursor of the next page, if there is one.
 func (s *service) page(ctx context.Context, path, name string) (elements []jsontext.Value, next string, err error) {
 	body, err := s.call(ctx, http.MethodGet, path, "", name)
 	if err != nil {

@@ -53,7 +53,7 @@ func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer folder.close()
+	defer folder.lock.Release()
 	address := net.JoinHostPort(c.Host, strconv.Itoa(c.Port))
 	if err := portIsFree(address); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 		return stopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, database.Close(context.WithoutCancel(ctx))) }()
-	token, err := folder.layOut(database, c.metricsPort)
+	token, err := folder.layOut(database, c.metricsPort())
 	if err != nil {
 		return err
 	}

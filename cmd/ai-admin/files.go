@@ -35,19 +35,19 @@ func formatOf(name string) string {
 	return format
 }
 
-// bar shows how far something is, in bytes or else as a count, on a terminal alone.
+// bar shows progress on a terminal, in bytes or as a count.
 func bar(s streams, total int64, what string, bytes bool) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(total, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(s.err), progressbar.OptionSetVisibility(isTerminal(s.err)),
 		progressbar.OptionShowBytes(bytes), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 }
 
-// exporting is a command that writes what conditions find into a file.
+// exporting is the part of a command that writes what conditions find into a file.
 type exporting struct {
 	filter
 	Out string `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is complete."`
 }
 
-// export writes the file, and says how many of what it has.
+// export writes the file and prints how many users or entries it holds.
 func (c *exporting) export(ctx context.Context, s *service, path, format, what string) error {
 	values, err := c.values()
 	if err != nil {
@@ -80,7 +80,8 @@ func (c *usersExportCmd) Run(ctx context.Context, s *service) error {
 	return c.export(ctx, s, "/ai/admin/users", cmp.Or(c.Format, formatOf(c.Out), c.Output), "users")
 }
 
-// download writes a file that the service makes. It knows a whole one by its end.
+// download writes a file that the service makes and returns the count that its end names. Without that end, the
+// file is incomplete.
 func (s *service) download(ctx context.Context, path, format, name string) (entries int64, err error) {
 	answer, err := s.send(ctx, http.MethodGet, path, nil, "Accept", mediaTypes[format])
 	if err != nil {
@@ -108,8 +109,8 @@ func (s *service) download(ctx context.Context, path, format, name string) (entr
 	return entries, err
 }
 
-// writeFile writes a file that appears, or replaces the one of its name, once it is complete. The file keeps its
-// mode, and a link its target. A device or a pipe is written to: replaced, it would be a device no longer.
+// writeFile creates or replaces a file once its content is complete. A file keeps its mode, and a link its target.
+// A device or a pipe is written to directly: a rename would put a plain file in its place.
 func writeFile(name string, write func(io.Writer) error) error {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
@@ -159,7 +160,7 @@ func (l *lastLine) Write(p []byte) (int, error) {
 
 var errNoEnd = errors.New("its end is missing")
 
-// endOf returns how many entries a whole file has.
+// endOf returns the count that the end of a complete file names.
 func endOf(answer *http.Response, format string, tail *lastLine) (int64, error) {
 	if format == "csv" {
 		n, err := strconv.ParseInt(answer.Trailer.Get("X-Total-Users"), 10, 64)
@@ -239,7 +240,7 @@ func (c *importCmd) Run(ctx context.Context, s *service) error {
 	return s.follow(answer.Body, bar(s.streams, size, "import", true), key)
 }
 
-// formatBy tells a file's format by its first byte that is no blank: a CSV header begins with a name.
+// formatBy returns a file's format. Its first byte that is no blank decides: a CSV header begins with a name.
 func formatBy(file *bufio.Reader) string {
 	begin, _ := file.Peek(512) // an error comes again when the file is sent
 	begin = bytes.TrimLeft(bytes.TrimPrefix(begin, []byte("\ufeff")), " \t\r\n")
@@ -249,7 +250,7 @@ func formatBy(file *bufio.Reader) string {
 	return "csv"
 }
 
-// importResult is a line of the answer to an import: what became of a line of the file, how far it is, or the end.
+// importResult is a line of the answer to an import: the result of a line of the file, the progress, or the summary.
 type importResult struct {
 	Line     int            `json:"line"`
 	Status   int            `json:"status"`
@@ -260,7 +261,7 @@ type importResult struct {
 	Summary map[string]jsontext.Value `json:"summary"`
 }
 
-// follow shows what becomes of an import's lines.
+// follow shows the results of an import as they arrive.
 func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, key string) error {
 	var summary map[string]jsontext.Value
 	lines := bufio.NewReader(answer)
@@ -291,7 +292,7 @@ func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, ke
 	}
 }
 
-// sum tells what an import came to.
+// sum prints the counts of an import, and returns an error if it did not do all of the file.
 func (s *service) sum(summary map[string]jsontext.Value, key string) error {
 	if summary == nil {
 		return torn("the answer broke off: send the file again with --key %s to go on", key)

@@ -53,7 +53,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
 }
 
-// stdin is standard input until ctx ends: a read of a terminal would go on after Ctrl-C.
+// stdin returns standard input until ctx ends. A read of os.Stdin itself would not end at Ctrl-C, which is caught.
 func stdin(ctx context.Context) io.Reader {
 	read, write := io.Pipe()
 	context.AfterFunc(ctx, func() { _ = write.CloseWithError(context.Cause(ctx)) })
@@ -141,20 +141,20 @@ type exitError struct {
 func (e exitError) Error() string { return e.err.Error() }
 func (e exitError) Unwrap() error { return e.err }
 
-// usage is a wrong call.
+// usage is the error for a wrong call.
 func usage(format string, args ...any) error {
 	return exitError{2, fmt.Errorf(format, args...)}
 }
 
-// tornCode is the exit code of what broke off.
+// tornCode is the exit code for an answer that broke off.
 const tornCode = 3
 
-// torn is an answer that did not come to its end.
+// torn is the error for an answer that broke off.
 func torn(format string, args ...any) error {
 	return exitError{tornCode, fmt.Errorf(format, args...)}
 }
 
-// exitCode says what went wrong, and returns the exit code for it.
+// exitCode prints an error and returns the exit code for it.
 func exitCode(s streams, err error) int {
 	if err == nil {
 		return 0
