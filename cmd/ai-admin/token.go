@@ -20,11 +20,11 @@ import (
 // tokenCmd makes a bearer token. The token itself goes to stdout alone and is kept
 // nowhere: the service knows it by its hash.
 type tokenCmd struct {
-	Name      string        `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
-	Scope     scopes        `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
-	ExpiresIn time.Duration `placeholder:"DURATION" xor:"expiry" help:"How long it is accepted, such as 720h; default: until its entry is removed."`
-	ExpiresAt time.Time     `placeholder:"TIME" xor:"expiry" help:"When it stops being accepted, such as 2027-01-31T00:00:00Z."`
-	Append    string        `placeholder:"FILE" help:"Add the entry to this tokens.json, which is created if missing."`
+	Name      string         `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
+	Scope     scopes         `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
+	ExpiresIn *time.Duration `placeholder:"DURATION" xor:"expiry" help:"How long it is accepted, such as 720h; default: until its entry is removed."`
+	ExpiresAt time.Time      `placeholder:"TIME" xor:"expiry" help:"When it stops being accepted, such as 2027-01-31T00:00:00Z."`
+	Append    string         `placeholder:"FILE" help:"Add the entry to this tokens.json, which is created if missing."`
 }
 
 // scopes are the names of what a token may do.
@@ -112,10 +112,10 @@ func (c tokenCmd) newToken() (plain secret.Text, entry auth.Token, err error) {
 // expiry is when the token ends; the zero time is never.
 func (c tokenCmd) expiry(now time.Time) (time.Time, error) {
 	switch {
-	case c.ExpiresIn < 0:
+	case c.ExpiresIn != nil && *c.ExpiresIn < time.Second:
 		return time.Time{}, fmt.Errorf("--expires-in=%v: must be a duration from now on, such as 720h", c.ExpiresIn)
-	case c.ExpiresIn > 0:
-		return now.Add(c.ExpiresIn).UTC().Truncate(time.Second), nil
+	case c.ExpiresIn != nil:
+		return now.Add(*c.ExpiresIn).UTC().Truncate(time.Second), nil
 	case !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(now):
 		return time.Time{}, fmt.Errorf("--expires-at=%s: must be a time to come", c.ExpiresAt.Format(time.RFC3339))
 	}
@@ -165,10 +165,16 @@ func lockFolder(folder string) (unlock func(), err error) {
 }
 
 func readTokens(file string) ([]auth.Token, error) {
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: must be a plain file, no directory and no device", file)
 	}
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
