@@ -276,31 +276,46 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestCtrlCEndsAQuestion: nobody has to answer it first.
-func TestCtrlCEndsAQuestion(t *testing.T) {
+// TestCtrlC: a question ends without an answer, and an export without a file.
+func TestCtrlC(t *testing.T) {
 	t.Parallel()
-	c := newCLI(t, "http://127.0.0.1:1")
-	command := exec.CommandContext(t.Context(), binary, "keys", "revoke", "ada", "--all")
-	var errs logtest.Buffer
-	command.Dir, command.Env, command.Stderr = c.dir, c.env, &errs
-	open, err := command.StdinPipe()
-	must(t, err)
-	must(t, command.Start())
-	for !strings.Contains(errs.String(), "[y/N]") && t.Context().Err() == nil {
-		time.Sleep(5 * time.Millisecond)
-	}
-	must(t, command.Process.Signal(os.Interrupt))
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	select {
-	case <-ended:
-	case <-time.After(30 * time.Second):
-		_ = command.Process.Kill()
-		<-ended
-	}
-	_ = open.Close()
-	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(errs.String(), "nothing was done") {
-		t.Errorf("exited with %d: %s", code, errs.String())
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.Header.Get("Accept"))
+		for r.Context().Err() == nil {
+			_, _ = io.WriteString(w, "{}\n")
+		}
+	}))
+	t.Cleanup(endless.Close)
+	for _, test := range []struct {
+		args, begun string // a file that is there, or what is said, once it is at work
+		code        int
+		errs        string
+	}{
+		{"keys revoke ada --all", "[y/N]", 1, "nothing was done"},
+		{"users export --out whole.ndjson", "whole.ndjson.part-", 3, "the export broke off"},
+	} {
+		c := newCLI(t, endless.URL)
+		command := exec.CommandContext(t.Context(), binary, strings.Fields(test.args)...)
+		var errs logtest.Buffer
+		command.Dir, command.Env, command.Stderr = c.dir, c.env, &errs
+		input, err := command.StdinPipe() // stays open: a terminal would
+		must(t, err)
+		must(t, command.Start())
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			files, _ := filepath.Glob(filepath.Join(c.dir, "whole*"))
+			if strings.Contains(errs.String()+strings.Join(files, " "), test.begun) {
+				break
+			}
+		}
+		must(t, command.Process.Signal(os.Interrupt))
+		late := time.AfterFunc(30*time.Second, func() { _ = command.Process.Kill() })
+		_ = command.Wait()
+		late.Stop()
+		_ = input.Close()
+		files, _ := filepath.Glob(filepath.Join(c.dir, "whole*"))
+		if code := command.ProcessState.ExitCode(); code != test.code || !strings.Contains(errs.String(), test.errs) || len(files) > 0 {
+			t.Errorf("%s exited with %d and left %v: %s", test.args, code, files, errs.String())
+		}
 	}
 }
 
