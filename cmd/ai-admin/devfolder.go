@@ -141,15 +141,10 @@ func ensureDatabase(ctx context.Context, cluster *postgres.Cluster) error {
 	}
 	if !role {
 		// The password is 26 letters and digits of our own making: nothing to quote.
-		err = execute(ctx, conn, "CREATE ROLE "+devDatabase+" LOGIN PASSWORD '"+cluster.Password().Reveal()+"'")
+		_, err = conn.Exec(ctx, "CREATE ROLE "+devDatabase+" LOGIN PASSWORD '"+cluster.Password().Reveal()+"'")
 	}
 	if err == nil && !database {
-		err = execute(ctx, conn, "CREATE DATABASE "+devDatabase+" OWNER "+devDatabase)
+		_, err = conn.Exec(ctx, "CREATE DATABASE "+devDatabase+" OWNER "+devDatabase)
 	}
-	return err
-}
-
-func execute(ctx context.Context, conn *pgx.Conn, statement string) error {
-	_, err := conn.Exec(ctx, statement)
 	return err
 }

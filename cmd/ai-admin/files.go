@@ -204,30 +204,17 @@ func (c *importCmd) Run(ctx context.Context, s *service) error {
 	if c.Output == "json" || c.Output == "csv" {
 		return usage("--output=%s: the results of an import are shown as table or ndjson", c.Output)
 	}
-	from, size := stdin(ctx), int64(-1)
-	if c.File != "-" {
-		file, err := os.Open(c.File)
-		if err != nil {
-			return usage("%w", err)
-		}
-		defer func() { _ = file.Close() }()
-		info, err := file.Stat()
-		switch {
-		case err != nil:
-			return usage("%w", err)
-		case info.IsDir():
-			return usage("%s: is a folder", c.File)
-		case info.Mode().IsRegular():
-			size = info.Size()
-		}
-		from = file
+	file, size, err := c.open(ctx)
+	if err != nil {
+		return usage("%w", err)
 	}
+	defer func() { _ = file.Close() }()
 	key := cmp.Or(c.Key, user.NewID().String())
 	query := url.Values{"mode": {c.Mode}, "match": {c.Match}, "dryRun": {strconv.FormatBool(c.DryRun)}}
 	if c.Output == "table" {
 		query.Set("results", "failed")
 	}
-	body := bufio.NewReader(from)
+	body := bufio.NewReader(file)
 	answer, err := s.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
 		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Accept", mediaTypes["ndjson"], "Idempotency-Key", key)
 	if exit, ok := errors.AsType[exitError](err); ok && exit.code == tornCode {
@@ -238,6 +225,25 @@ func (c *importCmd) Run(ctx context.Context, s *service) error {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	return s.follow(answer.Body, bar(s.streams, size, "import", true), key)
+}
+
+// open opens the file and returns its size, which is -1 if unknown.
+func (c *importCmd) open(ctx context.Context) (io.ReadCloser, int64, error) {
+	if c.File == "-" {
+		return io.NopCloser(stdin(ctx)), -1, nil
+	}
+	info, err := os.Stat(c.File)
+	size := int64(-1)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case info.IsDir():
+		return nil, 0, fmt.Errorf("%s: is a folder", c.File)
+	case info.Mode().IsRegular():
+		size = info.Size()
+	}
+	file, err := os.Open(c.File)
+	return file, size, err
 }
 
 // formatBy returns a file's format. Its first byte that is no blank decides: a CSV header begins with a name.
