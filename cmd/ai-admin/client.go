@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"mime"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
@@ -24,7 +27,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// connection says which service a command asks, as whom, and how it shows the answer.
+// connection says which service a command calls, with which token, and how it shows the answer.
 type connection struct {
 	URL       string `name:"url" env:"AI_ADMIN_URL" placeholder:"URL" help:"Where the service is, such as https://ai-admin.example.com."`
 	TokenFile string `env:"AI_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File with the bearer token."`
@@ -53,19 +56,7 @@ type profiles struct {
 	} `yaml:"profiles"`
 }
 
-func usage(format string, args ...any) error {
-	return exitError{2, fmt.Errorf("ai-admin: "+format, args...)}
-}
-
-// tornCode is the exit code of what broke off.
-const tornCode = 3
-
-// torn is an answer that did not come to its end.
-func torn(format string, args ...any) error {
-	return exitError{tornCode, fmt.Errorf("ai-admin: "+format, args...)}
-}
-
-// service is what a command asks.
+// service is the running service that a command calls.
 type service struct {
 	url, token string
 	output     string
@@ -73,8 +64,17 @@ type service struct {
 	client     *http.Client
 }
 
-// open finds the service and the token.
-func (c *connection) open(s streams) (*service, error) {
+// newService returns the service at an address; without a token, requests have no Authorization.
+func newService(url, token string) *service {
+	return &service{url: url, token: token,
+		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true},
+			// A change that is redirected would be sent again as a GET, whose answer looks like success.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// ProvideService returns the service that flags, environment and profile name. Kong calls it for the commands whose
+// Run takes a service.
+func (c *connection) ProvideService(s streams) (*service, error) {
 	if c.Profile != "" || c.URL == "" || c.TokenFile == "" {
 		if err := c.fill(); err != nil {
 			return nil, err
@@ -84,7 +84,7 @@ func (c *connection) open(s streams) (*service, error) {
 	switch {
 	case c.URL == "":
 		return nil, usage("say where the service is: --url, AI_ADMIN_URL or a profile")
-	case err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "":
+	case err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "":
 		return nil, usage("--url: must be an address such as https://ai-admin.example.com")
 	}
 	token := []byte{}
@@ -92,16 +92,23 @@ func (c *connection) open(s streams) (*service, error) {
 		if token, err = os.ReadFile(c.TokenFile); err != nil {
 			return nil, usage("--token-file: %w", err)
 		}
+		if len(bytes.Fields(token)) != 1 {
+			return nil, usage("--token-file: %s: must hold a token and nothing else", c.TokenFile)
+		}
 	}
-	return &service{url: strings.TrimSuffix(c.URL, "/"), token: strings.TrimSpace(string(token)), output: c.Output, streams: s,
-		client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}}}, nil
+	made := newService(strings.TrimSuffix(c.URL, "/"), strings.TrimSpace(string(token)))
+	made.output, made.streams = c.Output, s
+	return made, nil
 }
 
-// fill takes from a profile what flags and environment leave open.
+// fill sets from a profile what flags and environment leave open.
 func (c *connection) fill() error {
 	folder, err := os.UserConfigDir()
-	if err != nil && c.Profile == "" {
+	switch {
+	case err != nil && c.Profile == "":
 		return nil // no home, no profiles
+	case err != nil:
+		return usage("--profile: %w", err)
 	}
 	file := filepath.Join(folder, "ai-admin", "profiles.yaml")
 	content, err := os.ReadFile(file) //nolint:gosec // the user's own
@@ -137,8 +144,8 @@ func unlessFrom(variable, value string) string {
 	return value
 }
 
-// send sends a request and returns the answer if it is no problem. A service that has the request and does not
-// answer may have carried some of it out: that is torn.
+// send sends a request and returns its answer. A status from 300 on, or a media type other than Accept asks for, is
+// an error. If the service received the request and does not answer, it may have done part of it: the error is torn.
 func (s *service) send(ctx context.Context, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
 	var asked atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { asked.Store(true) }})
@@ -158,20 +165,28 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 	case err != nil && asked.Load():
 		return nil, torn("the answer broke off: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("ai-admin: %w", err)
+		return nil, err
 	}
-	if answer.StatusCode >= http.StatusBadRequest {
+	if answer.StatusCode >= http.StatusMultipleChoices {
 		defer func() { _ = answer.Body.Close() }()
+		if to := answer.Header.Get("Location"); to != "" {
+			answer.Status += " to " + printable(to)
+		}
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-		return nil, fmt.Errorf("ai-admin: %s", problemText(text, answer.Status))
+		return nil, errors.New(problemText(text, answer.Status))
+	}
+	got, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	if want := r.Header.Get("Accept"); want != "" && got != want {
+		_ = answer.Body.Close()
+		return nil, errNotOurs
 	}
 	return answer, nil
 }
 
-// notOurs is said of an answer that the service cannot have given.
+// notOurs describes an answer that cannot come from the service.
 const notOurs = "not an answer of ai-admin: check --url"
 
-// problemText writes a problem for people: what is wrong, and each field's fault on a line of its own.
+// problemText returns a problem in words: what is wrong, and a line for each field that is invalid.
 func problemText(body []byte, otherwise string) string {
 	var p struct {
 		Detail    string
@@ -182,13 +197,13 @@ func problemText(body []byte, otherwise string) string {
 	if err := json.Unmarshal(body, &p, json.MatchCaseInsensitiveNames(true)); err != nil || p.ErrorCode == "" {
 		return otherwise + ": " + notOurs
 	}
-	text := p.Detail + " (" + p.ErrorCode
+	text := printable(p.Detail) + " (" + p.ErrorCode
 	if p.ErrorCode == string(user.Internal) {
 		text += ", request " + p.RequestID
 	}
 	text += ")"
 	for _, d := range p.Details {
-		text += "\n  " + d.Field + ": " + d.Message
+		text += "\n  " + printable(d.Field+": "+d.Message)
 	}
 	return text
 }
@@ -220,67 +235,117 @@ func (s *service) call(ctx context.Context, method, path, body, has string, head
 	return read, nil
 }
 
-var errNotOurs = errors.New("ai-admin: " + notOurs)
+var errNotOurs = errors.New(notOurs)
 
-// pathOf returns the path of a user who is named by an id, a tag, or tag:, email:, userName: or externalId: and
-// a value.
-func pathOf(name string) string {
-	if _, isID := user.ParseID(name); !isID && !strings.Contains(name, ":") {
-		name = "tag:" + name
-	}
-	return "/ai/admin/users/" + url.PathEscape(name)
+// filter is the part of a command that selects by conditions.
+type filter struct {
+	connection
+	Where []string `arg:"" optional:"" help:"Conditions, as in the API: ${where}"`
 }
 
-// conditions reads arguments such as role=admin as the parameters of a listing.
-func conditions(args []string) (url.Values, error) {
+// values returns conditions such as role=admin as parameters of a request.
+func (c *filter) values() (url.Values, error) {
 	values := url.Values{}
-	for _, arg := range args {
+	for _, arg := range c.Where {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok || name == "" {
-			return nil, usage("%s: must be a condition such as role=admin", arg)
+			return nil, usage("%q: must be a condition such as role=admin", arg)
+		}
+		if name == "limit" || name == "format" { // the command sends its own
+			return nil, usage("%s: is not a condition; see --help for the flag", arg)
 		}
 		values.Add(name, value)
 	}
 	return values, nil
 }
 
-// pages asks for the pages of a list and returns its elements, at most limit; 0 is all.
-func (s *service) pages(ctx context.Context, path, list string, values url.Values, limit int) (elements []jsontext.Value, more bool, err error) {
+// listing is the part of a command that shows a list page by page.
+type listing struct {
+	filter
+	Limit int  `default:"50" help:"How many to show at most."`
+	All   bool `help:"Show all."`
+}
+
+// list requests the pages of a list and shows them; name is the member of the answer that holds the list.
+func (c *listing) list(ctx context.Context, s *service, path, name string, columns []string) error {
+	if c.Limit < 1 {
+		return usage("--limit=%d: must be at least 1", c.Limit)
+	}
+	values, err := c.values()
+	if err != nil {
+		return err
+	}
+	if c.All {
+		c.Limit = math.MaxInt
+	}
+	var elements []jsontext.Value
 	for {
-		page := min(user.MaxLimit, cmp.Or(max(0, limit-len(elements)), user.MaxLimit))
-		values.Set("limit", fmt.Sprint(page))
-		body, err := s.call(ctx, http.MethodGet, path+"?"+values.Encode(), "", list)
+		values.Set("limit", strconv.Itoa(min(user.MaxLimit, c.Limit-len(elements))))
+		found, next, err := s.page(ctx, path+"?"+values.Encode(), name)
 		if err != nil {
-			return nil, false, err
-		}
-		var answer map[string]jsontext.Value
-		var found []jsontext.Value
-		var place struct {
-			Next *string `json:"next"`
-		}
-		err = errors.Join(json.Unmarshal(body, &answer), json.Unmarshal(answer[list], &found), json.Unmarshal(answer["page"], &place))
-		if err != nil {
-			return nil, false, errNotOurs
+			return err
 		}
 		elements = append(elements, found...)
-		if place.Next == nil || limit > 0 && len(elements) >= limit {
-			return elements, place.Next != nil, nil
+		if next != "" && len(elements) < c.Limit {
+			values.Set("cursor", next)
+			continue
 		}
-		values.Set("cursor", *place.Next)
+		if err := s.show(elements, columns); err != nil {
+			return err
+		}
+		if next != "" {
+			fmt.Fprintln(s.streams.err, "There are more: --limit or --all shows them.")
+		}
+		return nil
 	}
 }
 
+// page requests one page of a list and returns its elements and the cursor of the next page, if there is one.
+func (s *service) page(ctx context.Context, path, name string) (elements []jsontext.Value, next string, err error) {
+	body, err := s.call(ctx, http.MethodGet, path, "", name)
+	if err != nil {
+		return nil, "", err
+	}
+	var members map[string]jsontext.Value
+	var answer struct {
+		Page struct {
+			Next string `json:"next"`
+		} `json:"page"`
+	}
+	if errors.Join(json.Unmarshal(body, &members), json.Unmarshal(members[name], &elements), json.Unmarshal(body, &answer)) != nil {
+		return nil, "", errNotOurs
+	}
+	return elements, answer.Page.Next, nil
+}
+
+// showOne sends a request and shows the object that answers it.
+func (s *service) showOne(ctx context.Context, method, path, body string, columns []string) error {
+	answer, err := s.call(ctx, method, path, body, "id")
+	if err != nil {
+		return err
+	}
+	return s.showObject(answer, columns)
+}
+
+// showObject shows one object; as JSON, it is not in a list.
+func (s *service) showObject(object jsontext.Value, columns []string) error {
+	if s.output != "json" {
+		return s.show([]jsontext.Value{object}, columns)
+	}
+	_ = object.Indent()
+	_, err := fmt.Fprintln(s.streams.out, string(object))
+	return err
+}
+
 // show writes elements in the output asked for; columns are dotted paths of members.
-func (s *service) show(elements []jsontext.Value, columns ...string) error {
+func (s *service) show(elements []jsontext.Value, columns []string) error {
 	switch s.output {
 	case "json":
-		out := jsontext.Value("[" + string(bytes.Join(slicesOf(elements), []byte(","))) + "]")
-		if len(elements) == 1 && columns == nil {
-			out = elements[0]
+		all, err := json.Marshal(elements, jsontext.PreserveRawStrings(true))
+		if err != nil {
+			return err
 		}
-		_ = out.Indent()
-		_, err := fmt.Fprintln(s.streams.out, string(out))
-		return err
+		return s.showObject(all, nil)
 	case "ndjson":
 		for _, e := range elements {
 			if _, err := fmt.Fprintln(s.streams.out, string(bytes.TrimSpace(e))); err != nil {
@@ -303,14 +368,6 @@ func (s *service) show(elements []jsontext.Value, columns ...string) error {
 		fmt.Fprintln(w, strings.Join(cells(e, columns, printable), "\t"))
 	}
 	return w.Flush()
-}
-
-func slicesOf(values []jsontext.Value) [][]byte {
-	out := make([][]byte, len(values))
-	for i, v := range values {
-		out[i] = v
-	}
-	return out
 }
 
 // cells returns the members of an object at dotted paths: strings as they are, nothing for null, else JSON.

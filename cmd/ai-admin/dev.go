@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lmittmann/tint"
 	"golang.org/x/sync/errgroup"
 
 	"aiadmin/pkg/app"
@@ -44,13 +47,13 @@ const maxDemo = 1_000_000
 
 func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 	if c.Demo < 0 || c.Demo > maxDemo {
-		return exitError{2, fmt.Errorf("ai-admin: --demo: must be from 0 to %d", maxDemo)}
+		return usage("--demo: must be from 0 to %d", maxDemo)
 	}
 	folder, err := openDevFolder(c.Dir)
 	if err != nil {
 		return err
 	}
-	defer folder.close()
+	defer folder.lock.Release()
 	address := net.JoinHostPort(c.Host, strconv.Itoa(c.Port))
 	if err := portIsFree(address); err != nil {
 		return err
@@ -60,7 +63,7 @@ func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 		return stopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, database.Close(context.WithoutCancel(ctx))) }()
-	token, err := folder.layOut(database, c.metricsPort)
+	token, err := folder.layOut(database, c.metricsPort())
 	if err != nil {
 		return err
 	}
@@ -70,20 +73,17 @@ func (c devCmd) Run(ctx context.Context, s streams) (err error) {
 // serve runs the service until ctx or the database ends.
 func (c devCmd) serve(ctx context.Context, s streams, address string, folder *devFolder, database *postgres.Cluster, token secret.Text) error {
 	once := &console.Once{Code: secret.New(rand.Text()), Token: token}
-	log := &devLog{form: c.Log}
-	log.quiet.Store(c.Demo > 0)
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx) // the service's own end has to end the others too
 	group.Go(func() error {
 		defer cancel()
 		return app.Serve(ctx, app.ServeOptions{
-			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err, LogHandler: log.handler, Version: version, SignInOnce: once,
+			Options: app.Options{Mounts: folder.path("mounts"), Log: s.err, LogHandler: c.logHandler, Version: version, SignInOnce: once,
 				Environment: app.Environment{Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES")}},
 			Address: address, DrainDelay: time.Millisecond, // no router has to notice
 			Listening: func(public, metrics net.Addr) {
 				group.Go(func() error {
-					defer log.quiet.Store(false)
-					return c.announce(ctx, s, devService{localURL(public), localURL(metrics), token.Reveal(), folder.dir, once.Code.Reveal()})
+					return c.announce(ctx, s, devService{newService(localURL(public), token.Reveal()), localURL(metrics), folder.dir, once.Code.Reveal()})
 				})
 			},
 		})
@@ -151,17 +151,30 @@ func localURL(addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
+// logHandler writes short lines for a person, or JSON for a program.
+func (c devCmd) logHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
+	person := isTerminal(w)
+	if c.Log == "json" || c.Log == "auto" && !person {
+		return slog.NewJSONHandler(w, options)
+	}
+	return tint.NewTextHandler(w, &tint.Options{Level: options.Level, TimeFormat: time.TimeOnly, NoColor: !person})
+}
+
 // devService is a running development service as its user reaches it.
-type devService struct{ url, metrics, token, dir, once string }
+type devService struct {
+	*service
+	metrics, dir, once string
+}
 
 // announce waits until the service is ready, fills in the demo users and prints how to
 // call it.
 func (c devCmd) announce(ctx context.Context, s streams, d devService) error {
+	defer d.client.CloseIdleConnections()
 	if err := d.waitReady(ctx); err != nil {
 		return stopped(ctx, err)
 	}
 	if c.Demo > 0 {
-		if err := fillDemo(ctx, s, d, c.Demo); err != nil {
+		if err := d.fillDemo(ctx, s, c.Demo); err != nil {
 			return stopped(ctx, err)
 		}
 	}
@@ -183,36 +196,19 @@ Ctrl-C stops the service and its database.
 
 // signInLine tells the link that signs in once; empty where config.yaml has turned the console off.
 func (d devService) signInLine(ctx context.Context) string {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url+console.Path+"signin", nil)
-	if err != nil {
-		return ""
-	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := d.send(ctx, http.MethodGet, console.Path+"signin", nil)
 	if err != nil {
 		return ""
 	}
 	_ = answer.Body.Close()
-	http.DefaultClient.CloseIdleConnections()
-	if answer.StatusCode != http.StatusOK {
-		return ""
-	}
 	return "  console   " + d.url + console.Path + "signin?once=" + d.once + "  (signs in once; open it in a browser)\n"
 }
 
 // waitReady asks until the service answers that it is ready.
 func (d devService) waitReady(ctx context.Context) error {
-	client := &http.Client{Timeout: 3 * time.Second}
-	defer client.CloseIdleConnections()
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		if answer, err := client.Do(request); err == nil {
-			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
+		if answer, err := d.send(ctx, http.MethodGet, "/readyz", nil); err == nil {
+			return answer.Body.Close()
 		}
 		select {
 		case <-ctx.Done():

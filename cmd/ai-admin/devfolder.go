@@ -41,8 +41,6 @@ func openDevFolder(dir string) (*devFolder, error) {
 	return &devFolder{dir, lock}, nil
 }
 
-func (f *devFolder) close() { f.lock.Release() }
-
 func (f *devFolder) path(names ...string) string {
 	return filepath.Join(append([]string{f.dir}, names...)...)
 }
@@ -53,7 +51,7 @@ const devDatabase = "ai_admin"
 
 // layOut writes the volumes: the database's each time, because its port changes; the
 // others once, because they are the user's to change. It returns the admin token.
-func (f *devFolder) layOut(cluster *postgres.Cluster, metricsPort func() int) (token string, err error) {
+func (f *devFolder) layOut(cluster *postgres.Cluster, metricsPort int) (token string, err error) {
 	host, port, err := net.SplitHostPort(cluster.Addr())
 	if err != nil {
 		return "", err
@@ -63,14 +61,11 @@ func (f *devFolder) layOut(cluster *postgres.Cluster, metricsPort func() int) (t
 	if err != nil {
 		return "", err
 	}
-	if err := f.writeOnce("vault", func() map[string]string {
-		return map[string]string{"PRIMARY": "dev\n", "dev": vault.NewKey().Reveal() + "\n"}
-	}); err != nil {
+	if err := f.writeOnce("vault", map[string]string{"PRIMARY": "dev\n", "dev": vault.NewKey().Reveal() + "\n"}); err != nil {
 		return "", err
 	}
-	if err := f.writeOnce("config", func() map[string]string {
-		return map[string]string{"config.yaml": fmt.Sprintf("# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: %d # 0 is any free one\nconsole: {enabled: true}\n", metricsPort())}
-	}); err != nil {
+	yaml := fmt.Sprintf("# See docs/configuration.md. Kept between runs: change it as you like.\nmetricsPort: %d # 0 is any free one\nconsole: {enabled: true}\n", metricsPort)
+	if err := f.writeOnce("config", map[string]string{"config.yaml": yaml}); err != nil {
 		return "", err
 	}
 	return f.token()
@@ -78,7 +73,7 @@ func (f *devFolder) layOut(cluster *postgres.Cluster, metricsPort func() int) (t
 
 // writeOnce lays a volume out unless it is there, as a plain folder: its files are for the
 // user to edit. It appears complete or not at all.
-func (f *devFolder) writeOnce(volume string, files func() map[string]string) error {
+func (f *devFolder) writeOnce(volume string, files map[string]string) error {
 	dir := f.path("mounts", volume)
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -87,7 +82,7 @@ func (f *devFolder) writeOnce(volume string, files func() map[string]string) err
 	if err != nil {
 		return err
 	}
-	if err := writeFiles(unfinished, files()); err != nil {
+	if err := writeFiles(unfinished, files); err != nil {
 		return err
 	}
 	return os.Rename(unfinished, dir)
@@ -146,15 +141,10 @@ func ensureDatabase(ctx context.Context, cluster *postgres.Cluster) error {
 	}
 	if !role {
 		// The password is 26 letters and digits of our own making: nothing to quote.
-		err = execute(ctx, conn, "CREATE ROLE "+devDatabase+" LOGIN PASSWORD '"+cluster.Password().Reveal()+"'")
+		_, err = conn.Exec(ctx, "CREATE ROLE "+devDatabase+" LOGIN PASSWORD '"+cluster.Password().Reveal()+"'")
 	}
 	if err == nil && !database {
-		err = execute(ctx, conn, "CREATE DATABASE "+devDatabase+" OWNER "+devDatabase)
+		_, err = conn.Exec(ctx, "CREATE DATABASE "+devDatabase+" OWNER "+devDatabase)
 	}
-	return err
-}
-
-func execute(ctx context.Context, conn *pgx.Conn, statement string) error {
-	_, err := conn.Exec(ctx, statement)
 	return err
 }

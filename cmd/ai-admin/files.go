@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,104 +26,120 @@ import (
 // mediaTypes are those of the formats of files.
 var mediaTypes = map[string]string{"ndjson": "application/x-ndjson", "csv": "text/csv"}
 
-// formatOf returns a file's format: as asked for, or by its name.
-func formatOf(format, name string) string {
-	if format == "" && strings.EqualFold(filepath.Ext(name), ".csv") {
-		return "csv"
+// formatOf returns the format that a file's name ends with, if any.
+func formatOf(name string) string {
+	format := strings.ToLower(strings.TrimPrefix(filepath.Ext(name), "."))
+	if mediaTypes[format] == "" {
+		return ""
 	}
-	return cmp.Or(format, "ndjson")
+	return format
 }
 
-// bar shows how far something is, in bytes or else as a count, on a terminal alone.
+// bar shows progress on a terminal, in bytes or as a count.
 func bar(s streams, total int64, what string, bytes bool) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(total, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(s.err), progressbar.OptionSetVisibility(isTerminal(s.err)),
 		progressbar.OptionShowBytes(bytes), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 }
 
-type exportCmd struct {
-	connection
-	Where    []string `arg:"" optional:"" help:"Conditions, as in the API: role=admin, q=ada, sort=tag."`
-	Out      string   `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is complete."`
-	Format   string   `enum:"ndjson,csv," default:"" placeholder:"ndjson|csv" help:"Default: by the file's name, else -o, else ndjson."`
-	Metadata string   `placeholder:"NAMES" help:"In CSV, a column for each of these members of metadata: team,costCenter."`
+// exporting is the part of a command that writes what conditions find into a file.
+type exporting struct {
+	filter
+	Out string `placeholder:"FILE" help:"Where to write; default: standard output. The file appears once it is complete."`
 }
 
-// Help is the text that users export --help ends with.
-func (exportCmd) Help() string {
-	return "Example:\n\n    ai-admin users export --out users.csv\n    ai-admin users export status=active --format csv --metadata team > active.csv"
-}
-
-// Run exports users.
-func (c *exportCmd) Run(ctx context.Context, s streams) error {
-	service, err := c.open(s)
+// export writes the file and prints how many users or entries it holds.
+func (c *exporting) export(ctx context.Context, s *service, path, format, what string) error {
+	values, err := c.values()
 	if err != nil {
 		return err
 	}
-	values, err := conditions(c.Where)
-	if err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return usage("--output=json: an export is ndjson or csv")
-	}
-	if c.Format == "" && (c.Output == "csv" || c.Output == "ndjson") {
-		c.Format = c.Output
-	}
-	if c.Metadata != "" {
-		values.Set("metadata", c.Metadata)
-	}
-	format := formatOf(c.Format, c.Out)
-	n, err := service.download(ctx, "/ai/admin/users?"+values.Encode(), format, c.Out)
+	n, err := s.download(ctx, path+"?"+values.Encode(), format, c.Out)
 	if err == nil {
-		fmt.Fprintf(s.err, "%d users\n", n)
+		fmt.Fprintf(s.streams.err, "%d %s\n", n, what)
 	}
 	return err
 }
 
-// download writes a file that the service makes. It knows a whole one by its end.
+type usersExportCmd struct {
+	exporting
+	Format   string `enum:"ndjson,csv," default:"" placeholder:"ndjson|csv" help:"Default: by the file's name, else -o, else ndjson."`
+	Metadata string `placeholder:"NAMES" help:"In CSV, a column for each of these members of metadata: team,costCenter."`
+}
+
+// Run exports users.
+func (c *usersExportCmd) Run(ctx context.Context, s *service) error {
+	switch c.Output {
+	case "json":
+		return usage("--output=json: an export is ndjson or csv")
+	case "table": // the default
+		c.Output = "ndjson"
+	}
+	if c.Metadata != "" {
+		c.Where = append(c.Where, "metadata="+c.Metadata)
+	}
+	return c.export(ctx, s, "/ai/admin/users", cmp.Or(c.Format, formatOf(c.Out), c.Output), "users")
+}
+
+// download writes a file that the service makes and returns the count that its end names. Without that end, the
+// file is incomplete.
 func (s *service) download(ctx context.Context, path, format, name string) (entries int64, err error) {
 	answer, err := s.send(ctx, http.MethodGet, path, nil, "Accept", mediaTypes[format])
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	out, finish, err := target(s.streams, name)
-	if err != nil {
-		return 0, err
+	write := func(out io.Writer) error {
+		progress := bar(s.streams, -1, "export", true)
+		tail := &lastLine{}
+		_, err := io.Copy(io.MultiWriter(out, progress, tail), answer.Body)
+		_ = progress.Finish()
+		if err == nil {
+			entries, err = endOf(answer, format, tail)
+		}
+		if err != nil {
+			return torn("the export broke off: %w", err)
+		}
+		return nil
 	}
-	progress := bar(s.streams, -1, "export", true)
-	tail := &lastLine{}
-	_, err = io.Copy(io.MultiWriter(out, progress, tail), answer.Body)
-	_ = progress.Finish()
-	if err != nil {
-		err = torn("the export broke off: %w", err)
-	} else if entries, err = endOf(answer, format, tail); err != nil {
-		err = torn("the export broke off: %w", err)
+	if name == "" || name == "-" {
+		err = write(s.streams.out)
+	} else {
+		err = writeFile(name, write)
 	}
-	return entries, finish(err)
+	return entries, err
 }
 
-// target opens a file that replaces the one of its name once it is whole.
-func target(s streams, name string) (io.Writer, func(error) error, error) {
-	if name == "" || name == "-" {
-		return s.out, func(err error) error { return err }, nil
+// writeFile creates or replaces a file once its content is complete. A file keeps its mode, and a link its target.
+// A device or a pipe is written to directly: a rename would put a plain file in its place.
+func writeFile(name string, write func(io.Writer) error) error {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(name); err == nil {
+		mode = info.Mode()
+	}
+	if mode.IsDir() {
+		return fmt.Errorf("%s: is a folder", name)
+	}
+	if !mode.IsRegular() {
+		device, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(device), device.Close())
 	}
 	part, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".part-*")
 	if err != nil {
-		return nil, nil, fmt.Errorf("ai-admin: %w", err)
-	}
-	return part, func(err error) error {
-		if closed := part.Close(); err == nil && closed != nil {
-			err = fmt.Errorf("ai-admin: %w", closed)
-		}
-		if err == nil {
-			err = os.Rename(part.Name(), name)
-		}
-		if err != nil {
-			_ = os.Remove(part.Name())
-		}
 		return err
-	}, nil
+	}
+	if err = errors.Join(write(part), part.Chmod(mode.Perm()), part.Sync(), part.Close()); err == nil {
+		err = os.Rename(part.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(part.Name())
+	}
+	return err
 }
 
 // lastLine keeps the last line of what is written to it.
@@ -143,7 +160,7 @@ func (l *lastLine) Write(p []byte) (int, error) {
 
 var errNoEnd = errors.New("its end is missing")
 
-// endOf returns how many entries a whole file has.
+// endOf returns the count that the end of a complete file names.
 func endOf(answer *http.Response, format string, tail *lastLine) (int64, error) {
 	if format == "csv" {
 		n, err := strconv.ParseInt(answer.Trailer.Get("X-Total-Users"), 10, 64)
@@ -183,38 +200,23 @@ Example:
 }
 
 // Run imports a file.
-func (c *importCmd) Run(ctx context.Context, s streams) error {
-	service, err := c.open(s)
-	if err != nil {
-		return err
-	}
+func (c *importCmd) Run(ctx context.Context, s *service) error {
 	if c.Output == "json" || c.Output == "csv" {
 		return usage("--output=%s: the results of an import are shown as table or ndjson", c.Output)
 	}
-	file, size := os.Stdin, int64(-1)
-	if c.File != "-" {
-		if file, err = os.Open(c.File); err != nil {
-			return usage("%w", err)
-		}
-		defer func() { _ = file.Close() }()
-		info, err := file.Stat()
-		switch {
-		case err != nil:
-			return usage("%w", err)
-		case info.IsDir():
-			return usage("%s: is a folder", c.File)
-		case info.Mode().IsRegular():
-			size = info.Size()
-		}
+	file, size, err := c.open(ctx)
+	if err != nil {
+		return usage("%w", err)
 	}
+	defer func() { _ = file.Close() }()
 	key := cmp.Or(c.Key, user.NewID().String())
 	query := url.Values{"mode": {c.Mode}, "match": {c.Match}, "dryRun": {strconv.FormatBool(c.DryRun)}}
 	if c.Output == "table" {
 		query.Set("results", "failed")
 	}
 	body := bufio.NewReader(file)
-	answer, err := service.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
-		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Idempotency-Key", key)
+	answer, err := s.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
+		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Accept", mediaTypes["ndjson"], "Idempotency-Key", key)
 	if exit, ok := errors.AsType[exitError](err); ok && exit.code == tornCode {
 		return exitError{tornCode, fmt.Errorf("%w\nSend the file again with --key %s to go on", err, key)}
 	}
@@ -222,10 +224,29 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	return service.follow(answer.Body, bar(s, size, "import", true), key)
+	return s.follow(answer.Body, bar(s.streams, size, "import", true), key)
 }
 
-// formatBy tells a file's format by its first byte that is no blank: a CSV header begins with a name.
+// open opens the file and returns its size, which is -1 if unknown.
+func (c *importCmd) open(ctx context.Context) (io.ReadCloser, int64, error) {
+	if c.File == "-" {
+		return io.NopCloser(stdin(ctx)), -1, nil
+	}
+	info, err := os.Stat(c.File)
+	size := int64(-1)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case info.IsDir():
+		return nil, 0, fmt.Errorf("%s: is a folder", c.File)
+	case info.Mode().IsRegular():
+		size = info.Size()
+	}
+	file, err := os.Open(c.File)
+	return file, size, err
+}
+
+// formatBy returns a file's format. Its first byte that is no blank decides: a CSV header begins with a name.
 func formatBy(file *bufio.Reader) string {
 	begin, _ := file.Peek(512) // an error comes again when the file is sent
 	begin = bytes.TrimLeft(bytes.TrimPrefix(begin, []byte("\ufeff")), " \t\r\n")
@@ -235,21 +256,25 @@ func formatBy(file *bufio.Reader) string {
 	return "csv"
 }
 
-// follow shows what becomes of an import's lines.
+// importResult is a line of the answer to an import: the result of a line of the file, the progress, or the summary.
+type importResult struct {
+	Line     int            `json:"line"`
+	Status   int            `json:"status"`
+	Problem  jsontext.Value `json:"problem"`
+	Progress *struct {
+		Bytes int64 `json:"bytes"`
+	} `json:"progress"`
+	Summary map[string]jsontext.Value `json:"summary"`
+}
+
+// follow shows the results of an import as they arrive.
 func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, key string) error {
 	var summary map[string]jsontext.Value
 	lines := bufio.NewReader(answer)
 	for {
 		text, err := lines.ReadBytes('\n')
 		if len(text) > 0 && err == nil {
-			var line struct {
-				Line     int            `json:"line"`
-				Problem  jsontext.Value `json:"problem"`
-				Progress *struct {
-					Bytes int64 `json:"bytes"`
-				} `json:"progress"`
-				Summary map[string]jsontext.Value `json:"summary"`
-			}
+			var line importResult
 			if err := json.Unmarshal(text, &line); err != nil {
 				return torn("not an answer of ai-admin: %w", err)
 			}
@@ -273,7 +298,7 @@ func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, ke
 	}
 }
 
-// sum tells what an import came to.
+// sum prints the counts of an import, and returns an error if it did not do all of the file.
 func (s *service) sum(summary map[string]jsontext.Value, key string) error {
 	if summary == nil {
 		return torn("the answer broke off: send the file again with --key %s to go on", key)
@@ -287,7 +312,7 @@ func (s *service) sum(summary map[string]jsontext.Value, key string) error {
 		return torn("done through line %s, then: %s\nSend the file again with --key %s to go on", done, problemText(summary["problem"], "stopped"), key)
 	}
 	if string(summary["failed"]) != "0" {
-		return exitError{1, fmt.Errorf("ai-admin: %s lines failed", summary["failed"])}
+		return exitError{1, fmt.Errorf("%s lines failed", summary["failed"])}
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -37,11 +36,11 @@ Examples:
     pbpaste | kubectl exec -i POD -c user-container -- /ko-app/ai-admin key find`
 }
 
-var errNobodys = exitError{1, errors.New("ai-admin: no key has this secret: none ever had, or the key was revoked or rotated since")}
+var errNobodys = exitError{1, errors.New("no key has this secret: none ever had, or the key was revoked or rotated since")}
 
 // Run finds the key.
 func (c keyFindCmd) Run(ctx context.Context, s streams) error {
-	return c.find(ctx, os.Stdin, s.out)
+	return c.find(ctx, stdin(ctx), s.out)
 }
 
 // mostInput bounds what is read: a secret has 53 bytes.
@@ -54,11 +53,11 @@ func (c keyFindCmd) find(ctx context.Context, from io.Reader, to io.Writer) erro
 	}
 	secret, ok := access.ParseSecret(strings.TrimSpace(line))
 	if !ok {
-		return exitError{1, errors.New("ai-admin: this is not the secret of a key: those are aik_ and 49 characters after it")}
+		return exitError{1, errors.New("this is not the secret of a key: those are aik_ and 49 characters after it")}
 	}
 	db, err := app.OpenStore(c.Mounts)
 	if err != nil {
-		return misconfigured(err)
+		return err
 	}
 	defer func() { _ = db.Close() }()
 	return printOwner(ctx, db, secret, to)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -52,6 +53,17 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file's number is small
 }
 
+// stdin returns standard input until ctx ends. A read of os.Stdin itself would not end at Ctrl-C, which is caught.
+func stdin(ctx context.Context) io.Reader {
+	read, write := io.Pipe()
+	context.AfterFunc(ctx, func() { _ = write.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		_, err := io.Copy(write, os.Stdin)
+		_ = write.CloseWithError(err)
+	}()
+	return read
+}
+
 type versionCmd struct{}
 
 func (versionCmd) Run(s streams) error {
@@ -76,7 +88,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	parser, err := kong.New(table, kong.Name("ai-admin"),
 		kong.Description("Decides who may use an organization's AI, and keeps their keys."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { code = c }),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.PostBuild(addExamples), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"scopes": auth.ScopeNames()}, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
 	if err != nil {
 		panic(err) // the command table above is wrong: no input can cause it
@@ -93,6 +105,16 @@ func run(ctx context.Context, args []string, s streams) int {
 		return 2
 	}
 	return exitCode(s, command.Run())
+}
+
+// addExamples makes the --help of a command end with its examples in the command table, one a line.
+func addExamples(k *kong.Kong) error {
+	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
+		if command, ok := node.(*kong.Node); ok && command.Tag.Has("example") {
+			command.Detail = "Example:\n\n    " + strings.ReplaceAll(command.Tag.Get("example"), "\n", "\n    ")
+		}
+		return next(nil)
+	})
 }
 
 // spelled returns arguments as the parser knows them: people also ask for help and the version in other ways, and
@@ -119,11 +141,29 @@ type exitError struct {
 func (e exitError) Error() string { return e.err.Error() }
 func (e exitError) Unwrap() error { return e.err }
 
+// usage is the error for a wrong call.
+func usage(format string, args ...any) error {
+	return exitError{2, fmt.Errorf(format, args...)}
+}
+
+// tornCode is the exit code for an answer that broke off.
+const tornCode = 3
+
+// torn is the error for an answer that broke off.
+func torn(format string, args ...any) error {
+	return exitError{tornCode, fmt.Errorf(format, args...)}
+}
+
+// exitCode prints an error and returns the exit code for it.
 func exitCode(s streams, err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(s.err, err)
+	if _, ok := errors.AsType[app.MountError](err); ok {
+		fmt.Fprintln(s.err, err) // a line for each problem
+		return 2
+	}
+	fmt.Fprintln(s.err, "ai-admin:", err)
 	if sentence := store.Refusal(err); sentence != "" {
 		fmt.Fprintln(s.err, "PostgreSQL says:", sentence)
 	}

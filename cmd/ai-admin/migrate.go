@@ -20,7 +20,7 @@ rollout, with database.migrateOnStart: false. Any number of copies may run at on
 func (c migrateCmd) Run(ctx context.Context, s streams) error {
 	db, err := app.OpenStore(c.Mounts)
 	if err != nil {
-		return misconfigured(err)
+		return err
 	}
 	defer func() { _ = db.Close() }()
 	applied, err := db.Migrate(ctx, func(users int) { fmt.Fprintf(s.err, "comparison and search forms: %d users\n", users) })

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -46,15 +45,15 @@ func (c resendCmd) Run(ctx context.Context, s streams) error {
 	var of uuid.UUID
 	switch id, ok := user.ParseID(c.User); {
 	case c.User != "" && !ok:
-		return exitError{2, fmt.Errorf("ai-admin: --user=%s: must be a user's id, a UUID", c.User)}
+		return usage("--user=%s: must be a user's id, a UUID", c.User)
 	case c.User != "":
 		of = id
 	case !c.All && !c.DryRun:
-		return exitError{2, errors.New("ai-admin: say whose events: --all or --user=ID (--dry-run lists them)")}
+		return usage("say whose events: --all or --user=ID (--dry-run lists them)")
 	}
 	db, err := app.OpenStore(c.Mounts)
 	if err != nil {
-		return misconfigured(err)
+		return err
 	}
 	defer func() { _ = db.Close() }()
 	if c.DryRun {
@@ -65,7 +64,7 @@ func (c resendCmd) Run(ctx context.Context, s streams) error {
 		return store.Loggable(err)
 	}
 	if n == 0 && of != uuid.Nil {
-		return fmt.Errorf("ai-admin: no event of user %s is parked (resend --dry-run lists those that are)", of)
+		return fmt.Errorf("no event of user %s is parked (resend --dry-run lists those that are)", of)
 	}
 	_, err = fmt.Fprintf(s.out, "parked events that will be sent again: %d\n", n)
 	return err

@@ -30,13 +30,13 @@ const progressEvery = time.Second
 func (c rotateCmd) Run(ctx context.Context, s streams) error {
 	service, closeStore, err := app.OpenAdmin(c.Mounts, s.err)
 	if err != nil {
-		return misconfigured(err)
+		return err
 	}
 	defer closeStore()
-	told := time.Now()
+	last := time.Now()
 	done, err := service.Rotate(ctx, func(r admin.Rotation) {
-		if time.Since(told) >= progressEvery {
-			told = time.Now()
+		if time.Since(last) >= progressEvery {
+			last = time.Now()
 			fmt.Fprintf(s.err, "%d of %d resealed%s\n", r.Resealed, r.Total, waiting(r.Held))
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"time"
 
@@ -62,18 +63,29 @@ func (c serveCmd) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	return misconfigured(app.Serve(ctx, app.ServeOptions{
+	return app.Serve(ctx, app.ServeOptions{
 		Options: app.Options{Mounts: c.Mounts, Log: s.out, AccessOnly: c.AccessOnly, Version: version, RequestTimeout: c.RequestTimeout, Environment: app.Environment{
 			Sink: os.Getenv("K_SINK"), Overrides: os.Getenv("K_CE_OVERRIDES"),
 			Service: os.Getenv("K_SERVICE"), Revision: os.Getenv("K_REVISION")}},
 		Address: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), DrainDelay: c.DrainDelay,
-	}))
+	})
 }
 
-// misconfigured gives wrong mounts their exit code.
-func misconfigured(err error) error {
-	if mounts, ok := errors.AsType[app.MountError](err); ok {
-		return exitError{2, mounts}
+// profiled writes a CPU profile from now until stop is called; an empty file name is no
+// profile. It is a hidden flag and not a route: a route could be reached by others.
+func profiled(file string) (stop func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
 	}
-	return err
+	out, err := os.Create(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return out.Close()
+	}, nil
 }

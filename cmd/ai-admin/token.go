@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,11 +20,11 @@ import (
 // tokenCmd makes a bearer token. The token itself goes to stdout alone and is kept
 // nowhere: the service knows it by its hash.
 type tokenCmd struct {
-	Name      string        `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
-	Scope     scopes        `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
-	ExpiresIn time.Duration `placeholder:"DURATION" xor:"expiry" help:"How long it is accepted, such as 720h; default: until its entry is removed."`
-	ExpiresAt time.Time     `placeholder:"TIME" xor:"expiry" help:"When it stops being accepted, such as 2027-01-31T00:00:00Z."`
-	Append    string        `placeholder:"FILE" help:"Add the entry to this tokens.json, which is created if missing."`
+	Name      string         `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
+	Scope     scopes         `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
+	ExpiresIn *time.Duration `placeholder:"DURATION" xor:"expiry" help:"How long it is accepted, such as 720h; default: until its entry is removed."`
+	ExpiresAt time.Time      `placeholder:"TIME" xor:"expiry" help:"When it stops being accepted, such as 2027-01-31T00:00:00Z."`
+	Append    string         `placeholder:"FILE" help:"Add the entry to this tokens.json, which is created if missing."`
 }
 
 // scopes are the names of what a token may do.
@@ -75,11 +76,11 @@ minute to bring it there), and refuses the tokens whose entries are gone.`
 func (c tokenCmd) Run(s streams) error {
 	plain, entry, err := c.newToken()
 	if err != nil {
-		return exitError{2, fmt.Errorf("ai-admin: %w", err)}
+		return usage("%w", err)
 	}
 	if c.Append != "" {
 		if err := appendToken(c.Append, entry); err != nil {
-			return fmt.Errorf("ai-admin: %w", err)
+			return err
 		}
 		_, err = fmt.Fprintln(s.out, plain.Reveal())
 		return err
@@ -111,10 +112,10 @@ func (c tokenCmd) newToken() (plain secret.Text, entry auth.Token, err error) {
 // expiry is when the token ends; the zero time is never.
 func (c tokenCmd) expiry(now time.Time) (time.Time, error) {
 	switch {
-	case c.ExpiresIn < 0:
+	case c.ExpiresIn != nil && *c.ExpiresIn < time.Second:
 		return time.Time{}, fmt.Errorf("--expires-in=%v: must be a duration from now on, such as 720h", c.ExpiresIn)
-	case c.ExpiresIn > 0:
-		return now.Add(c.ExpiresIn).UTC().Truncate(time.Second), nil
+	case c.ExpiresIn != nil:
+		return now.Add(*c.ExpiresIn).UTC().Truncate(time.Second), nil
 	case !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(now):
 		return time.Time{}, fmt.Errorf("--expires-at=%s: must be a time to come", c.ExpiresAt.Format(time.RFC3339))
 	}
@@ -133,7 +134,7 @@ func appendToken(file string, entry auth.Token) error {
 		return err
 	}
 	defer unlock()
-	tokens, mode, err := readTokens(file)
+	tokens, err := readTokens(file)
 	if err != nil {
 		return err
 	}
@@ -144,7 +145,10 @@ func appendToken(file string, entry auth.Token) error {
 	if _, err := config.ParseTokens(map[string]string{config.TokensFile: string(text)}); err != nil {
 		return fmt.Errorf("%s stays as it was, the new entry does not fit in: %w", file, err)
 	}
-	return replaceFile(file, append(text, '\n'), mode)
+	return writeFile(file, func(to io.Writer) error {
+		_, err := to.Write(append(text, '\n'))
+		return err
+	})
 }
 
 // lockFolder keeps two runs from each writing a file without the other's entry.
@@ -160,40 +164,23 @@ func lockFolder(folder string) (unlock func(), err error) {
 	return func() { _ = handle.Close() }, nil
 }
 
-func readTokens(file string) ([]auth.Token, fs.FileMode, error) {
+func readTokens(file string) ([]auth.Token, error) {
 	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0o600, nil
-	}
-	if err != nil {
-		return nil, 0, err
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: must be a plain file, no directory and no device", file)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	tokens, err := config.ParseTokens(map[string]string{config.TokensFile: strings.TrimSpace(string(text))})
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s stays as it was: %w", file, err)
+		return nil, fmt.Errorf("%s stays as it was: %w", file, err)
 	}
-	return tokens, info.Mode().Perm(), nil
-}
-
-// replaceFile puts a finished file in the place of the old one in one step.
-func replaceFile(file string, text []byte, mode fs.FileMode) (err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(file), ".tokens-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temporary.Name())
-		}
-	}()
-	_, err = temporary.Write(text)
-	err = errors.Join(err, temporary.Chmod(mode), temporary.Sync(), temporary.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), file)
+	return tokens, nil
 }

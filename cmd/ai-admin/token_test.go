@@ -127,7 +127,7 @@ func TestTokenAppendAtOnce(t *testing.T) {
 	if got := len(readTokensFile(t, file)); got != 16 {
 		t.Errorf("%d of 16 entries are there", got)
 	}
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(file), ".tokens-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*.part-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -160,6 +160,7 @@ func TestTokenRefusals(t *testing.T) {
 		{"an empty scope alone", []string{"--scope", ""}, 2, "--scope: must be one of users:read"},
 		{"a past expiry", []string{"--name", "n", "--scope", "admin", "--expires-at", "2020-01-01T00:00:00Z"}, 2, "--expires-at=2020-01-01T00:00:00Z: must be a time to come"},
 		{"an expiry of the past", []string{"--name", "n", "--scope", "admin", "--expires-in=-1h"}, 2, "--expires-in"},
+		{"an expiry at once", []string{"--name", "n", "--scope", "admin", "--expires-in=0s"}, 2, "--expires-in=0s: must be a duration from now on"},
 		{"an expiry that is no time", []string{"--name", "n", "--scope", "admin", "--expires-at", "tomorrow"}, 2, "--expires-at"},
 		{"two expiries", []string{"--name", "n", "--scope", "admin", "--expires-in", "1h", "--expires-at", "2099-01-01T00:00:00Z"}, 2, "--expires-in"},
 		{"a reserved name", []string{"--name", "oidc:x", "--scope", "admin"}, 2, "--name"},
@@ -168,6 +169,7 @@ func TestTokenRefusals(t *testing.T) {
 		{"a broken file", []string{"--name", "n", "--scope", "admin", "--append", broken}, 1, "[0].sha256"},
 		{"a taken name", []string{"--name", "taken", "--scope", "admin", "--append", taken}, 1, "[1].name"},
 		{"a missing folder", []string{"--name", "n", "--scope", "admin", "--append", filepath.Join(folder, "no", "t.json")}, 1, "no such file"},
+		{"a device", []string{"--name", "n", "--scope", "admin", "--append", os.DevNull}, 1, "must be a plain file"},
 		{"a folder", []string{"--name", "n", "--scope", "admin", "--append", folder}, 1, "directory"},
 	} {
 		code, out, errs := runToken(t, test.args...)

@@ -7,20 +7,22 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
+	"net/url"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/alecthomas/kong"
+
+	"aiadmin/pkg/user"
 )
 
 // usersCmd groups the commands about users; each asks a running service.
 type usersCmd struct {
-	List     usersListCmd   `cmd:"" help:"List users."`
-	Get      usersGetCmd    `cmd:"" help:"Show one user."`
-	Suspend  suspendCmd     `cmd:"" help:"Suspend a user: from now on it may use nothing."`
-	Activate activateCmd    `cmd:"" help:"Make a suspended user active."`
-	Delete   usersDeleteCmd `cmd:"" help:"Delete a user for good."`
-	Export   exportCmd      `cmd:"" help:"Write all users, or those that conditions find, into a file."`
+	List     usersListCmd   `cmd:"" help:"List users." set:"where=role=admin, q=ada, metadata.team=research, sort=tag." example:"ai-admin users list status=suspended sort=-createdAt --limit 10\nai-admin users list provider=openai --all -o csv"`
+	Get      usersGetCmd    `cmd:"" help:"Show one user." example:"ai-admin users get ada\nai-admin users get email:ada@example.com -o json"`
+	Suspend  usersStatusCmd `cmd:"" help:"Suspend a user: from now on it may use nothing." status:"suspended" example:"ai-admin users suspend ada"`
+	Activate usersStatusCmd `cmd:"" help:"Make a suspended user active." status:"active" example:"ai-admin users activate ada"`
+	Delete   usersDeleteCmd `cmd:"" help:"Delete a user for good." example:"ai-admin users delete ada\nai-admin users delete 01936f3e-7c1a-7b60-9d3e-1f2a3b4c5d6e --yes"`
+	Export   usersExportCmd `cmd:"" help:"Write all users, or those that conditions find, into a file." set:"where=role=admin, q=ada, sort=tag." example:"ai-admin users export --out users.csv\nai-admin users export status=active --format csv --metadata team > active.csv"`
 	Import   importCmd      `cmd:"" help:"Create, update or delete the users of a file."`
 }
 
@@ -32,164 +34,90 @@ func (usersCmd) Help() string {
 // userColumns are what a table shows of users.
 var userColumns = []string{"id", "tag", "name", "email", "role", "status", "version", "updatedAt"}
 
-type usersListCmd struct {
-	connection
-	Where []string `arg:"" optional:"" help:"Conditions, as in the API: role=admin, q=ada, metadata.team=research, sort=tag."`
-	Limit int      `default:"50" help:"How many to show at most."`
-	All   bool     `help:"Show all."`
-}
-
-// Help is the text that users list --help ends with.
-func (usersListCmd) Help() string {
-	return "Example:\n\n    ai-admin users list status=suspended sort=-createdAt --limit 10\n    ai-admin users list provider=openai --all -o csv"
-}
+type usersListCmd struct{ listing }
 
 // Run lists users.
-func (c *usersListCmd) Run(ctx context.Context, s streams) error {
-	values, err := conditions(c.Where)
-	if err != nil {
-		return err
-	}
-	values.Set("count", "none")
-	return listPages(ctx, s, &c.connection, "/ai/admin/users", "users", values, c.Limit, c.All, userColumns)
+func (c *usersListCmd) Run(ctx context.Context, s *service) error {
+	c.Where = append(c.Where, "count=none")
+	return c.list(ctx, s, "/ai/admin/users", "users", userColumns)
 }
 
-// listPages shows a list that has pages.
-func listPages(ctx context.Context, s streams, c *connection, path, list string, values map[string][]string, limit int, all bool, columns []string) error {
-	service, err := c.open(s)
-	if err != nil {
-		return err
-	}
-	if limit < 1 {
-		return usage("--limit=%d: must be at least 1", limit)
-	}
-	if all {
-		limit = 0
-	}
-	elements, more, err := service.pages(ctx, path, list, values, limit)
-	if err != nil {
-		return err
-	}
-	if err := service.show(elements, columns...); err != nil {
-		return err
-	}
-	if more {
-		fmt.Fprintf(s.err, "There are more: --limit or --all shows them.\n")
-	}
-	return nil
-}
-
-type usersGetCmd struct {
+// ofUser is a command about one user.
+type ofUser struct {
 	connection
 	User string `arg:"" placeholder:"ID|TAG" help:"The user's id or tag, or email:, userName: or externalId: and a value."`
 }
 
-// Help is the text that users get --help ends with.
-func (usersGetCmd) Help() string {
-	return "Example:\n\n    ai-admin users get ada\n    ai-admin users get email:ada@example.com -o json"
+// path returns the path of the user.
+func (c *ofUser) path() string {
+	name := c.User
+	if _, isID := user.ParseID(name); !isID && !strings.Contains(name, ":") {
+		name = "tag:" + name
+	}
+	return "/ai/admin/users/" + url.PathEscape(name)
 }
+
+type usersGetCmd struct{ ofUser }
 
 // Run shows one user.
-func (c *usersGetCmd) Run(ctx context.Context, s streams) error {
-	service, err := c.open(s)
-	if err != nil {
-		return err
-	}
-	return service.showOne(ctx, http.MethodGet, pathOf(c.User), "", userColumns)
+func (c *usersGetCmd) Run(ctx context.Context, s *service) error {
+	return s.showOne(ctx, http.MethodGet, c.path(), "", userColumns)
 }
 
-// showOne sends a request and shows the object that answers it.
-func (s *service) showOne(ctx context.Context, method, path, body string, columns []string) error {
-	answer, err := s.call(ctx, method, path, body, "id")
-	if err != nil {
-		return err
-	}
-	return s.showObject(answer, columns)
+type usersStatusCmd struct{ ofUser }
+
+// Run gives a user the status that the command is for.
+func (c *usersStatusCmd) Run(ctx context.Context, s *service, command *kong.Context) error {
+	return s.showOne(ctx, http.MethodPatch, c.path(), statusOf(command), userColumns)
 }
 
-// showObject shows one object; as JSON, it is not in a list.
-func (s *service) showObject(object jsontext.Value, columns []string) error {
-	if s.output == "json" {
-		columns = nil
-	}
-	return s.show([]jsontext.Value{object}, columns...)
-}
-
-type suspendCmd struct{ usersGetCmd }
-
-// Help is the text that users suspend --help ends with.
-func (suspendCmd) Help() string { return "Example:\n\n    ai-admin users suspend ada" }
-
-// Run suspends a user.
-func (c *suspendCmd) Run(ctx context.Context, s streams) error {
-	return c.setStatus(ctx, s, "suspended")
-}
-
-type activateCmd struct{ usersGetCmd }
-
-// Help is the text that users activate --help ends with.
-func (activateCmd) Help() string { return "Example:\n\n    ai-admin users activate ada" }
-
-// Run activates a user.
-func (c *activateCmd) Run(ctx context.Context, s streams) error { return c.setStatus(ctx, s, "active") }
-
-func (c *usersGetCmd) setStatus(ctx context.Context, s streams, status string) error {
-	service, err := c.open(s)
-	if err != nil {
-		return err
-	}
-	return service.showOne(ctx, http.MethodPatch, pathOf(c.User), `{"status":"`+status+`"}`, userColumns)
+// statusOf returns the change that a command is for: the table of commands names its status.
+func statusOf(command *kong.Context) string {
+	return `{"status":"` + command.Selected().Tag.Get("status") + `"}`
 }
 
 type usersDeleteCmd struct {
-	usersGetCmd
+	ofUser
 	Yes bool `short:"y" help:"Do not ask."`
 }
 
-// Help is the text that users delete --help ends with.
-func (usersDeleteCmd) Help() string {
-	return "Example:\n\n    ai-admin users delete ada\n    ai-admin users delete 01936f3e-7c1a-7b60-9d3e-1f2a3b4c5d6e --yes"
-}
-
 // Run deletes a user.
-func (c *usersDeleteCmd) Run(ctx context.Context, s streams) error {
-	service, err := c.open(s)
-	if err != nil {
-		return err
-	}
-	found, err := service.call(ctx, http.MethodGet, pathOf(c.User), "", "id")
+func (c *usersDeleteCmd) Run(ctx context.Context, s *service) error {
+	found, err := s.call(ctx, http.MethodGet, c.path(), "", "id")
 	if err != nil {
 		return err
 	}
 	who := cells(found, []string{"id", "tag", "name"}, printable)
 	if !c.Yes {
-		if err := confirm(s, fmt.Sprintf("Delete %s (%s, %s) for good?", who[1], who[2], who[0])); err != nil {
+		if err := confirm(ctx, s.streams, fmt.Sprintf("Delete %s (%s, %s) for good?", who[1], who[2], who[0])); err != nil {
 			return err
 		}
 	}
-	if _, err := service.call(ctx, http.MethodDelete, pathOf(who[0]), "", ""); err != nil {
+	if _, err := s.call(ctx, http.MethodDelete, "/ai/admin/users/"+url.PathEscape(who[0]), "", ""); err != nil {
 		return err
 	}
-	if service.output != "table" {
-		return service.showObject(found, userColumns)
+	if s.output != "table" {
+		return s.showObject(found, userColumns)
 	}
-	_, err = fmt.Fprintf(s.out, "deleted %s\n", who[0])
+	_, err = fmt.Fprintf(s.streams.out, "deleted %s\n", who[0])
 	return err
 }
 
 // confirm reads y or yes from standard input, which may be a pipe. Empty input is a wrong call.
-func confirm(s streams, question string) error {
+func confirm(ctx context.Context, s streams, question string) error {
 	fmt.Fprint(s.err, question, " [y/N] ")
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	answer, err := bufio.NewReader(stdin(ctx)).ReadString('\n')
+	if answer == "" {
+		fmt.Fprintln(s.err)
+	}
 	switch {
 	case errors.Is(err, io.EOF) && answer == "":
-		fmt.Fprintln(s.err)
 		return usage("there is nobody to ask: say --yes")
 	case err != nil && !errors.Is(err, io.EOF):
-		return err
+		return fmt.Errorf("nothing was done: %w", err)
 	}
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("ai-admin: nothing was done")
+		return errors.New("nothing was done")
 	}
 	return nil
 }

@@ -16,6 +16,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"aiadmin/test/logtest"
 )
 
 // cli runs the program as a client of a service.
@@ -53,6 +56,7 @@ func TestCommandLineIsAClient(t *testing.T) {
 	c := newCLI(t, s.url)
 	file := filepath.Join(c.dir, "people.csv")
 	must(t, os.WriteFile(file, []byte("tag,name,metadata.team\r\nada,Ada,a\r\nbob,Bob,b\r\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(c.dir, "empty"), []byte("\n"), 0o600))
 	var keyID string
 	for i, step := range []struct {
 		args       string
@@ -93,6 +97,8 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "keys rotate ada KEY --overlap 1h", out: "aik_", errs: "the former secret works until"},
 		{args: "keys find status=active", out: "laptop"},
 		{args: "keys revoke ada", code: 2, errs: "--all"},
+		{args: "keys revoke ada .. --yes", code: 2, errs: "<key>"}, // a proxy would make it the user's own path
+		{args: "keys disable ada laptop", code: 2, errs: "<key>"},
 		{args: "keys revoke ada KEY", code: 2, errs: "--yes"},
 		{args: "keys revoke ada KEY --yes", out: "revoked key"},
 		{args: "users delete bob", code: 2, errs: "--yes"},
@@ -104,6 +110,11 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "audit export -o csv", code: 2, errs: "ndjson alone"},
 		{args: "audit export --out audit.csv", code: 2, errs: "ndjson alone"},
 		{args: "users export -o json", code: 2, errs: "an export is ndjson or csv"},
+		{args: "users export --out again.csv -o ndjson", errs: "users"}, // its name comes first
+		{args: "users export tag=ada -o csv", out: "id,tag,name,"},
+		{args: "users export format=csv", code: 2, errs: "format=csv: is not a condition"},
+		{args: "users list limit=3", code: 2, errs: "limit=3: is not a condition; see --help"},
+		{args: "users list tag", code: 2, errs: `"tag": must be a condition`},
 		{args: "users import people.csv -o csv", code: 2, errs: "table or ndjson"},
 		{args: "users import .", code: 2, errs: "is a folder"},
 		{args: "audit list", out: "key.revoked"},
@@ -111,7 +122,11 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "audit history field=status", out: "ai.admin.user.updated"},
 		{args: "audit export --out audit.ndjson", errs: "entries"},
 		{args: "users list --url nowhere", code: 2, errs: "--url: must be an address"},
+		{args: "users list --url http://x?y", code: 2, errs: "--url: must be an address"},
+		{args: "users list --url http://x#y", code: 2, errs: "--url: must be an address"},
 		{args: "users list --token-file missing", code: 2, errs: "--token-file"},
+		{args: "users list --token-file empty", code: 2, errs: "--token-file: empty: must hold a token"},
+		{args: "users list --token-file people.csv", code: 2, errs: "--token-file: people.csv: must hold a token"},
 		{args: "users list --profile other", code: 2, errs: "profiles.yaml"},
 		{args: "users list -o xml", code: 2, errs: "--output"},
 		{args: "completion bash", out: "complete -o filenames -F _ai_admin ai-admin"},
@@ -127,9 +142,11 @@ func TestCommandLineIsAClient(t *testing.T) {
 			step.then(out)
 		}
 	}
-	exported, err := os.ReadFile(filepath.Join(c.dir, "users.csv"))
-	if err != nil || !bytes.HasPrefix(exported, []byte("id,tag,name,")) {
-		t.Errorf("%v, %s", err, exported)
+	for _, name := range []string{"users.csv", "again.csv"} {
+		exported, err := os.ReadFile(filepath.Join(c.dir, name))
+		if err != nil || !bytes.HasPrefix(exported, []byte("id,tag,name,")) {
+			t.Errorf("%s: %v, %s", name, err, exported)
+		}
 	}
 }
 
@@ -177,6 +194,7 @@ func TestTornAnswersExitWith3(t *testing.T) {
 		if r.URL.Path == "/silent"+usersPath+"/import" {
 			panic(http.ErrAbortHandler)
 		}
+		w.Header().Set("Content-Type", r.Header.Get("Accept"))
 		_, _ = w.Write([]byte("{\"id\":\"1\"}\n"))
 		if strings.HasPrefix(r.Header.Get("Accept"), "text/csv") {
 			_ = http.NewResponseController(w).Flush()
@@ -206,6 +224,7 @@ func TestTornAnswersExitWith3(t *testing.T) {
 func TestSlowImport(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
 		_, _ = w.Write([]byte(`{"progress":{"lines":0,"bytes":0}}
 {"line":1,"status":201,"id":"1"}
 {"summary":{"created":1,"updated":0,"unchanged":0,"deleted":0,"failed":0}}
@@ -221,16 +240,81 @@ func TestSlowImport(t *testing.T) {
 // TestOthersAnswers: no command takes the 200 of another server, such as a sign-in page, for success.
 func TestOthersAnswers(t *testing.T) {
 	t.Parallel()
+	const key = "01936f3e-7c1a-7b60-9d3e-1f2a3b4c5d6e"
 	for _, body := range []string{"<html>sign in</html>", "", "{}", `{"status":"ok"}`, "[]"} {
 		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
 		t.Cleanup(other.Close)
 		c := newCLI(t, other.URL)
 		for _, args := range []string{"users list", "users get ada", "users get ada -o json", "users suspend ada", "users activate ada -o ndjson", "users delete ada --yes",
-			"keys list ada", "keys find", "keys create ada --name x", "keys create ada --name x -o json", "keys rotate ada 1", "keys disable ada 1",
-			"keys revoke ada 1 --yes", "keys revoke ada 1 --yes -o json", "keys revoke ada --all --yes", "keys revoke ada --all --yes -o csv", "audit list", "audit history"} {
+			"keys list ada", "keys find", "keys create ada --name x", "keys create ada --name x -o json", "keys rotate ada " + key, "keys disable ada " + key,
+			"keys revoke ada " + key + " --yes", "keys revoke ada " + key + " --yes -o json", "keys revoke ada --all --yes", "keys revoke ada --all --yes -o csv", "audit list", "audit history",
+			"users export", "users export -o csv", "users export --out page.csv", "audit export", "users import -"} {
 			if code, out, errs := c.run(t, "", strings.Fields(args)...); code != 1 || out != "" || !strings.Contains(errs, "not an answer of ai-admin: check --url") {
 				t.Errorf("%s, answered %q: %d, %q, %q", args, body, code, out, errs)
 			}
+		}
+	}
+}
+
+// TestRedirectsAreNotFollowed: a change that is redirected is not taken for done.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, s.url+r.URL.String(), http.StatusMovedPermanently)
+	}))
+	t.Cleanup(moved.Close)
+	c := newCLI(t, s.url)
+	if code, _, errs := c.run(t, `{"tag":"ada","name":"Ada"}`, "users", "import", "-"); code != 0 {
+		t.Fatal(errs)
+	}
+	for _, args := range []string{"users suspend ada", "users get ada", "users export", "users import -"} {
+		code, out, errs := c.run(t, "{}", append(strings.Fields(args), "--url", moved.URL)...)
+		if code != 1 || out != "" || !strings.Contains(errs, "301 Moved Permanently to "+s.url+usersPath) || !strings.Contains(errs, "check --url") {
+			t.Errorf("%s: %d, %q, %q", args, code, out, errs)
+		}
+	}
+}
+
+// TestCtrlC: a question ends without an answer, and an export without a file.
+func TestCtrlC(t *testing.T) {
+	t.Parallel()
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.Header.Get("Accept"))
+		for r.Context().Err() == nil {
+			_, _ = io.WriteString(w, "{}\n")
+		}
+	}))
+	t.Cleanup(endless.Close)
+	for _, test := range []struct {
+		args, begun string // a file that is there, or what is said, once it is at work
+		code        int
+		errs        string
+	}{
+		{"keys revoke ada --all", "[y/N]", 1, "nothing was done"},
+		{"users export --out whole.ndjson", "whole.ndjson.part-", 3, "the export broke off"},
+	} {
+		c := newCLI(t, endless.URL)
+		command := exec.CommandContext(t.Context(), binary, strings.Fields(test.args)...)
+		var errs logtest.Buffer
+		command.Dir, command.Env, command.Stderr = c.dir, c.env, &errs
+		input, err := command.StdinPipe() // stays open: a terminal would
+		must(t, err)
+		must(t, command.Start())
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			files, _ := filepath.Glob(filepath.Join(c.dir, "whole*"))
+			if strings.Contains(errs.String()+strings.Join(files, " "), test.begun) {
+				break
+			}
+		}
+		must(t, command.Process.Signal(os.Interrupt))
+		late := time.AfterFunc(30*time.Second, func() { _ = command.Process.Kill() })
+		_ = command.Wait()
+		late.Stop()
+		_ = input.Close()
+		files, _ := filepath.Glob(filepath.Join(c.dir, "whole*"))
+		if code := command.ProcessState.ExitCode(); code != test.code || !strings.Contains(errs.String(), test.errs) || len(files) > 0 {
+			t.Errorf("%s exited with %d and left %v: %s", test.args, code, files, errs.String())
 		}
 	}
 }

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestWriteFile: a file is replaced once the new one is complete, and keeps its mode; a link keeps its target, and a
+// pipe, as a device would, is written to.
+func TestWriteFile(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	named := func(name string) string { return filepath.Join(folder, name) }
+	pipe := named("pipe")
+	if err := errors.Join(os.WriteFile(named("old"), []byte("old"), 0o640), os.Symlink("old", named("link")), syscall.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	hello := func(to io.Writer) error { _, err := io.WriteString(to, "hello"); return err }
+	broken := errors.New("broke off")
+	if err := writeFile(named("old"), func(to io.Writer) error { return errors.Join(hello(to), broken) }); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(named("old")); err != nil || string(got) != "old" {
+		t.Errorf("half a file replaced it: %q, %v", got, err)
+	}
+	if err := writeFile(folder, hello); err == nil {
+		t.Error("a folder was replaced")
+	}
+	read := make(chan []byte)
+	go func() {
+		got, _ := os.ReadFile(pipe)
+		read <- got
+	}()
+	for _, name := range []string{"link", "new", "pipe"} {
+		if err := writeFile(named(name), hello); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := <-read; !bytes.Equal(got, []byte("hello")) {
+		t.Errorf("the pipe had %q", got)
+	}
+	for name, mode := range map[string]os.FileMode{"old": 0o640, "new": 0o600, "link": 0o777 | os.ModeSymlink, "pipe": 0o600 | os.ModeNamedPipe} {
+		if info, err := os.Lstat(named(name)); err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	if left, _ := filepath.Glob(named("*.part-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
