@@ -194,11 +194,11 @@ Ctrl-C stops the service and its database.
 	return err
 }
 
-// signInLine tells the link that signs in once; empty where config.yaml has turned the console off.
+// signInLine tells the link that signs in once, or how to turn the console on.
 func (d devService) signInLine(ctx context.Context) string {
 	answer, err := d.send(ctx, http.MethodGet, console.Path+"signin", nil)
 	if err != nil {
-		return ""
+		return "  console   off: set console: {enabled: true} in " + filepath.Join(d.dir, "mounts", "config", "config.yaml") + "\n"
 	}
 	_ = answer.Body.Close()
 	return "  console   " + d.url + console.Path + "signin?once=" + d.once + "  (signs in once; open it in a browser)\n"
