@@ -205,7 +205,7 @@ func (s *Service) SealCursor(text string) (string, error) {
 
 // OpenCursor returns the text of a cursor that this service has made, also at another replica.
 func (s *Service) OpenCursor(cursor string) (text string, ok bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(cursor)
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || vault.KeyID(string(sealed)) == "" {
 		return "", false
 	}

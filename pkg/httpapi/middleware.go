@@ -56,7 +56,7 @@ func (a *API) report(r *http.Request, known *request.Info, answer *recorder) {
 	}
 	tracing.Answered(trace.SpanFromContext(r.Context()), r.Method, known.Route, status)
 	level := slog.LevelInfo
-	if status >= 500 {
+	if status >= 500 && status != http.StatusNotImplemented { // which is no fault of the service's
 		level = known.Severity
 	}
 	attributes := []slog.Attr{slog.String("requestId", known.ID), slog.String("method", r.Method),

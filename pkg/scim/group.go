@@ -193,12 +193,19 @@ func (d *delta) apply(op operation) error {
 	return d.add(given)
 }
 
-// memberIDs returns the ids that a filter of value eq, joined by or, selects.
+// memberIDs returns the ids that a filter of value eq, joined by or, selects. All members are of the type User.
 func memberIDs(f Filter) ([]string, bool) {
 	switch f := f.(type) {
 	case Compare:
 		id, ok := f.Value.(string)
 		return []string{id}, ok && f.Op == Equal && f.Path.Sub.Name == "value"
+	case And:
+		if len(f) == 2 && isTypeUser(f[0]) {
+			return memberIDs(f[1])
+		}
+		if len(f) == 2 && isTypeUser(f[1]) {
+			return memberIDs(f[0])
+		}
 	case Or:
 		var all []string
 		for _, each := range f {
@@ -211,6 +218,12 @@ func memberIDs(f Filter) ([]string, bool) {
 		return all, true
 	}
 	return nil, false
+}
+
+func isTypeUser(f Filter) bool {
+	c, ok := f.(Compare)
+	text, _ := c.Value.(string)
+	return ok && c.Op == Equal && c.Path.Sub != nil && c.Path.Sub.Name == "type" && strings.EqualFold(text, "User")
 }
 
 func (d *delta) into(c *user.GroupPatch) {

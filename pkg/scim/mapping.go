@@ -276,9 +276,12 @@ func productEmail(emails List) *string {
 		object, _ := element.(Object)
 		return strings.EqualFold(object.text("type"), "work")
 	}
-	isAny := func(element any) bool { _, ok := element.(Object); return ok }
+	isAny := func(any) bool { return true }
 	for _, wanted := range []func(any) bool{isPrimary, isWork, isAny} {
-		if i := slices.IndexFunc(emails, wanted); i >= 0 {
+		if i := slices.IndexFunc(emails, func(element any) bool {
+			object, _ := element.(Object)
+			return object.text("value") != "" && wanted(element)
+		}); i >= 0 {
 			return optional(emails[i].(Object).text("value")) //nolint:forcetypeassert // all three say so
 		}
 	}

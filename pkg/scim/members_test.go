@@ -6,6 +6,18 @@ import (
 	"github.com/google/uuid"
 )
 
+// TestMembersByFilter: the filter of a removal may name the only type that members have.
+func TestMembersByFilter(t *testing.T) {
+	t.Parallel()
+	for filter, ok := range map[string]bool{`value eq \"` + someID + `\"`: true, `type eq \"User\" and value eq \"` + someID + `\"`: true, `value eq \"` + someID + `\" and type eq \"user\"`: true,
+		`type eq \"User\"`: false, `value ne \"` + someID + `\"`: false, `type eq \"User\" and display eq \"x\"`: false} {
+		change, err := PatchGroup(uuid.New(), []byte(operations(`{"op":"remove","path":"members[`+filter+`]"}`)))
+		if ok != (err == nil && len(change.Removed) == 1 && !change.ReplaceAll) {
+			t.Errorf("%s: %+v, %v", filter, change, err)
+		}
+	}
+}
+
 // TestMembersWithoutValue: a member that names nobody is refused, and removed nobody. Dropped from its list, it
 // would make an empty one, which means all.
 func TestMembersWithoutValue(t *testing.T) {

@@ -1,8 +1,10 @@
 package scim
 
 import (
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Projection says which attributes an answer has (RFC 7644, section 3.9). The zero value is the
@@ -17,7 +19,7 @@ type Projection struct {
 // ParseProjection reads the parameters attributes and excludedAttributes: lists of names, each
 // possibly with commas in it. Unknown names are ignored. Both at once is [InvalidValue].
 func (t *ResourceType) ParseProjection(attributes, excluded []string) (Projection, error) {
-	included, without := t.names(attributes), t.names(excluded)
+	included, without := t.names(withoutFilters(attributes)), t.names(excluded)
 	p := Projection{types: t, only: included.given, named: included.paths, applies: included.given || without.given}
 	if included.given && without.given {
 		return p, Errorf(InvalidValue, "attributes and excludedAttributes cannot be used together: send one of them")
@@ -27,6 +29,17 @@ func (t *ResourceType) ParseProjection(attributes, excluded []string) (Projectio
 	}
 	return p, nil
 }
+
+// withoutFilters takes emails[type eq "work"] for emails: who asks for one value gets them all.
+func withoutFilters(lists []string) []string {
+	cut := make([]string, len(lists))
+	for i, list := range lists {
+		cut[i] = bracketed().ReplaceAllString(list, "")
+	}
+	return cut
+}
+
+var bracketed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[[^\]]*\]`) })
 
 type names struct {
 	given bool

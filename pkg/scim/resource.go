@@ -308,13 +308,12 @@ func (a *Attribute) identity(element any) (key string, meaningful bool) {
 		return string(appendValue(nil, element)), true
 	}
 	value := a.Sub("value")
-	if value == nil {
+	if value == nil || object["value"] == nil {
 		rest := maps.Clone(object)
 		delete(rest, "primary")
 		key = string(rest.Append(nil))
 		delete(rest, "type")
 		return key, len(rest) > 0
 	}
-	text := value.fold(object.text("value"))
-	return user.Fold(object.text("type")) + "\x00" + text, text != ""
+	return user.Fold(object.text("type")) + "\x00" + value.fold(object.text("value")), true
 }

@@ -192,6 +192,8 @@ func TestRFC7644Projection(t *testing.T) {
 		{"§3.9 sub-attributes", []string{"name.givenName,name.familyName,emails.type,emails.display,addresses.primary"}, nil, []string{"emails{display type}", "name{familyName givenName}"}},
 		{"§3.9 URN", []string{strings.ToUpper(enterprise) + ":department," + ours}, nil, []string{ours, enterprise + "{department}"}},
 		{"§3.9 sub-attribute of an extension", []string{enterprise + ":manager.value"}, nil, []string{enterprise + "{manager}"}},
+		{"a value filter, as Microsoft's collection sends it", []string{`emails[type eq "work"],title`, `emails[type eq "x, y"].value`}, nil, []string{"emails", "title"}},
+		{"a dot after the URN, as Microsoft sends it", []string{enterprise + ".department"}, nil, []string{enterprise + "{department}"}},
 		{"§3.9 core URN", []string{"urn:ietf:params:scim:schemas:core:2.0:User:title"}, nil, []string{"title"}},
 		{"§3.9 nothing known", []string{"nope"}, nil, nil},
 		{"§3.9 excluded", nil, []string{"emails,name,addresses,meta,active,title", "id,schemas", ours}, []string{"displayName", "externalId", enterprise, "userName"}},

@@ -342,7 +342,7 @@ func (t *ResourceType) ParseAttribute(name string) (AttributePath, bool) {
 	return path, !dotted || path.Sub != nil
 }
 
-// cutURN splits a name into the schema whose URN it begins with and what follows the colon.
+// cutURN splits a name into the schema whose URN it begins with and what follows it.
 func (t *ResourceType) cutURN(name string) (*Schema, string) {
 	if !strings.Contains(name, ":") {
 		return nil, name
@@ -352,7 +352,7 @@ func (t *ResourceType) cutURN(name string) (*Schema, string) {
 		case len(name) < n || !strings.EqualFold(name[:n], schema.ID):
 		case len(name) == n:
 			return schema, ""
-		case name[n] == ':' && len(name) > n+1:
+		case (name[n] == ':' || name[n] == '.') && len(name) > n+1: // a dot is what some clients of Microsoft's send
 			return schema, name[n+1:]
 		}
 	}

@@ -208,7 +208,7 @@ var features = map[string]func(*testing.T, *service){
 		one := s.user(t, "a")
 		g, h := s.group(t, "Research", one), s.ask(t, "POST", "/Groups", `{"schemas":["`+groupURN+`"],"displayName":"Sales","externalId":"S1"}`).is(t, 201).id(t)
 		for filter, want := range map[string][]string{`displayName eq "RESEARCH"`: {g}, `displayName co "a"`: {g, h}, `externalId eq "S1"`: {h}, `externalId eq "s1"`: nil, `members.value eq "` + one + `"`: {g},
-			`members pr`: {g}, `not (members pr)`: {h}, `members[value eq "` + one + `"]`: {g}, `members[value eq "` + one + `" and type eq "User"]`: {g}, `members[not (value eq "` + one + `") or type ne "user"]`: nil,
+			`members pr`: {g}, `not (members pr)`: {h}, `members[value eq "` + one + `"]`: {g}, `members[value eq "` + one + `" and type eq "User"]`: {g}, `meta.version eq "W/\"1\"" and displayName eq "sales"`: {h}, `members[not (value eq "` + one + `") or type ne "user"]`: nil,
 			`members eq "` + one + `"`: {g}, `members.value ne "` + one + `"`: nil, `members.value sw "` + one[:8] + `" and members.type eq "USER"`: {g}, `displayName eq "sales" or members[type pr]`: {g, h}, `meta.resourceType eq "Group"`: {g, h}, `meta.resourceType eq "User"`: nil, `schemas eq "` + groupURN + `" and externalId pr`: {h}, `id eq "` + h + `" or displayName sw "res"`: {g, h}, `meta.created gt "2020-01-01T00:00:00Z" and displayName ew "s"`: {h}} {
 			found(t, s, "/Groups", filter, want...)
 		}
@@ -281,6 +281,8 @@ var features = map[string]func(*testing.T, *service){
 			s.ask(t, "GET", "/Users?count=2&sortBy=userName&cursor="+next, "").fails(t, 400, "invalidCursor")
 			s.ask(t, "GET", "/Groups?count=2&cursor="+next, "").fails(t, 400, "invalidCursor")
 		}
+		none := s.ask(t, "GET", "/Users?cursor=&count=0", "").is(t, 200).has(t, "itemsPerPage", "0").has(t, "totalResults", "5")
+		s.ask(t, "GET", "/Users?count=5&cursor="+none.body["nextCursor"].(string), "").is(t, 200).has(t, "itemsPerPage", "5").has(t, "nextCursor", "null")
 		s.ask(t, "GET", "/Users?cursor=&count=-1", "").fails(t, 400, "invalidCount")
 		s.ask(t, "GET", "/Users?cursor=&count=x", "").fails(t, 400, "invalidCount")
 		for members, wrong := range map[string]string{`"cursor":"","count":-1`: "invalidCount", `"cursor":"","count":"x"`: "invalidCount", `"cursor":5`: "invalidCursor", `"count":"x"`: "invalidValue"} {

@@ -252,6 +252,9 @@ func (x *exchange) find(s scim.Search, types []resources) error {
 		whole.Found, whole.Next = append(whole.Found, page.Found...), page.Next
 		whole.Total += page.Total
 	}
+	if paging.cursor && paging.count == 0 && whole.Total > paging.after.Seen { // the place is where it was
+		whole.Next = paging.after
+	}
 	return x.answerList(whole, paging, len(types) > 1)
 }
 

@@ -308,6 +308,8 @@ func (b *sqlFilter) groups(c scim.Compare) condition {
 		return b.text(c, "'"+scim.GroupSchema.ID+"'", "")
 	case "meta.resourceType":
 		return b.text(c, "'"+scim.Groups.Name+"'", "")
+	case "meta.version":
+		return b.text(c, `'W/"' || g.version || '"'`, "")
 	case "meta.created":
 		return b.time(c, "g.created_at")
 	case "meta.lastModified":

@@ -39,7 +39,10 @@ const (
 	totalKeptFor  = 10 * time.Second
 )
 
-var errTooMany = scim.Errorf(scim.TooMany, "the filter would look at too many resources: narrow it by userName, externalId, id, emails.value or displayName")
+var (
+	errTooMany     = scim.Errorf(scim.TooMany, "the filter would look at too many resources: narrow it by userName, externalId, id, emails.value or displayName")
+	errNotSearched = scim.Errorf(scim.TooMany, "groups are not searched by this: filter by displayName, externalId, id, members.value, members.type or meta")
+)
 
 // searches caches for a short time where pages ended and what was counted.
 type searches struct {
@@ -140,7 +143,7 @@ func (f *searcher[T]) page(ctx context.Context, q scim.Query) (scim.Page[T], err
 	c := f.compile(q)
 	if !c.where.exact {
 		if f.show == nil {
-			return scim.Page[T]{}, errTooMany
+			return scim.Page[T]{}, errNotSearched
 		}
 		return f.judged(ctx, c)
 	}
