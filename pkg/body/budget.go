@@ -60,13 +60,17 @@ const (
 // Errors are [user.TooLarge], [user.Timeout], [user.Unavailable] and [user.Malformed], the gate's and
 // the context's.
 func (b *Budget) Read(w http.ResponseWriter, r *http.Request) (body []byte, done func(), err error) {
+	s := &share{budget: b, control: http.NewResponseController(w)}
 	if r.ContentLength > b.most {
+		s.discard(r)
 		return nil, nil, TooLarge(b.most)
 	}
-	s := &share{budget: b, control: http.NewResponseController(w)}
 	body, err = s.read(w, r)
 	if err != nil {
 		s.giveBack()
+		if _, over := errors.AsType[*http.MaxBytesError](err); over {
+			s.discard(r)
+		}
 		return nil, nil, b.fault(r, err)
 	}
 	_ = s.control.SetReadDeadline(time.Time{}) // it would end the request when it passes; test writers have none
@@ -108,6 +112,25 @@ func (s *share) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 			return body, nil
 		case err != nil:
 			return nil, err
+		}
+	}
+}
+
+// Of a body that is too large, so much more is read and thrown away as long as it comes: many clients look for an
+// answer only once they have sent everything, and would see a broken connection instead.
+const (
+	discardMost = 32 << 20
+	discardWait = time.Second // for the next 256 KiB
+)
+
+func (s *share) discard(r *http.Request) {
+	if r.Header.Get("Expect") != "" { // the client asked first, and need not send any of it
+		return
+	}
+	for range discardMost / (256 << 10) {
+		_ = s.control.SetReadDeadline(time.Now().Add(discardWait))
+		if _, err := io.CopyN(io.Discard, r.Body, 256<<10); err != nil {
+			return
 		}
 	}
 }

@@ -1,10 +1,13 @@
 package body_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -139,6 +142,31 @@ func echo(t testing.TB, budget *body.Budget) *httptest.Server {
 	}))
 	t.Cleanup(server.Close)
 	return server
+}
+
+// TestARefusalIsRead: a client that looks for an answer only once it has sent everything gets it.
+func TestARefusalIsRead(t *testing.T) {
+	t.Parallel()
+	server := echo(t, body.NewBudget(limits, nil))
+	const size = 16 << 20 // more than the connection's buffers hold
+	for name, begin := range map[string]string{"declared": fmt.Sprintf("Content-Length: %d\r\n\r\n", size), "in chunks": fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", size)} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\n"+begin+strings.Repeat("x", size))
+		if err == nil && name == "in chunks" {
+			_, err = io.WriteString(conn, "\r\n0\r\n\r\n")
+		}
+		if err != nil {
+			t.Errorf("%s: the connection broke: %v", name, err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || answer.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s: %v %v", name, answer, err)
+		}
+		_ = conn.Close()
+	}
 }
 
 // TestManyLargeBodiesAtOnce races them over real connections through a budget for two.
