@@ -63,12 +63,16 @@ func FuzzNegotiate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, accept string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["Accept"] = []string{accept}
-		began := time.Now()
-		if got := Negotiate(r, "application/json", "text/csv"); !slices.Contains([]string{"application/json", "text/csv", ""}, got) {
-			t.Errorf("%q", got)
+		fastest := time.Hour
+		for range 3 { // a crowded machine may hold one of them up
+			began := time.Now()
+			if got := Negotiate(r, "application/json", "text/csv"); !slices.Contains([]string{"application/json", "text/csv", ""}, got) {
+				t.Errorf("%q", got)
+			}
+			fastest = min(fastest, time.Since(began))
 		}
-		if took := time.Since(began); took > 50*time.Millisecond+time.Duration(len(accept))*2*time.Microsecond {
-			t.Errorf("%d bytes took %v", len(accept), took)
+		if fastest > 50*time.Millisecond+time.Duration(len(accept))*2*time.Microsecond {
+			t.Errorf("%d bytes took %v", len(accept), fastest)
 		}
 	})
 }
