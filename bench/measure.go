@@ -79,7 +79,7 @@ func (b *bench) load(o operation, to *process, connections int, requests ...temp
 		l.warm = 4 * time.Second
 	}
 	if o.about == goingUser { // more than can be deleted in the time
-		l.prepare = func(ctx context.Context) error { return b.loadVictims(ctx, int64(l.time.Seconds()*20_000)) }
+		l.prepare = func(ctx context.Context) error { return b.loadVictims(ctx, int64((l.warm+l.time).Seconds()*40_000)) }
 	}
 	return l
 }
