@@ -106,9 +106,12 @@ func (a *API) serveStream(w http.ResponseWriter, r *http.Request, cursor string)
 	}
 	ctx, cancel := a.streamContext(r)
 	defer cancel(nil)
-	cursor = cmp.Or(r.Header.Get("Last-Event-ID"), cursor)
+	last := r.Header.Get("Last-Event-ID")
 	wake := a.streams.wake()
-	page, err := a.streamPage(ctx, cursor)
+	page, err := a.streamPage(ctx, cmp.Or(last, cursor))
+	if last != "" && user.KindOf(err) == user.Invalid {
+		err = headerProblem("Last-Event-ID", "is not the id of an event of this stream")
+	}
 	if err = a.streams.orStopping(err); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -200,6 +201,11 @@ func TestStreamShowsAllAndResumes(t *testing.T) {
 		if e, _ := r.next(); e.event.Sequence != sequence(61) {
 			t.Errorf("resumed by %s at %+v", name, e)
 		}
+	}
+	wrong := openStream(t, url, "x").answer
+	problem, err := io.ReadAll(wrong.Body)
+	if err != nil || wrong.StatusCode != 400 || !strings.Contains(string(problem), `"field":"Last-Event-ID"`) {
+		t.Errorf("a Last-Event-ID that is none: %d %s %v", wrong.StatusCode, problem, err)
 	}
 }
 
