@@ -22,11 +22,7 @@ type auditor struct {
 	buckets map[string]*auditBucket
 }
 
-type auditJob struct {
-	entry user.AuditEntry
-	err   error
-	done  chan struct{}
-}
+type auditJob = gather.Job[user.AuditEntry, struct{}]
 
 // auditBucket is a bucket that has an entry in the database.
 type auditBucket struct {
@@ -55,14 +51,10 @@ func (s *Service) Audit(ctx context.Context, entry user.AuditEntry) error {
 		return nil
 	}
 	entry.ID = user.NewID()
-	j := &auditJob{entry: entry, done: make(chan struct{})}
+	j := gather.NewJob[user.AuditEntry, struct{}](ctx, entry)
 	s.auditor.queue.Add(j)
-	select {
-	case <-j.done:
-		return j.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	_, err := j.Wait()
+	return err
 }
 
 // count adds an entry to its bucket if that has been written. Past the bound on buckets, tokens that are
@@ -91,7 +83,7 @@ func (a *auditor) write(jobs []*auditJob) {
 	var entries []user.AuditEntry
 	places := map[string]int{} // of buckets
 	for _, j := range jobs {
-		e := j.entry
+		e := j.Asked
 		e.Count = max(1, e.Count)
 		if place, ok := places[e.Bucket]; ok && e.Bucket != "" {
 			entries[place].Count += e.Count
@@ -105,8 +97,7 @@ func (a *auditor) write(jobs []*auditJob) {
 		a.remember(entries)
 	}
 	for _, j := range jobs {
-		j.err = err
-		close(j.done)
+		j.Answer(struct{}{}, err)
 	}
 }
 

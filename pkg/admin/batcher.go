@@ -23,13 +23,8 @@ type batcher struct {
 	held    heldUsers
 }
 
-// job is a command that waits. Its result is there once done is closed.
-type job struct {
-	ctx     context.Context
-	command user.Command
-	result  user.Result
-	done    chan struct{}
-}
+// job is a command that waits.
+type job = gather.Job[user.Command, user.Outcome]
 
 const (
 	batchWorkers = 3                // batches that are written at once: more of them share less
@@ -52,16 +47,11 @@ func (s *Service) Apply(ctx context.Context, command user.Command) (user.Outcome
 			return user.Outcome{}, err
 		}
 	}
-	j := &job{ctx: ctx, command: command, done: make(chan struct{})}
+	j := gather.NewJob[user.Command, user.Outcome](ctx, command)
 	if !s.batcher.held.join(j) {
 		s.batcher.queue.Add(j)
 	}
-	select {
-	case <-j.done:
-		return j.result.Outcome, j.result.Err
-	case <-ctx.Done():
-		return user.Outcome{}, ctx.Err()
-	}
+	return j.Wait()
 }
 
 // carryOut carries out the jobs that are still wanted. In mode [store.Skip], those whose user another session
@@ -82,7 +72,7 @@ func (b *batcher) carryOut(mode store.Mode, jobs []*job) {
 			b.held.add(id, j)
 			continue
 		}
-		j.answer(results[i])
+		j.Answer(results[i].Outcome, results[i].Err)
 	}
 }
 
@@ -94,25 +84,20 @@ func fail(results []user.Result, err error) {
 
 // share makes a span of a batch, which is part of its requests' traces.
 func (b *batcher) share(ctx context.Context, jobs []*job) (_ context.Context, end func()) {
-	return b.service.options.Tracer.Shared(ctx, "change users", len(jobs), func(i int) context.Context { return jobs[i].ctx })
+	return b.service.options.Tracer.Shared(ctx, "change users", len(jobs), func(i int) context.Context { return jobs[i].Context })
 }
 
 // wantedOf returns the jobs that nobody has given up, and their commands. If one was given up before its
 // batch began, nothing is changed.
 func wantedOf(jobs []*job) (wanted []*job, commands []user.Command) {
 	for _, j := range jobs {
-		if err := j.ctx.Err(); err != nil {
-			j.answer(user.Result{Err: err})
+		if err := j.Context.Err(); err != nil {
+			j.Answer(user.Outcome{}, err)
 			continue
 		}
-		wanted, commands = append(wanted, j), append(commands, j.command)
+		wanted, commands = append(wanted, j), append(commands, j.Asked)
 	}
 	return wanted, commands
-}
-
-func (j *job) answer(result user.Result) {
-	j.result = result
-	close(j.done)
 }
 
 // heldUsers are users whom another session holds, each with the jobs that wait for it. One goroutine for each
@@ -134,9 +119,9 @@ func (h *heldUsers) join(j *job) bool {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	jobs, held := h.users[j.command.User.ID]
+	jobs, held := h.users[j.Asked.User.ID]
 	if held {
-		h.users[j.command.User.ID] = append(jobs, j)
+		h.users[j.Asked.User.ID] = append(jobs, j)
 	}
 	return held
 }
@@ -160,7 +145,7 @@ func (h *heldUsers) run(id uuid.UUID) {
 			<-h.places
 		case <-time.After(h.patience):
 			for _, j := range jobs {
-				j.answer(user.Result{Err: errContended})
+				j.Answer(user.Outcome{}, errContended)
 			}
 		}
 	}

@@ -126,13 +126,7 @@ type checks struct {
 }
 
 // checked is a request's questions.
-type checked struct {
-	ctx       context.Context // of the request, for its trace
-	questions []access.Question
-	found     []Looked
-	err       error
-	done      chan struct{}
-}
+type checked = gather.Job[[]access.Question, []Looked]
 
 // checkTime is how long a statement of checks may take before the database counts as away.
 const checkTime = 5 * time.Second
@@ -145,32 +139,28 @@ func (c *checks) begin(s *Store) {
 // Look returns what the database holds about questions now, in their order. An error is
 // [user.Unavailable] while the database is away, or the context's.
 func (s *Store) Look(ctx context.Context, questions []access.Question) ([]Looked, error) {
-	asked := &checked{ctx: ctx, questions: questions, done: make(chan struct{})}
+	asked := gather.NewJob[[]access.Question, []Looked](ctx, questions)
 	if len(questions) > s.checks.queue.Most { // gains little from sharing, and would delay the others
 		go s.checks.answer([]*checked{asked})
 	} else {
 		s.checks.queue.Add(asked)
 	}
-	select {
-	case <-asked.done:
-		return asked.found, asked.err
-	case <-ctx.Done():
-		return nil, translate(ctx.Err())
-	}
+	found, err := asked.Wait()
+	return found, translate(err)
 }
 
 func (c *checks) answer(asked []*checked) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 	defer cancel()
-	ctx, end := c.store.sharedSpan(ctx, "check access", len(asked), func(i int) context.Context { return asked[i].ctx })
+	ctx, end := c.store.sharedSpan(ctx, "check access", len(asked), func(i int) context.Context { return asked[i].Context })
 	defer end()
-	err := gather.Guarded(func() error { return c.read(ctx, asked) })
+	found := make([][]Looked, len(asked))
+	err := gather.Guarded(func() error { return c.read(ctx, asked, found) })
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = unavailable(err)
 	}
-	for _, a := range asked {
-		a.err = translate(err)
-		close(a.done)
+	for i, a := range asked {
+		a.Answer(found[i], err)
 	}
 }
 
@@ -198,12 +188,12 @@ func targetOf(q *access.Question) (way int, t lookedFor) {
 }
 
 // read looks up the subjects of all questions, in one round trip.
-func (c *checks) read(ctx context.Context, asked []*checked) error {
+func (c *checks) read(ctx context.Context, asked []*checked, found [][]Looked) error {
 	var ways [checkWays][]lookedFor
 	known := map[lookedFor]*Looked{}
 	for _, a := range asked {
-		for i := range a.questions {
-			way, t := targetOf(&a.questions[i])
+		for i := range a.Asked {
+			way, t := targetOf(&a.Asked[i])
 			if _, seen := known[t]; !seen {
 				known[t] = &Looked{}
 				ways[way] = append(ways[way], t)
@@ -213,11 +203,11 @@ func (c *checks) read(ctx context.Context, asked []*checked) error {
 	if err := c.run(ctx, &ways, known); err != nil {
 		return err
 	}
-	for _, a := range asked {
-		a.found = make([]Looked, len(a.questions))
-		for i := range a.questions {
-			_, t := targetOf(&a.questions[i])
-			a.found[i] = *known[t]
+	for i, a := range asked {
+		found[i] = make([]Looked, len(a.Asked))
+		for k := range a.Asked {
+			_, t := targetOf(&a.Asked[k])
+			found[i][k] = *known[t]
 		}
 	}
 	return nil

@@ -71,13 +71,8 @@ type lookups struct {
 	queues [uniqueIndexes]gather.Queue[*lookup]
 }
 
-type lookup struct {
-	ctx   context.Context // of the request, for its trace
-	value string
-	found *user.User // nil: there is none
-	err   error
-	done  chan struct{}
-}
+// lookup asks who has a unique key. Its answer is shared, and nil where nobody has it.
+type lookup = gather.Job[string, *user.User]
 
 const (
 	lookupWorkers = 2                // more of them share less
@@ -94,37 +89,33 @@ func (l *lookups) begin(s *Store) {
 
 // get returns the user with a unique key. Callers share it and must not change it.
 func (l *lookups) get(ctx context.Context, index int, value string) (*user.User, error) {
-	asked := &lookup{ctx: ctx, value: value, done: make(chan struct{})}
+	asked := gather.NewJob[string, *user.User](ctx, value)
 	l.queues[index].Add(asked)
-	select {
-	case <-asked.done:
-	case <-ctx.Done():
-		return nil, translate(ctx.Err())
+	found, err := asked.Wait()
+	if err == nil && found == nil {
+		err = ErrNotFound
 	}
-	if asked.err == nil && asked.found == nil {
-		return nil, ErrNotFound
-	}
-	return asked.found, asked.err
+	return found, translate(err)
 }
 
 func (l *lookups) answer(index int, asked []*lookup) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 	defer cancel()
-	ctx, end := l.store.sharedSpan(ctx, "look up users", len(asked), func(i int) context.Context { return asked[i].ctx })
+	ctx, end := l.store.sharedSpan(ctx, "look up users", len(asked), func(i int) context.Context { return asked[i].Context })
 	defer end()
-	err := gather.Guarded(func() error { return l.read(ctx, index, asked) })
-	for _, a := range asked {
-		a.err = err
-		close(a.done)
+	found := make([]*user.User, len(asked))
+	err := gather.Guarded(func() error { return l.read(ctx, index, asked, found) })
+	for i, a := range asked {
+		a.Answer(found[i], err)
 	}
 }
 
-func (l *lookups) read(ctx context.Context, index int, asked []*lookup) error {
+func (l *lookups) read(ctx context.Context, index int, asked []*lookup, found []*user.User) error {
 	reading := &l.store.statements().reading
 	power := bits.Len(uint(len(asked) - 1)) //nolint:gosec // there is at least one
 	args := make([]any, 1<<power)
 	for i := range args {
-		args[i] = asked[min(i, len(asked)-1)].value
+		args[i] = asked[min(i, len(asked)-1)].Asked
 	}
 	rows, err := l.store.pool.Query(ctx, reading.byKey[index][power], prepared(args...)...)
 	if err != nil {
@@ -132,9 +123,9 @@ func (l *lookups) read(ctx context.Context, index int, asked []*lookup) error {
 	}
 	return translate(eachUser(rows, reading, func(u *user.User) error {
 		key := KeysOf(u)[index]
-		for _, a := range asked {
-			if a.value == key {
-				a.found = u
+		for i, a := range asked {
+			if a.Asked == key {
+				found[i] = u
 			}
 		}
 		return nil
