@@ -89,7 +89,7 @@ type load struct {
 	warm, time time.Duration               // before counting, and while counting
 	process    *process                    // whose processor time is counted; nil is none
 	prepare    func(context.Context) error // before the load; may be nil
-	strict     bool                        // fails unless all of it succeeds
+	strict     bool                        // fails unless all of it succeeds; any load fails if nothing does
 }
 
 // client is a connection and what is done with it. An exchange that the server refuses returns
@@ -169,7 +169,7 @@ func (l load) run(ctx context.Context) (outcome, error) {
 	if total.errors > 0 {
 		progress("%d of %d clients failed, the first: %v", total.errors, l.clients, total.first)
 	}
-	if l.strict && (total.failures() > 0 || total.successes() == 0) {
+	if total.successes() == 0 || l.strict && total.failures() > 0 {
 		return total, fmt.Errorf("%.0f succeeded in %v, %.0f failed: %v", total.successes(), l.time, total.failures(), total.first)
 	}
 	return total, ctx.Err()

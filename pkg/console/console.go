@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -96,6 +95,9 @@ func (c *Console) serveNowhere(w http.ResponseWriter, r *http.Request, _ *sessio
 		err = user.Errorf(user.MethodNotAllowed, "this page takes %s", allow)
 	}
 	s, _, _ := c.session(r)
+	if s != nil {
+		request.Of(r.Context()).Actor = s.caller.Name
+	}
 	c.fail(w, r, s, err)
 	return nil
 }
@@ -306,7 +308,7 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 
 // typed returns what a person typed into a form, but for secrets, to be shown when it cannot be saved.
 func typed(r *http.Request) (fields []parameter) {
-	for _, name := range append(slices.Clone(formFields), "provider") {
+	for _, name := range formFields {
 		if value := r.PostForm.Get(name); strings.TrimSpace(value) != "" {
 			fields = append(fields, parameter{text("field." + name), value})
 		}

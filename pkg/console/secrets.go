@@ -187,7 +187,14 @@ func (c *Console) withSecret(w http.ResponseWriter, r *http.Request, s *session,
 	if once, err := uuid.Parse(r.PostFormValue("once")); err == nil {
 		asked.Header.Set("Idempotency-Key", uuid.NewSHA1(once, append([]byte(asked.URL.Path), body...)).String())
 	}
-	if err := c.send(asked, &key); err != nil {
+	err = c.send(asked, &key)
+	if err == nil {
+		err = c.call(r, s, http.MethodGet, "/ai/admin/users/"+u.ID.String()+"/keys/"+key.ID.String(), nil, nil, nil)
+		if user.KindOf(err) == user.NotFound { // the answer is of an earlier time
+			err = user.Problems{{Field: "name", Message: text("keys.gone")}}.Err()
+		}
+	}
+	if err != nil {
 		return c.keyFault(w, r, s, u, err)
 	}
 	return c.showSecret(w, r, secretPage{page: c.page(r, s, "secret.key", "users", key.Name, u.Name), User: u, Label: text("secret.key.label", key.Name),

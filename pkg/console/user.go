@@ -225,7 +225,7 @@ func (c *Console) showConflict(w http.ResponseWriter, r *http.Request, s *sessio
 		me, them := slices.Contains(byMe, name), slices.Contains(byThem, name)
 		if me || them {
 			p.Conflict = append(p.Conflict, difference{Field: name, Label: text("field." + name), Was: was.shown(name), Mine: mine.shown(name),
-				Theirs: theirs.shown(name), Both: me && them && mine.shown(name) != theirs.shown(name), ByMe: me})
+				Theirs: theirs.shown(name), Both: (me && them || slices.Contains(r.PostForm["both"], name)) && mine.shown(name) != theirs.shown(name), ByMe: me})
 		}
 	}
 	p.Form, p.Was, p.Version = mine, theirs.encode(), u.Version

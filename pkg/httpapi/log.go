@@ -66,18 +66,24 @@ func appendHistory(dst []byte, e *user.Event) []byte {
 }
 
 func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
-	values, file, err := a.logFile(r)
+	values, err := queryValues(r)
 	if err != nil {
 		return err
 	}
-	stream := a.options.Cursor != nil && !r.URL.Query().Has("format") && Negotiate(r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
+	stream := a.options.Cursor != nil && !values.Has("format") && Negotiate(r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
+	file := ""
+	if !stream {
+		if file, err = fileType(r, values, ndjsonType); err != nil {
+			return err
+		}
+	}
 	query, err := user.ParseFeedQuery(values)
 	switch {
 	case err != nil:
 		return err
 	case stream:
 		return a.serveStream(w, r, query.Cursor)
-	case file:
+	case file != "":
 		return a.exportChanges(w, r, values, query.Cursor)
 	}
 	leave, err := a.options.Gate.Enter(r.Context())

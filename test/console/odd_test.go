@@ -142,6 +142,10 @@ func TestConflictNeedsAChoice(t *testing.T) {
 	if answer, _ := c.post("users/"+id, form); answer.StatusCode != 409 || s.api("GET", "users/"+id, "")["name"] != "Theirs" {
 		t.Errorf("without a choice: %d", answer.StatusCode)
 	}
+	_, page = c.post("users/"+id, form)
+	if again := hidden(page, "users/"+id); again.Get("both") != "name" {
+		t.Error("once refused, the choice is not asked for")
+	}
 	form.Set("choose.name", "mine")
 	if c.post("users/"+id, form); s.api("GET", "users/"+id, "")["name"] != "Mine" {
 		t.Error("the choice is not saved")
@@ -180,6 +184,14 @@ func TestKeysAreMadeOnce(t *testing.T) {
 	_, page := c.get(pages + "users/" + id)
 	if !strings.Contains(page, "old secret until") || !strings.Contains(page, "Last used") {
 		t.Error("the page shows no overlap, or no last use")
+	}
+	form := hidden(page, "users/"+id+"/keys")
+	form.Set("name", "short")
+	_, shown := c.post("users/"+id+"/keys", form)
+	short := s.api("GET", "users/"+id+"/keys", "")["keys"].([]any)[0].(map[string]any)["id"].(string)
+	s.api("DELETE", "users/"+id+"/keys/"+short, "")
+	if _, again := c.post("users/"+id+"/keys", form); secret.FindString(shown) == "" || strings.Contains(again, secret.FindString(shown)) || !strings.Contains(again, "has been revoked since") {
+		t.Error("a form sent again shows the secret of a key that is revoked")
 	}
 	_, page = c.post("users/"+id+"/keys", url.Values{"name": {"ci"}, "expiresAt": {"2030-01-31"}, "models": {"gpt-*"}})
 	for _, kept := range []string{`value="2030-01-31"`, "gpt-*</textarea>", `id="p-k-name"`, `aria-describedby="p-k-name `} {
