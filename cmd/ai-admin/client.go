@@ -252,7 +252,7 @@ func (c *filter) values() (url.Values, error) {
 			return nil, usage("%q: must be a condition such as role=admin", arg)
 		}
 		if name == "limit" || name == "format" { // the command sends its own
-			return nil, usage("%s: is not a condition; see --help for the flag", arg)
+			return nil, usage("%s: is not a condition; see --help for the command's flags", arg)
 		}
 		values.Add(name, value)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -38,7 +39,9 @@ type usersListCmd struct{ listing }
 
 // Run lists users.
 func (c *usersListCmd) Run(ctx context.Context, s *service) error {
-	c.Where = append(c.Where, "count=none")
+	if !slices.ContainsFunc(c.Where, func(condition string) bool { return strings.HasPrefix(condition, "count=") }) {
+		c.Where = append(c.Where, "count=none") // a table shows no total
+	}
 	return c.list(ctx, s, "/ai/admin/users", "users", userColumns)
 }
 

@@ -306,8 +306,11 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 	return checkText(r.PostForm)
 }
 
-// typed returns what a person typed into a form, but for secrets, to be shown when it cannot be saved.
+// typed returns what a person typed into the form of a user, to be shown when it cannot be saved.
 func typed(r *http.Request) (fields []parameter) {
+	if !r.PostForm.Has("metadata") { // another form than a user's
+		return nil
+	}
 	for _, name := range formFields {
 		if value := r.PostForm.Get(name); strings.TrimSpace(value) != "" {
 			fields = append(fields, parameter{text("field." + name), value})

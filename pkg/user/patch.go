@@ -272,11 +272,11 @@ func decodeCredentials(p *Patch, problems *Problems, path string, v jsontext.Val
 }
 
 func decodeMetadata(p *Patch, problems *Problems, path string, v jsontext.Value) {
-	switch {
+	switch size := compactSize(v); {
 	case v.Kind() != '{' && v.Kind() != 'n':
 		problems.Add(path, codeType, "must be a JSON object, or null to empty it")
-	case compactSize(v) > maxMetadataPatch: // refused before it is walked
-		problems.Add(path, codeSize, "a change of metadata must be at most 32 KiB, whitespace and needless escapes not counted; this one has %d bytes", compactSize(v))
+	case size > maxMetadataPatch: // refused before its members are looked at
+		problems.Add(path, codeSize, "a change of metadata must be at most 32 KiB, whitespace and needless escapes not counted; this one has %d bytes", size)
 	default:
 		checkMetadata(problems, nil, v, 0)
 		p.Metadata = Some(v)

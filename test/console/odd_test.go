@@ -101,7 +101,7 @@ func TestTypedTextIsGivenBack(t *testing.T) {
 	s := start(t, "")
 	id := s.create(`{"tag":"ada","name":"Ada"}`)
 	c := s.client(t, s.addTokenNow("short", auth.Admin))
-	form := url.Values{"version": {"1"}, "name": {"typed <b>text"}, "secret": {"sk-planted"}}
+	form := url.Values{"version": {"1"}, "name": {"typed <b>text"}, "metadata": {"{}"}, "secret": {"sk-planted"}}
 	gone := func(status int) {
 		t.Helper()
 		answer, body := c.post("users/"+id, form)
