@@ -99,7 +99,7 @@ type client struct {
 	exchange func(n, m int64) (wait time.Duration, err error)
 }
 
-// outcome is what came of a load.
+// outcome sums up a load.
 type outcome struct {
 	errors, refusals int64
 	took             time.Duration

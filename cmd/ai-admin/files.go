@@ -114,6 +114,11 @@ func (s *service) download(ctx context.Context, path, format, name string) (entr
 func writeFile(name string, write func(io.Writer) error) error {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
+	} else if target, err := os.Readlink(name); err == nil { // to a file that is not there yet
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(name), target)
+		}
+		name = target
 	}
 	mode := fs.FileMode(0o600)
 	if info, err := os.Stat(name); err == nil {

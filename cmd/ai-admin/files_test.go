@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestWriteFile: a file is replaced once the new one is complete, and keeps its mode; a link keeps its target, and a
@@ -17,7 +18,7 @@ func TestWriteFile(t *testing.T) {
 	folder := t.TempDir()
 	named := func(name string) string { return filepath.Join(folder, name) }
 	pipe := named("pipe")
-	if err := errors.Join(os.WriteFile(named("old"), []byte("old"), 0o640), os.Symlink("old", named("link")), syscall.Mkfifo(pipe, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(named("old"), []byte("old"), 0o640), os.Symlink("old", named("link")), os.Symlink("made", named("dangling")), syscall.Mkfifo(pipe, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	hello := func(to io.Writer) error { _, err := io.WriteString(to, "hello"); return err }
@@ -36,15 +37,20 @@ func TestWriteFile(t *testing.T) {
 		got, _ := os.ReadFile(pipe)
 		read <- got
 	}()
-	for _, name := range []string{"link", "new", "pipe"} {
+	for _, name := range []string{"link", "dangling", "new", "pipe"} {
 		if err := writeFile(named(name), hello); err != nil {
 			t.Error(err)
 		}
 	}
-	if got := <-read; !bytes.Equal(got, []byte("hello")) {
-		t.Errorf("the pipe had %q", got)
+	select {
+	case got := <-read:
+		if !bytes.Equal(got, []byte("hello")) {
+			t.Errorf("the pipe had %q", got)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came through the pipe: it was replaced")
 	}
-	for name, mode := range map[string]os.FileMode{"old": 0o640, "new": 0o600, "link": 0o777 | os.ModeSymlink, "pipe": 0o600 | os.ModeNamedPipe} {
+	for name, mode := range map[string]os.FileMode{"old": 0o640, "new": 0o600, "made": 0o600, "link": 0o777 | os.ModeSymlink, "dangling": 0o777 | os.ModeSymlink, "pipe": 0o600 | os.ModeNamedPipe} {
 		if info, err := os.Lstat(named(name)); err != nil || info.Mode() != mode {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)
 		}

@@ -252,7 +252,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 		next := ""
 		if r.Method == http.MethodGet {
 			next = r.URL.RequestURI()
-		} else if reason != "" && !p.long { // what a person typed while the session ended is given back
+		} else if !p.long && r.ContentLength >= 0 && r.ContentLength <= givenBack { // what a person typed while the session ended
 			_ = parseForm(w, r)
 		}
 		return nil, c.signInForm(w, r, http.StatusUnauthorized, reason, "", next)
@@ -290,6 +290,9 @@ func (c *Console) lacks(r *http.Request, scope auth.Scope) error {
 func fromElsewhere(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }
+
+// givenBack bounds, in bytes, the form that is read of somebody who is not signed in.
+const givenBack = 128 << 10
 
 // maxForm bounds a form in bytes: as much as a body of the API, of which each character may take three.
 const maxForm = 3 << 20

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"aiadmin/pkg/auth"
 	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
@@ -43,7 +44,7 @@ type userPage struct {
 // keyForm is what was typed to issue a key.
 type keyForm struct{ Name, ExpiresAt, Models string }
 
-// Changed reports whether the form has what is not saved.
+// Changed reports whether the form holds changes that are not saved.
 func (p userPage) Changed() bool {
 	was, _ := decodeForm(p.Was)
 	return p.New && len(p.Problems) > 0 || !p.New && len(p.Form.changes(was)) > 0
@@ -308,6 +309,9 @@ func (c *Console) createUser(w http.ResponseWriter, r *http.Request, s *session)
 	var outcome user.Outcome
 	if err == nil {
 		outcome, err = c.apply(r, s, user.Ref{}, change, 0)
+	}
+	if err == nil && !s.caller.Can(auth.UsersRead) {
+		return redirect(w, r, Path+"users/new?done=created")
 	}
 	if err == nil {
 		return redirect(w, r, userPath(outcome.Event.UserID)+"?done=created")

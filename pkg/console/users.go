@@ -147,24 +147,22 @@ func sortText(sort []user.SortKey) string {
 // own are the parameters that the API does not have: of the form for filters, and of the pages.
 var own = []string{before, "filter", "value", "done"}
 
-// isForm says that a form was sent: it has fields that are not filled in, or a filter to add.
+// fields are the parameters that the page's forms send empty when they are not filled in. Any other empty one is a
+// filter: that of metadata.team= finds those whose team is empty.
+var fields = []string{"q", "role", "status"}
+
+// isForm reports whether a form was sent: it has fields that are not filled in, or a filter to add.
 func isForm(values url.Values) bool {
-	if values.Has("filter") {
-		return true
-	}
-	for _, all := range values {
-		if slices.ContainsFunc(all, func(v string) bool { return strings.TrimSpace(v) == "" }) {
-			return true
-		}
-	}
-	return false
+	return values.Has("filter") || slices.ContainsFunc(fields, func(name string) bool {
+		return slices.ContainsFunc(values[name], func(v string) bool { return strings.TrimSpace(v) == "" })
+	})
 }
 
-// listValues are the parameters that the API has, each value once. A form sends those that are not filled in empty.
+// listValues are the parameters that the API has, each value once.
 func listValues(values url.Values) url.Values {
 	kept := url.Values{}
 	add := func(name, value string) {
-		if strings.TrimSpace(value) != "" && !slices.Contains(kept[name], value) {
+		if !slices.Contains(kept[name], value) && (strings.TrimSpace(value) != "" || !slices.Contains(fields, name)) {
 			kept.Add(name, value)
 		}
 	}
@@ -185,7 +183,9 @@ func listValues(values url.Values) url.Values {
 	case "createdFrom", "createdTo", "expiresBefore":
 		value = asTime(value)
 	}
-	add(name, value)
+	if value != "" || strings.HasPrefix(name, "metadata.") {
+		add(name, value)
+	}
 	return kept
 }
 

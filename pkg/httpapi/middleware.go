@@ -303,7 +303,7 @@ func originalURL(r *http.Request) *url.URL {
 	return restored
 }
 
-// isEvent says whether a request brings CloudEvents, in any of the three content modes.
+// isEvent reports whether a request brings CloudEvents, in any of the three content modes.
 func isEvent(h http.Header) bool {
 	return len(h["Ce-Specversion"]) > 0 || strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "application/cloudevents")
 }

@@ -29,7 +29,7 @@ func pageQuery(r *http.Request) (url.Values, user.PageQuery, error) {
 	return values, query, err
 }
 
-// listed is what an answer tells of the page in it.
+// listed describes the page of a list that an answer has.
 type listed struct {
 	name  string // of the member that has the list
 	limit int
@@ -68,7 +68,7 @@ func appendPage[E any](dst []byte, page listed, entries []E, encode func([]byte,
 	return append(strconv.AppendBool(dst, page.exact), "}}"...)
 }
 
-// appendList appends the entries of a list that has been begun, and its end.
+// appendList appends entries and the closing bracket of a list.
 func appendList[E any](dst []byte, entries []E, encode func([]byte, *E) []byte) []byte {
 	for i := range entries {
 		if i > 0 {

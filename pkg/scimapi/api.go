@@ -37,7 +37,8 @@ type Admin interface {
 	OpenCursor(cursor string) (text string, ok bool)
 }
 
-// Bodies reads the bodies of requests into bounded memory, which leave gives back.
+// Bodies reads the bodies of requests into bounded memory and then waits for a place among the requests worked on;
+// leave gives both back.
 type Bodies interface {
 	Read(w http.ResponseWriter, r *http.Request) (body []byte, leave func(), err error)
 }

@@ -30,7 +30,7 @@ if (search) {
   let timer, asked;
   const look = async () => {
     const results = document.getElementById(search.dataset.live);
-    const query = new URLSearchParams([...new FormData(search)].filter(([, value]) => value.trim()));
+    const query = new URLSearchParams([...new FormData(search)].filter(([name, value]) => name !== 'q' || value.trim()));
     const url = search.action + (query.size ? '?' + query : '');
     asked?.abort();
     asked = new AbortController();
