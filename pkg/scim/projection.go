@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -193,7 +194,7 @@ func includeSub(kept Object, value any, path AttributePath) {
 
 func withSub(partial, whole any, sub *Attribute) Object {
 	into, _ := partial.(Object)
-	if into == nil {
+	if into = maps.Clone(into); into == nil { // it may be the resource's own
 		into = Object{}
 	}
 	if from, ok := whole.(Object); ok && from[sub.Name] != nil {
