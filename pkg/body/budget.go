@@ -62,7 +62,9 @@ const (
 func (b *Budget) Read(w http.ResponseWriter, r *http.Request) (body []byte, done func(), err error) {
 	s := &share{budget: b, control: http.NewResponseController(w)}
 	if r.ContentLength > b.most {
-		s.discard(r)
+		if r.Header.Get("Expect") == "" { // else the client asked first, and need not send any of it
+			s.discard(r)
+		}
 		return nil, nil, TooLarge(b.most)
 	}
 	body, err = s.read(w, r)
@@ -120,16 +122,16 @@ func (s *share) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // answer only once they have sent everything, and would see a broken connection instead.
 const (
 	discardMost = 32 << 20
-	discardWait = time.Second // for the next 256 KiB
+	discardPart = 256 << 10
+	discardWait = time.Second // for the next part
+	discardTime = 5 * time.Second
 )
 
 func (s *share) discard(r *http.Request) {
-	if r.Header.Get("Expect") != "" { // the client asked first, and need not send any of it
-		return
-	}
-	for range discardMost / (256 << 10) {
+	end := time.Now().Add(discardTime)
+	for n := 0; n < discardMost && r.Context().Err() == nil && time.Now().Before(end); n += discardPart {
 		_ = s.control.SetReadDeadline(time.Now().Add(discardWait))
-		if _, err := io.CopyN(io.Discard, r.Body, 256<<10); err != nil {
+		if _, err := io.CopyN(io.Discard, r.Body, discardPart); err != nil {
 			return
 		}
 	}

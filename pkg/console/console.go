@@ -217,8 +217,10 @@ func checkQuery(r *http.Request) error {
 // checkText refuses what would not be stored as it was sent.
 func checkText(values url.Values) error {
 	for name, all := range values {
-		if text := name + strings.Join(all, ""); !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-			return user.Errorf(user.Malformed, "%q must be valid UTF-8 without NUL characters", strings.ToValidUTF8(name, "?"))
+		for _, text := range append(all, name) {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				return user.Errorf(user.Malformed, "%q must be valid UTF-8 without NUL characters", strings.ToValidUTF8(name, "?"))
+			}
 		}
 	}
 	return nil

@@ -158,7 +158,11 @@ func asTime(typed string) string {
 // asEnd is like asTime, but a date is the last day: the end is the next midnight.
 func asEnd(typed string) string {
 	if day, err := time.Parse(time.DateOnly, strings.TrimSpace(typed)); err == nil {
-		return user.FormatTime(day.AddDate(0, 0, 1))
+		end := day.AddDate(0, 0, 1)
+		if end.Year() > 9999 { // which no time as RFC 3339 has
+			end = end.Add(-time.Second)
+		}
+		return user.FormatTime(end)
 	}
 	return asTime(typed)
 }

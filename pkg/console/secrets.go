@@ -212,6 +212,10 @@ func (c *Console) keyFault(w http.ResponseWriter, r *http.Request, s *session, u
 		return err
 	}
 	p.Fault = &user.Error{Kind: public.Kind, Message: text("keys.fault"), Problems: append(public.Problems, fieldOf(public)...)}
+	if r.PathValue("key") != "" { // a rotation has no form of its own
+		p.Title = text("error.prefix", p.Title)
+		return c.render(w, r, request.Status(public), "user", p)
+	}
 	for _, problem := range p.Fault.Problems {
 		p.Problems = append(p.Problems, user.Problem{Field: "key." + problem.Field, Code: problem.Code, Message: problem.Message})
 	}

@@ -51,7 +51,7 @@ func TestOddRequests(t *testing.T) {
 		many.Set(fmt.Sprint("metadata.a", i), "1")
 	}
 	for path, status := range map[string]int{
-		"users?q=%zz": 400, "users?a;b": 400, "users/export?format=csv&q=%zz": 400, "users?q=%ff": 400, "activity?user=%zz": 400, "keys?a=%00": 400,
+		"users?q=%zz": 400, "users?a;b": 400, "users/export?format=csv&q=%zz": 400, "users?q=%ff": 400, "users?q=%C3&q=%A9": 400, "activity?user=%zz": 400, "keys?a=%00": 400,
 		"users?q=" + strings.Repeat("x", 17<<10): 400, "users?filter=metadata&value=nothing": 400, "users?metadata.team=": 200, "users?tag=": 200, "users?role=": 303, "users?filter=metadata&value=team=": 303, "users?" + many.Encode(): 200, "users?x=1&" + many.Encode(): 400,
 		"signout": 405, "import/stream": 405, "import/failed": 405, "nowhere": 404, "users/export": 200, "users/" + id: 200,
 	} {
@@ -203,7 +203,8 @@ func TestKeysAreMadeOnce(t *testing.T) {
 		}
 	}
 	c.post("users/"+id+"/keys", url.Values{"name": {"last day"}, "expiresAt": {"2030-01-31"}})
-	if got := fmt.Sprint(s.api("GET", "users/"+id+"/keys", "")); !strings.Contains(got, "2030-02-01T00:00:00.000000Z") {
+	c.post("users/"+id+"/keys", url.Values{"name": {"never"}, "expiresAt": {"9999-12-31"}})
+	if got := fmt.Sprint(s.api("GET", "users/"+id+"/keys", "")); !strings.Contains(got, "2030-02-01T00:00:00.000000Z") || !strings.Contains(got, "9999-12-31T23:59:59.000000Z") {
 		t.Errorf("a last day of 2030-01-31: %s", got)
 	}
 }
