@@ -118,13 +118,13 @@ release:
 	@bin/release -version "$(VERSION)" -out $(DIST)/release $(ARGS)
 	@cat $(DIST)/release/SHA256SUMS
 
-## manifests: judge config/ by Knative's own code (first run: downloads and builds it)
+## manifests: judge config/ by Knative's and Envoy's own code (first run: downloads and builds it)
 test: manifests
 
 manifests:
-	@if cd test/manifests && go mod download 2>/dev/null; then \
-		go test -count=1 ./...; \
-	else echo "SKIP manifests: the modules of knative.dev/serving and knative.dev/eventing cannot be had here"; fi
+	@set -e; for module in test/manifests test/envoy; do \
+		if (cd $$module && go mod download 2>/dev/null); then (cd $$module && go test -count=1 ./...); \
+		else echo "SKIP $$module: a module that its go.mod names cannot be had here"; fi; done
 
 ## e2e: apply everything to a real API server with Knative's webhooks (first run: 15 min of building)
 e2e:

@@ -1,5 +1,6 @@
 // Package gateways runs the examples in config/gateways with the real programs, between a client
-// and a made-up AI provider. Envoy cannot be had from Debian: its behaviour is played by a client.
+// and a made-up AI provider. Envoy cannot be had from Debian: its behaviour is played by a client, and its
+// configuration is judged in test/envoy.
 package gateways
 
 import (
