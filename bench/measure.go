@@ -59,7 +59,7 @@ func (b *bench) compare(ctx context.Context, o operation, c captured, noop *proc
 	f.Goal, f.Noop, f.SQL = o.goal, all[0].perSecond(), all[2].perSecond()
 	f.Limit = 1 / (1/f.Noop + 1/f.SQL)
 	f.Ratio = f.PerSecond / f.Limit
-	for _, s := range c.statements {
+	for _, s := range c.statements[0] {
 		f.Statements = append(f.Statements, s.text)
 	}
 	if f.Ratio > implausible {

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,11 +15,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// captured is what an operation asks, and of one request the answer and the statements behind it.
+// captured is what an operation asks, the answer to its first request, and the statements behind each request.
 type captured struct {
 	requests   []template
 	answer     answer
-	statements []statement
+	statements [][]statement
 }
 
 // statement is what the service ran, as PostgreSQL's log has it.
@@ -29,7 +30,8 @@ type statement struct {
 }
 
 // capture makes an operation's request to a service whose statements are logged. Statements that do not come
-// with each of several requests belong to the start or to the background, and are left out.
+// with each of several requests belong to the start or to the background, and are left out. Of an operation whose
+// requests differ, each request is made once more, for its own statements.
 func (b *bench) capture(ctx context.Context, o operation) (c captured, err error) {
 	c.requests = []template{b.request(o)}
 	if o.vary != nil {
@@ -42,28 +44,49 @@ func (b *bench) capture(ctx context.Context, o operation) (c captured, err error
 		return c, err
 	}
 	defer logged.stop()
+	var each []statement
 	for i := range 5 {
-		if _, err := b.readLog(ctx); err != nil { // what came before
-			return c, err
-		}
-		var n, m int64
-		if c.answer, n, m, err = b.once(ctx, logged, o, c.requests[0]); err != nil {
-			return c, err
-		}
-		time.Sleep(200 * time.Millisecond) // the log is written by a process of its own
-		records, err := b.readLog(ctx)
+		records, n, m, err := b.logOf(ctx, logged, o, &c.answer, c.requests[:1])
 		if err != nil {
 			return c, err
 		}
-		before := c.statements
-		c.statements = slices.DeleteFunc(statementsOf(records, o, n, m), func(s statement) bool {
-			return i > 0 && !slices.ContainsFunc(before, func(t statement) bool { return t.text == s.text })
-		})
+		before := each
+		each = slices.DeleteFunc(statementsOf(records, o, n, m), func(s statement) bool { return i > 0 && !contains(before, s) })
 	}
-	if len(c.statements) == 0 {
-		err = errors.New("no statement of it in PostgreSQL's log")
+	if len(each) == 0 {
+		return c, errors.New("no statement of it in PostgreSQL's log")
 	}
+	if c.statements = [][]statement{each}; len(c.requests) == 1 {
+		return c, nil
+	}
+	records, n, m, err := b.logOf(ctx, logged, o, &c.answer, c.requests)
+	all := slices.DeleteFunc(statementsOf(records, o, n, m), func(s statement) bool { return !contains(each, s) })
+	if err == nil && len(all) != len(each)*len(c.requests) {
+		err = fmt.Errorf("%d statements of %d requests in PostgreSQL's log, not %d of each", len(all), len(c.requests), len(each))
+	}
+	c.statements = slices.Collect(slices.Chunk(all, len(each)))
 	return c, err
+}
+
+func contains(statements []statement, s statement) bool {
+	return slices.ContainsFunc(statements, func(t statement) bool { return t.text == s.text })
+}
+
+// logOf makes requests, one after the other, and returns what PostgreSQL logs meanwhile, with the last answer and
+// its numbers.
+func (b *bench) logOf(ctx context.Context, to *process, o operation, a *answer, requests []template) (
+	records [][]string, n, m int64, err error) {
+	if _, err := b.readLog(ctx); err != nil { // what came before
+		return nil, 0, 0, err
+	}
+	for _, request := range requests {
+		if *a, n, m, err = b.once(ctx, to, o, request); err != nil {
+			return nil, 0, 0, err
+		}
+	}
+	time.Sleep(200 * time.Millisecond) // the log is written by a process of its own
+	records, err = b.readLog(ctx)
+	return records, n, m, err
 }
 
 // readLog returns the records of PostgreSQL's log since the last call.
@@ -114,19 +137,20 @@ func statementsOf(records [][]string, o operation, n, m int64) (found []statemen
 const yardstickSettings = `SET enable_seqscan = off; SET jit = off;
 	SET random_page_cost = 0.2; SET seq_page_cost = 0.2; SET ai_admin.forms = '1'`
 
-// replayers returns what connects a client that runs an operation's captured statements, prepared.
-func (b *bench) replayers(o operation, statements []statement) func(context.Context) (client, error) {
+// replayers returns what connects a client that runs the captured statements of any of an operation's requests each
+// time, prepared.
+func (b *bench) replayers(o operation, captured [][]statement) func(context.Context) (client, error) {
 	return func(ctx context.Context) (client, error) {
 		conn, err := pgconn.Connect(ctx, b.cluster.URL(database))
 		if err != nil {
 			return client{}, err
 		}
 		_, err = conn.Exec(ctx, yardstickSettings).ReadAll()
-		for i := 0; i < len(statements) && err == nil; i++ {
-			_, err = conn.Prepare(ctx, strconv.Itoa(i), statements[i].text, nil)
+		for i := 0; i < len(captured[0]) && err == nil; i++ {
+			_, err = conn.Prepare(ctx, strconv.Itoa(i), captured[0][i].text, nil)
 		}
 		return client{conn.Conn(), func(n, m int64) (time.Duration, error) {
-			rows, err := replay(conn, o, statements, n, m)
+			rows, err := replay(conn, o, captured[rand.IntN(len(captured))], n, m)
 			if err == nil && rows < o.count() { // statements that find nobody are fast
 				err = fmt.Errorf("the yardstick changes or finds %d rows, not %d", rows, o.count())
 			}
