@@ -49,7 +49,7 @@ test: announced lint
 
 .PHONY: announced
 announced:
-	@echo "Linting, then testing. PostgreSQL, a C compiler, nginx, HAProxy, Caddy, PgBouncer and Chromium are installed from Debian's" >&2
+	@echo "Linting, then testing. PostgreSQL, a C compiler, nginx, HAProxy, Caddy, FastAPI, PgBouncer and Chromium are installed from Debian's" >&2
 	@echo "packages where they are missing; modules and tools of Go and npm are downloaded and compiled, 10 minutes the first time." >&2
 	@echo "What cannot be had is skipped with a line that says so." >&2
 

@@ -326,9 +326,9 @@ func (s *setup) databaseAway(t *testing.T) {
 // that it never sends, on a connection that is kept. Each answer must come at once all the same.
 func TestTheUsualSlip(t *testing.T) {
 	t.Parallel()
-	g := gateway{name: "nginx that declares a body", program: "nginx", folder: "nginx", start: func(t *testing.T, dir string) []string {
+	g := gateway{name: "nginx that declares a body", program: "nginx", folder: "nginx", start: func(t *testing.T, dir, address string) []string {
 		edit(t, filepath.Join(dir, "nginx-plain.conf"), "            proxy_set_header Content-Length \"\";\n", "")
-		return nginx("nginx-plain.conf")(t, dir)
+		return nginx("nginx-plain.conf")(t, dir, address)
 	}}
 	find(t, g.program)
 	s := newSetup(t, g)

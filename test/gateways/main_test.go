@@ -19,7 +19,8 @@ import (
 )
 
 // packages of Debian with the gateways, by program.
-var packages = map[string][]string{"nginx": {"nginx-core", "libnginx-mod-http-js"}, "haproxy": {"haproxy"}, "caddy": {"caddy"}}
+var packages = map[string][]string{"nginx": {"nginx-core", "libnginx-mod-http-js"}, "haproxy": {"haproxy"}, "caddy": {"caddy"},
+	"uvicorn": {"uvicorn", "python3-fastapi", "python3-httpx"}}
 
 const configs = "../../config/gateways"
 
@@ -72,8 +73,8 @@ type gateway struct {
 	name    string
 	program string
 	folder  string
-	// start returns the arguments; dir is a copy of the folder in which variables stand for themselves.
-	start func(t *testing.T, dir string) []string
+	// start returns the arguments that have it listen on address; dir is a copy of the folder in which variables stand for themselves.
+	start func(t *testing.T, dir, address string) []string
 	// seesBody says that the model in a body is seen, up to limit bytes.
 	seesBody bool
 	limit    int
@@ -84,7 +85,7 @@ type gateway struct {
 var gateways = []gateway{
 	{name: "nginx", program: "nginx", folder: "nginx", start: nginx("nginx.conf"), seesBody: true, limit: 32 << 20, problems: true},
 	{name: "nginx without njs", program: "nginx", folder: "nginx", start: nginx("nginx-plain.conf")},
-	{name: "haproxy", program: "haproxy", folder: "haproxy", start: func(_ *testing.T, dir string) []string {
+	{name: "haproxy", program: "haproxy", folder: "haproxy", start: func(_ *testing.T, dir, _ string) []string {
 		return []string{"-db", "-C", dir, "-f", "haproxy.cfg"}
 	}, seesBody: true, limit: 200_000, problems: true},
 	{name: "caddy", program: "caddy", folder: "caddy", start: caddy, problems: true},
@@ -92,7 +93,7 @@ var gateways = []gateway{
 
 // caddy buffers requests, as far as Debian's old release is concerned: of those that it passes on
 // while they come, it cuts one stream in twenty off after its first event.
-func caddy(t *testing.T, dir string) []string {
+func caddy(t *testing.T, dir, _ string) []string {
 	path := filepath.Join(dir, "Caddyfile")
 	edit(t, path, "reverse_proxy {$PROVIDER} {", "reverse_proxy {$PROVIDER} {\n\t\t\tbuffer_requests")
 	return []string{"run", "--adapter", "caddyfile", "--config", path}
@@ -114,8 +115,8 @@ func edit(t *testing.T, path, old, new string) {
 }
 
 // nginx keeps its files below dir, so that it needs no rights.
-func nginx(file string) func(*testing.T, string) []string {
-	return func(t *testing.T, dir string) []string {
+func nginx(file string) func(t *testing.T, dir, address string) []string {
+	return func(t *testing.T, dir, _ string) []string {
 		path := filepath.Join(dir, file)
 		own := "http {\n"
 		for _, name := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
@@ -137,7 +138,7 @@ func (g gateway) run(t *testing.T, admin, provider, token string) *process {
 	p := &process{address: freeAddress(t), output: &logtest.Buffer{}}
 	values := map[string]string{"AI_ADMIN": admin, "PROVIDER": provider, "LISTEN": p.address, "GATEWAY_TOKEN": token}
 	dir := g.copyTo(t, values)
-	command := exec.Command(program, g.start(t, dir)...)
+	command := exec.Command(program, g.start(t, dir, p.address)...)
 	command.Stdout, command.Stderr, command.Dir = p.output, p.output, dir
 	command.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir)
 	for name, value := range values {

@@ -5,6 +5,7 @@ one program alone reads the model in it. Of what this returns, LiteLLM enforces 
 everything else is decided here, by refusing.
 """
 
+import json
 import os
 
 import httpx
@@ -18,18 +19,32 @@ TOKEN = os.environ["GATEWAY_TOKEN"]
 # X-AI-... headers reaches neither ai-admin nor the provider.
 CALLERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 
+# What clients may ask for, with or without /v1: the routes on which LiteLLM takes the model from the
+# body. On others the path names it, or they are LiteLLM's own administration.
+ROUTES = {"/chat/completions", "/completions", "/embeddings", "/responses", "/messages", "/moderations",
+          "/images/generations", "/audio/speech", "/rerank"}
+
+# Members of a body, by how they begin, with which LiteLLM uses another model, provider or credential
+# than those that were checked.
+DETOURS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "user_config", "router_settings_override",
+           "model_list", "prompt_id", "custom_llm_provider", "api_base", "base_url", "api_key", "extra_", "mock_")
+
 client = httpx.AsyncClient(timeout=10)
 
 
 async def check(request: Request, api_key: str) -> UserAPIKeyAuth:
     headers = [(name, value) for name, value in request.headers.items() if name in CALLERS]
     headers.append(("x-ai-gateway-token", TOKEN))
-    if request.method == "GET" and request.url.path.rstrip("/").endswith("/models"):
+    path, body = request.scope["path"].removeprefix("/v1"), None
+    if request.method == "GET" and path == "/models":
         headers.append(("x-ai-model", "*"))  # a listing of models asks for none in particular
-    method = "POST" if request.method == "POST" else "GET"
-    body = await request.body() if method == "POST" else None
+    elif request.method == "POST" and path in ROUTES:
+        body = await request.body()
+        refuse_detours(request, body)
+    else:
+        raise HTTPException(403, f"{request.method} {request.scope['path']} is not served here")
     try:
-        answer = await client.request(method, URL, headers=headers, content=body)
+        answer = await client.request(request.method, URL, headers=headers, content=body)
     except httpx.HTTPError as fault:  # nobody is let in without a check
         raise HTTPException(503, "access cannot be checked at present", {"Retry-After": "3"}) from fault
     if answer.status_code in (401, 403):
@@ -44,6 +59,23 @@ async def check(request: Request, api_key: str) -> UserAPIKeyAuth:
         tpm_limit=number(told["x-ai-tokens-per-minute"]),
         metadata={"tag": told["x-ai-user-tag"], "role": told["x-ai-role"], "version": told["x-ai-version"]},
     )
+
+
+def refuse_detours(request: Request, body: bytes) -> None:
+    """Refuses what LiteLLM would read otherwise than ai-admin, or send elsewhere."""
+    if any("form" in value.lower() for value in request.headers.getlist("content-type")):
+        raise HTTPException(415, "send the request as JSON")  # LiteLLM would read it as a form
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError) as fault:
+        raise HTTPException(400, "the body is not JSON") from fault
+    if not isinstance(members, dict):
+        raise HTTPException(400, "the body is not a JSON object")
+    if "," in str(members.get("model", "")):
+        raise HTTPException(403, "model names several models, of which none was checked")
+    for name in members:
+        if name.startswith(DETOURS):
+            raise HTTPException(403, f"{name} is not allowed: it could lead to a model that was not checked")
 
 
 def number(text: str) -> int | None:
