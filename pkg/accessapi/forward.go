@@ -1,8 +1,11 @@
 package accessapi
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -206,14 +209,38 @@ func (h *Handler) bodyModel(w http.ResponseWriter, r *http.Request) access.Model
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not all writers of tests have one
 	defer func() { _ = control.SetReadDeadline(end) }()
-	model, whole := access.BodyModel(r.Body)
+	body := &separated{Reader: r.Body}
+	model, whole := access.BodyModel(body)
 	if whole {
 		w.Header().Del("Connection")
 	}
-	if r.Header.Get(headerEnvoyPartial) == "true" {
+	if partial(r.Header[headerEnvoyPartial]) || body.several && formIn(r.Header["Content-Type"]) {
 		return access.Model{}
 	}
 	return model
+}
+
+// partial reports whether Envoy says that a body is not whole.
+func partial(values []string) bool {
+	return len(values) > 1 || len(values) == 1 && values[0] != "false"
+}
+
+// formIn reports whether a body is declared as a form, as some programs declare JSON unless they are told otherwise.
+// A provider that reads it as a form can find another model in it, but only behind a separator.
+func formIn(types []string) bool {
+	return slices.ContainsFunc(types, func(t string) bool { return strings.Contains(strings.ToLower(t), "form") })
+}
+
+// separated notes whether a form would have several members.
+type separated struct {
+	io.Reader
+	several bool
+}
+
+func (s *separated) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.several = s.several || bytes.ContainsAny(p[:n], "&;")
+	return n, err
 }
 
 // refuse answers a refusal: a problem, with none of the headers of an allowed check.

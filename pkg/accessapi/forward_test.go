@@ -180,6 +180,12 @@ func TestForwardModels(t *testing.T) {
 		{"POST", `{"a":"` + strings.Repeat("x", 2<<20) + `","model":"gpt-5"}`, nil, "gpt-5", ""}, {"POST", `{"model":"gpt-5","model":"claude"}`, nil, "unknown", "MODEL_REQUIRED"},
 		{"POST", `{"model":"gpt-5"`, nil, "unknown", "MODEL_REQUIRED"}, {"POST", `model=gpt-5`, []string{"Content-Type: application/x-www-form-urlencoded"}, "unknown", "MODEL_REQUIRED"},
 		{"POST", `{"model":"gpt-5"}`, []string{"x-envoy-auth-partial-body: true"}, "unknown", "MODEL_REQUIRED"}, {"POST", `{"model":"gpt-5"}`, []string{"x-envoy-auth-partial-body: false"}, "gpt-5", ""},
+		{"POST", `{"model":"gpt-5"}`, []string{"x-envoy-auth-partial-body: false", "x-envoy-auth-partial-body: true"}, "unknown", "MODEL_REQUIRED"},
+		{"POST", `{"model":"gpt-5"}`, []string{"x-envoy-auth-partial-body: TRUE"}, "unknown", "MODEL_REQUIRED"},
+		{"POST", `{"model":"gpt-5"}`, []string{"Content-Type: application/x-www-form-urlencoded"}, "gpt-5", ""}, // as curl -d sends it
+		{"POST", `{"model":"gpt-5","x":"&model=claude&"}`, []string{"Content-Type: application/x-www-form-urlencoded"}, "unknown", "MODEL_REQUIRED"},
+		{"POST", `{"model":"gpt-5","x":";model=claude"}`, []string{"Content-Type: application/json", "Content-Type: Application/X-WWW-Form-urlencoded"}, "unknown", "MODEL_REQUIRED"},
+		{"POST", `{"model":"gpt-5","x":"&model=claude&"}`, []string{"Content-Type: application/json"}, "gpt-5", ""},
 		{"PUT", `{"model":"gpt-5"}`, nil, "unknown", "MODEL_REQUIRED"}, {"POST", "", nil, "unknown", "MODEL_REQUIRED"}, {"DELETE", "", []string{"X-AI-Model: gpt-5"}, "gpt-5", ""},
 		{"OPTIONS", "", []string{"X-AI-Model: gpt-5", "Origin: https://console.example.com", "Access-Control-Request-Method: GET"}, "gpt-5", ""}, {"MADEUP", "", []string{"X-AI-Model: gpt-5"}, "gpt-5", ""},
 	} {

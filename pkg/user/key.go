@@ -211,10 +211,9 @@ func (c RotateKey) Validate() error { return slices.Clone(c.problems).Err() }
 func (c RotateKey) Apply(before *User, stamp Stamp) (*User, error) {
 	return changeKey(before, c.KeyID, stamp, func(k *Key) error {
 		expired := k.Expired(stamp.Now)
-		if expired && !c.ExpiresAt.Set {
-			return expiredKey("the key has expired: give it a new expiresAt, or null")
+		if set(&k.ExpiresAt, c.ExpiresAt); k.Expired(stamp.Now) {
+			return expiredKey("the new secret would have expired: give the key an expiresAt in the future, or null")
 		}
-		set(&k.ExpiresAt, c.ExpiresAt)
 		k.Hash, k.Hint = c.Secret.Hash, c.Secret.Hint
 		k.PreviousValidUntil = c.FormerUntil(stamp.Now, expired)
 		return nil

@@ -187,6 +187,9 @@ func TestAnExpiredKeyIsRotated(t *testing.T) {
 	s := start(t, pgtest.Database(t), "")
 	k := s.issue(t, s.user(t), `"expiresAt":"2020-01-01T00:00:00Z"`)
 	s.do(t, http.MethodPatch, k.path(), `{"expiresAt":null}`).fails(t, http.StatusBadRequest, "VALIDATION_ERROR")
+	for _, body := range []string{`{}`, `{"expiresAt":"2020-02-02T00:00:00Z"}`} { // a secret that would never work
+		s.do(t, http.MethodPost, k.path()+"/rotate", body).fails(t, http.StatusBadRequest, "VALIDATION_ERROR")
+	}
 	s.do(t, http.MethodPost, k.path()+"/rotate", "").fails(t, http.StatusBadRequest, "VALIDATION_ERROR")
 	var fresh key
 	s.do(t, http.MethodPost, k.path()+"/rotate", `{"expiresAt":null}`).into(t, http.StatusOK, &fresh)

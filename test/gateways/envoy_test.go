@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,7 +92,12 @@ func extAuthz(t *testing.T) (path, headers string) {
 								TypedConfig struct {
 									FailureModeAllow *bool `yaml:"failure_mode_allow"`
 									HTTPService      *struct {
-										PathPrefix            string `yaml:"path_prefix"`
+										PathPrefix           string `yaml:"path_prefix"`
+										AuthorizationRequest struct {
+											AllowedHeaders struct {
+												Patterns []struct{ Exact string }
+											} `yaml:"allowed_headers"`
+										} `yaml:"authorization_request"`
 										AuthorizationResponse struct {
 											AllowedUpstreamHeaders struct {
 												Patterns []struct{ Prefix string }
@@ -113,6 +119,9 @@ func extAuthz(t *testing.T) (path, headers string) {
 		if c := filter.TypedConfig; c.HTTPService != nil {
 			if c.FailureModeAllow == nil || *c.FailureModeAllow {
 				t.Error("envoy.yaml fails open")
+			}
+			if !slices.Contains(c.HTTPService.AuthorizationRequest.AllowedHeaders.Patterns, struct{ Exact string }{"content-type"}) {
+				t.Error("envoy.yaml does not say how the body is to be read")
 			}
 			return c.HTTPService.PathPrefix, c.HTTPService.AuthorizationResponse.AllowedUpstreamHeaders.Patterns[0].Prefix
 		}

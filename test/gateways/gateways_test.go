@@ -92,6 +92,9 @@ func (s *setup) begin(t *testing.T, method, path, body string, headers ...string
 	}
 	for _, line := range headers {
 		name, value, _ := strings.Cut(line, ": ")
+		if name == "Content-Type" {
+			r.Header.Del(name)
+		}
 		r.Header.Add(name, value)
 	}
 	return s.client.Do(r)
@@ -259,6 +262,8 @@ func (s *setup) duplicate(t *testing.T) {
 	for _, body := range []string{`{"model":"gpt-5","model":"claude"}`, `{"model":"claude","model":"gpt-5"}`, `{"model":"gpt-5","mod\u0065l":"claude"}`, `{"model":"gpt-5","Model":"claude"}`} {
 		s.wantRefusal(t, body, s.chat(t, listed, body), http.StatusForbidden, "MODEL_REQUIRED")
 	}
+	const disguised = `{"model":"gpt-5","x":"&model=claude&"}` // a provider may read it as a form
+	s.wantRefusal(t, disguised, s.chat(t, listed, disguised, "Content-Type: application/x-www-form-urlencoded"), http.StatusForbidden, "MODEL_REQUIRED")
 }
 
 func (s *setup) twoCredentials(t *testing.T) {

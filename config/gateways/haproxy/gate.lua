@@ -4,8 +4,8 @@
 local url = "http://" .. os.getenv("AI_ADMIN") .. "/ai/admin/authorize/openai"
 local token = os.getenv("GATEWAY_TOKEN")
 
--- What identifies the caller; every value of each, since two are a reason to refuse.
-local callers = { "authorization", "x-api-key", "api-key", "x-goog-api-key" }
+-- What identifies the caller, and how the body is to be read; every value of each, since two are a reason to refuse.
+local passed = { "authorization", "x-api-key", "api-key", "x-goog-api-key", "content-type" }
 
 local answered = {
     "x-ai-user", "x-ai-user-tag", "x-ai-role", "x-ai-key", "x-ai-model", "x-ai-requests-per-minute",
@@ -14,7 +14,7 @@ local answered = {
 
 local function ask(txn)
     local headers, sent = {}, txn.http:req_get_headers()
-    for _, name in ipairs(callers) do
+    for _, name in ipairs(passed) do
         if sent[name] then
             headers[name] = {}
             for i = 0, #sent[name] do
