@@ -24,8 +24,8 @@ type activityPage struct {
 	page
 	Query    url.Values
 	Cursor   string // the feed's, for the live list
-	Changes  []historyItem
-	Audit    []auditItem
+	Changes  []historyEntry
+	Audit    []user.AuditEntry
 	Next     string
 	Problems user.Problems
 	Fault    *user.Error
@@ -33,37 +33,6 @@ type activityPage struct {
 	Actions  []user.AuditAction
 	Tags     map[string]string // of the users, by id
 	Filtered bool
-}
-
-// historyItem is a change of any user, as the API's history across users has it.
-type historyItem struct {
-	UserID  string        `json:"userId"`
-	Type    string        `json:"type"`
-	At      time.Time     `json:"at"`
-	Actor   string        `json:"actor"`
-	Changed []fieldChange `json:"changed"`
-}
-
-// Kind is created, updated or deleted.
-func (h historyItem) Kind() string { return h.Type[strings.LastIndexByte(h.Type, '.')+1:] }
-
-// auditItem is an entry of the audit log.
-type auditItem struct {
-	At        time.Time      `json:"at"`
-	Actor     string         `json:"actor"`
-	Action    string         `json:"action"`
-	UserID    *string        `json:"userId"`
-	Provider  string         `json:"provider"`
-	KeyID     string         `json:"keyId"`
-	RequestID string         `json:"requestId"`
-	SourceIP  string         `json:"sourceIP"`
-	Outcome   string         `json:"outcome"`
-	Detail    map[string]any `json:"detail"`
-}
-
-// next is the part of an API's page that says where to go on.
-type next struct {
-	Next *string `json:"next"`
 }
 
 // serveActivity shows the changes as they happen, or the audit log.
@@ -86,11 +55,11 @@ func (c *Console) serveActivity(w http.ResponseWriter, r *http.Request, s *sessi
 		return err
 	}
 	var ids []string
-	for _, item := range p.Changes {
-		ids = append(ids, item.UserID)
+	for _, entry := range p.Changes {
+		ids = append(ids, idText(entry.UserID))
 	}
-	for _, item := range p.Audit {
-		ids = append(ids, deref(item.UserID))
+	for _, entry := range p.Audit {
+		ids = append(ids, idText(entry.UserID))
 	}
 	p.Tags = c.tags(r, s, ids)
 	return c.render(w, r, status, "activity", p)
@@ -145,10 +114,6 @@ func only(values url.Values, names ...string) url.Values {
 }
 
 func (c *Console) readAudit(r *http.Request, s *session, p *activityPage) error {
-	var found struct {
-		Audit []auditItem `json:"audit"`
-		Page  next        `json:"page"`
-	}
 	query := only(p.Query, "actor", "action", "userId", "from", "to", "cursor")
 	if typed := query.Get("userId"); typed != "" && s.caller.Can(auth.UsersRead) {
 		id, err := c.idOf(r, typed)
@@ -162,19 +127,28 @@ func (c *Console) readAudit(r *http.Request, s *session, p *activityPage) error 
 			query.Set(name, asTime(query.Get(name)))
 		}
 	}
-	if err := c.call(r, s, http.MethodGet, "/ai/admin/audit", query, nil, &found); err != nil {
+	asked, err := user.ParseAuditQuery(query)
+	if err != nil {
 		return err
 	}
-	p.Audit = found.Audit
-	for i := range p.Audit {
-		maps.DeleteFunc(p.Audit[i].Detail, func(_ string, value any) bool { return value == nil })
+	found, err := c.options.Admin.AuditLog(r.Context(), asked)
+	if err != nil {
+		return err
 	}
-	if found.Page.Next != nil {
-		query.Set("cursor", *found.Page.Next)
+	if p.Audit = found.Entries; found.Next != "" {
+		query.Set("cursor", found.Next)
 		query.Set("view", "audit")
 		p.Next = withQuery(Path+"activity", query)
 	}
 	return nil
+}
+
+// detail reads the detail of an entry of the audit log, without what is null.
+func detail(e user.AuditEntry) map[string]any {
+	var all map[string]any
+	_ = json.Unmarshal(e.AppendDetail(nil), &all) // the service's own
+	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
+	return all
 }
 
 // readChanges reads the latest changes, if the caller may see them, and the cursor where the live
@@ -185,22 +159,26 @@ func (c *Console) readChanges(r *http.Request, s *session, p *activityPage) (err
 	}
 	actor, kind, after := p.Query.Get("actor"), p.Query.Get("type"), p.Query.Get("cursor")
 	for range 5 { // pages, of which the filters may leave nothing
-		var items []historyItem
+		var found user.HistoryPage
 		switch {
 		case p.Query.Has("user"):
-			items, after, err = c.changesOf(r, p.Query.Get("user"), after)
+			found, err = c.changesOf(r, p.Query.Get("user"), after)
 		case s.caller.Can(auth.AuditRead):
-			items, after, err = c.changesOfAll(r, s, actor, after)
+			found, err = c.changesOfAll(r, actor, after)
 		}
 		if err != nil {
 			return err
 		}
-		for _, item := range items {
-			if (actor == "" || item.Actor == actor) && (kind == "" || item.Kind() == kind) {
-				p.Changes = append(p.Changes, item)
+		for i := range found.Entries {
+			entry, err := entryOf(found.Entries[i].Event)
+			if err != nil {
+				return err
+			}
+			if (actor == "" || entry.Actor == actor) && (kind == "" || entry.Kind == kind) {
+				p.Changes = append(p.Changes, entry)
 			}
 		}
-		if after == "" || len(p.Changes) >= historyShown {
+		if after = found.Next; after == "" || len(p.Changes) >= historyShown {
 			break
 		}
 	}
@@ -212,14 +190,12 @@ func (c *Console) readChanges(r *http.Request, s *session, p *activityPage) (err
 	return nil
 }
 
-func (c *Console) changesOfAll(r *http.Request, s *session, actor, cursor string) ([]historyItem, string, error) {
-	query := only(url.Values{"actor": {actor}, "cursor": {cursor}}, "actor", "cursor")
-	var found struct {
-		History []historyItem `json:"history"`
-		Page    next          `json:"page"`
+func (c *Console) changesOfAll(r *http.Request, actor, cursor string) (user.HistoryPage, error) {
+	query, err := user.ParseLogQuery(only(url.Values{"actor": {actor}, "cursor": {cursor}}, "actor", "cursor"))
+	if err != nil {
+		return user.HistoryPage{}, err
 	}
-	err := c.call(r, s, http.MethodGet, "/ai/admin/history", query, nil, &found)
-	return found.History, deref(found.Page.Next), err
+	return c.options.Admin.Log(r.Context(), query)
 }
 
 // idOf returns the id of the user that somebody typed: an id, also of a user who is gone, a tag, or another name
@@ -243,24 +219,16 @@ func (c *Console) idOf(r *http.Request, typed string) (uuid.UUID, error) {
 }
 
 // changesOf reads what happened to one user. It needs no right to see the history of all.
-func (c *Console) changesOf(r *http.Request, typed, cursor string) (items []historyItem, after string, err error) {
+func (c *Console) changesOf(r *http.Request, typed, cursor string) (user.HistoryPage, error) {
 	id, err := c.idOf(r, typed)
 	if err != nil || id == uuid.Nil {
-		return nil, "", err
+		return user.HistoryPage{}, err
 	}
 	found, err := c.options.Admin.History(r.Context(), id, cursor, user.DefaultLimit)
 	if user.KindOf(err) == user.NotFound {
-		return nil, "", nil
+		return user.HistoryPage{}, nil
 	}
-	for i := range found.Entries {
-		e := &found.Entries[i]
-		item := historyItem{UserID: id.String(), Type: string(e.Type), At: e.At, Actor: e.Actor}
-		if err := json.Unmarshal(e.Changes, &item.Changed); err != nil {
-			return nil, "", err
-		}
-		items = append(items, item)
-	}
-	return items, found.Next, err
+	return found, err
 }
 
 // serveFeed streams the change feed by the API's own route, which ends the stream when the token is
@@ -275,27 +243,11 @@ func (c *Console) serveFeed(w http.ResponseWriter, r *http.Request, s *session) 
 	return nil
 }
 
-// listedKey is a key as the API lists it across users.
-type listedKey struct {
-	ID         string     `json:"id"`
-	UserID     string     `json:"userId"`
-	Name       string     `json:"name"`
-	Hint       string     `json:"hint"`
-	Status     string     `json:"status"`
-	Models     []string   `json:"models"`
-	CreatedAt  time.Time  `json:"createdAt"`
-	CreatedBy  string     `json:"createdBy"`
-	ExpiresAt  *time.Time `json:"expiresAt"`
-	LastUsedAt *time.Time `json:"lastUsedAt"`
-
-	Expired bool `json:"-"`
-}
-
 type keysPage struct {
 	page
 	Query    url.Values
 	Show     string
-	Keys     []listedKey
+	Keys     []shownKey
 	Total    *int64
 	Next     string
 	Problems user.Problems
@@ -322,56 +274,43 @@ func (c *Console) serveKeys(w http.ResponseWriter, r *http.Request, s *session) 
 			query[name] = values
 		}
 	}
-	return c.showKeys(w, r, s, p, query)
-}
-
-func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, s *session, p keysPage, query url.Values) error {
-	var found struct {
-		Keys []listedKey `json:"keys"`
-		Page struct {
-			next
-			Total *int64 `json:"total"`
-		} `json:"page"`
+	asked, err := user.ParseKeyQuery(query)
+	var found user.KeyPage
+	if err == nil {
+		found, err = c.options.Admin.FindKeys(r.Context(), asked)
 	}
 	status := http.StatusOK
-	err := c.call(r, s, http.MethodGet, "/ai/admin/keys", query, nil, &found)
 	if public := user.Public(err); err != nil && public.Kind == user.Invalid {
 		p.Problems, status = public.Problems, http.StatusBadRequest
 	} else if err != nil {
 		return err
 	}
-	for i := range found.Keys {
-		end := found.Keys[i].ExpiresAt
-		found.Keys[i].Expired = end != nil && !time.Now().Before(*end)
-	}
-	p.Keys, p.Total = found.Keys, found.Page.Total
-	p.Tags = c.tags(r, s, ownersOf(p.Keys))
+	p.Total = found.Total
 	if p.Show != "" {
 		p.Title = text("keys.title.of", text("keys."+p.Show))
 	}
-	if found.Page.Next != nil {
-		query.Set("cursor", *found.Page.Next)
+	if found.More {
+		query.Set("cursor", asked.CursorAfter(&found.Keys[len(found.Keys)-1]))
 		if p.Show != "" {
 			query.Set("show", p.Show)
 		}
 		p.Next = withQuery(Path+"keys", query)
 	}
-	return c.render(w, r, status, "keys", p)
+	return c.renderKeys(w, r, s, status, p, found.Keys)
 }
 
-func ownersOf(keys []listedKey) []string {
-	ids := make([]string, len(keys))
-	for i := range keys {
-		ids[i] = keys[i].UserID
+// renderKeys answers with the page and the keys that were found.
+func (c *Console) renderKeys(w http.ResponseWriter, r *http.Request, s *session, status int, p keysPage, found []user.ListedKey) error {
+	ids := make([]string, len(found))
+	for i := range found {
+		ids[i] = idText(found[i].UserID)
 	}
-	return ids
+	p.Keys, p.Tags = shownKeys(found), c.tags(r, s, ids)
+	return c.render(w, r, status, "keys", p)
 }
 
 // findKey tells whose a pasted secret is.
 func (c *Console) findKey(w http.ResponseWriter, r *http.Request, s *session) error {
-	if err := parseForm(w, r); err != nil {
-		return err
-	}
 	p := keysPage{page: c.page(r, s, "keys.found", "keys"), Query: url.Values{}, Looked: true}
 	pasted, ok := access.ParseSecret(strings.TrimSpace(r.PostFormValue("secret")))
 	if !ok {
@@ -386,8 +325,5 @@ func (c *Console) findKey(w http.ResponseWriter, r *http.Request, s *session) er
 		p.Fault = text("keys.nobody")
 		return c.render(w, r, http.StatusOK, "keys", p)
 	}
-	p.Keys = []listedKey{{ID: key.ID.String(), UserID: key.UserID.String(), Name: key.Name, Hint: key.Hint, Status: string(key.Status), Models: key.Models,
-		CreatedAt: key.CreatedAt, CreatedBy: key.CreatedBy, ExpiresAt: key.ExpiresAt, LastUsedAt: key.LastUsedAt, Expired: key.Expired(time.Now())}}
-	p.Tags = c.tags(r, s, ownersOf(p.Keys))
-	return c.render(w, r, http.StatusOK, "keys", p)
+	return c.renderKeys(w, r, s, http.StatusOK, p, []user.ListedKey{*key})
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/url"
 
 	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
@@ -35,12 +34,12 @@ func (a *answer) Write(b []byte) (int, error) {
 }
 
 // call asks one of the API's routes, see [Console.send].
-func (c *Console) call(r *http.Request, s *session, method, path string, query url.Values, body []byte, into any) error {
+func (c *Console) call(r *http.Request, s *session, method, path string, body []byte, into any) error {
 	var from io.Reader
 	if body != nil {
 		from = bytes.NewReader(body)
 	}
-	return c.send(ask(r, s, method, path, query, from), into)
+	return c.send(ask(r, s, method, path, nil, from), into)
 }
 
 // send sends a request to the API's routes and decodes the answer into a value, unless that is nil. A problem

@@ -32,7 +32,10 @@ type Admin interface {
 	Get(context.Context, user.Ref) (*user.User, error)
 	List(context.Context, user.Query) (user.Page, error)
 	History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error)
+	Log(context.Context, user.LogQuery) (user.HistoryPage, error)
+	AuditLog(context.Context, user.AuditQuery) (user.AuditPage, error)
 	Keys(context.Context, user.Ref) ([]user.ListedKey, error)
+	FindKeys(context.Context, user.KeyQuery) (user.KeyPage, error)
 }
 
 // Once signs in the first request that brings its code, with a token.
@@ -164,10 +167,10 @@ func (c *Console) pages() map[string]place {
 		"POST import/stream": long(c.streamImport, write),
 		"POST import/failed": needs(c.failedLines, write),
 
-		"GET activity":   long(c.serveActivity), // one scope for each of its views
+		"GET activity":   needs(c.serveActivity), // one scope for each of its views
 		"GET feed":       long(c.serveFeed, read),
-		"GET keys":       long(c.serveKeys, read),
-		"POST keys":      long(c.findKey, read),
+		"GET keys":       needs(c.serveKeys, read),
+		"POST keys":      needs(c.findKey, read),
 		"GET operation":  needs(c.serveOperation, read),
 		"POST operation": needs(c.resend, auth.Admin),
 	}

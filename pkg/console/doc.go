@@ -2,7 +2,7 @@
 // complete without JavaScript. A few scripts make them quicker.
 //
 // A page reads and changes users by the same service as the other transports. For what is streamed or
-// audited there (exports, imports, secrets, keys, the change feed and the logs) it calls the API's own
+// audited there (exports, imports, secrets, a user's keys and the change feed) it calls the API's own
 // routes, in the process, with the session's token. So scopes, rules and messages are written once.
 //
 // # Sessions

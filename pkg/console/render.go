@@ -57,9 +57,9 @@ func text(key string, about ...any) string {
 // templates are parsed for the first page, so that the start does not wait for them.
 var templates = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
-		"t": text, "asset": assetURL, "when": when, "icon": icon, "join": strings.Join, "path": userPath, "deref": deref,
+		"t": text, "asset": assetURL, "when": when, "icon": icon, "join": strings.Join, "path": userPath, "id": idText,
 		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "keyModels": keyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
-		"span": span, "said": said, "choices": func(field string) template.HTML { return choices()[field] },
+		"span": span, "said": said, "detail": detail, "choices": func(field string) template.HTML { return choices()[field] },
 		"count": func(n int) string { return number(int64(n)) },
 	}).ParseFS(files, "templates/*.html")
 })
@@ -249,6 +249,14 @@ func span(d time.Duration) string {
 }
 
 func userPath(id uuid.UUID) string { return Path + "users/" + id.String() }
+
+// idText is empty for no id.
+func idText(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}
 
 func deref(s *string) string {
 	if s == nil {

@@ -123,7 +123,7 @@ func (c *Console) revealCredential(w http.ResponseWriter, r *http.Request, s *se
 	}
 	var found struct{ Provider, Secret string }
 	path := "/ai/admin/users/" + u.ID.String() + "/credentials/" + url.PathEscape(r.PathValue("provider"))
-	if err := c.call(r, s, http.MethodGet, path, nil, nil, &found); err != nil {
+	if err := c.call(r, s, http.MethodGet, path, nil, &found); err != nil {
 		return err
 	}
 	return c.showSecret(w, r, secretPage{page: c.page(r, s, "secret.credential", "users", found.Provider, u.Name), User: u,
@@ -137,17 +137,16 @@ type shownKey struct {
 	Former  *time.Time // until when the secret from before a rotation works; nil when it does not
 }
 
-// keysOf returns the keys of a user with their last use.
-func (c *Console) keysOf(r *http.Request, u *user.User) ([]shownKey, error) {
-	found, err := c.options.Admin.Keys(r.Context(), user.Ref{ID: u.ID})
-	shown := make([]shownKey, len(found))
-	for i, key := range found {
-		shown[i] = shownKey{ListedKey: key, Expired: key.Expired(time.Now())}
-		if until := key.PreviousValidUntil; until != nil && until.After(time.Now()) {
+// shownKeys says of keys what the present time makes of them.
+func shownKeys(keys []user.ListedKey) []shownKey {
+	now, shown := time.Now(), make([]shownKey, len(keys))
+	for i, key := range keys {
+		shown[i] = shownKey{ListedKey: key, Expired: key.Expired(now)}
+		if until := key.PreviousValidUntil; until != nil && until.After(now) {
 			shown[i].Former = until
 		}
 	}
-	return shown, err
+	return shown
 }
 
 // issued is the API's answer to a key that got a secret.
@@ -189,7 +188,7 @@ func (c *Console) withSecret(w http.ResponseWriter, r *http.Request, s *session,
 	}
 	err = c.send(asked, &key)
 	if err == nil {
-		err = c.call(r, s, http.MethodGet, "/ai/admin/users/"+u.ID.String()+"/keys/"+key.ID.String(), nil, nil, nil)
+		err = c.call(r, s, http.MethodGet, "/ai/admin/users/"+u.ID.String()+"/keys/"+key.ID.String(), nil, nil)
 		if user.KindOf(err) == user.NotFound { // the answer is of an earlier time
 			err = user.Problems{{Field: "name", Message: text("keys.gone")}}.Err()
 		}
@@ -256,14 +255,14 @@ func (c *Console) changeKey(w http.ResponseWriter, r *http.Request, s *session) 
 		}
 		return c.withSecret(w, r, s, u, key+"/rotate", wanted)
 	case "disable":
-		err = c.call(r, s, http.MethodPatch, path, nil, []byte(`{"status":"disabled"}`), nil)
+		err = c.call(r, s, http.MethodPatch, path, []byte(`{"status":"disabled"}`), nil)
 	case "enable":
-		err = c.call(r, s, http.MethodPatch, path, nil, []byte(`{"status":"active"}`), nil)
+		err = c.call(r, s, http.MethodPatch, path, []byte(`{"status":"active"}`), nil)
 	case "revoke":
 		if r.PostFormValue("confirmed") == "" {
 			return c.confirm(w, r, s, "keys.confirm", keyName(u, r.PathValue("key")), text("keys.revoke"))
 		}
-		err = c.call(r, s, http.MethodDelete, path, nil, nil, nil)
+		err = c.call(r, s, http.MethodDelete, path, nil, nil)
 	default:
 		err = user.Errorf(user.NotFound, "there is no such page")
 	}

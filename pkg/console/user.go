@@ -84,12 +84,14 @@ func (c *Console) userPage(r *http.Request, s *session, u *user.User) (userPage,
 	if p.Asked != "" {
 		p.Access = decide(u, p.Asked, time.Now())
 	}
-	var err error
 	if len(u.Keys) > 0 {
-		if p.Keys, err = c.keysOf(r, u); err != nil {
+		keys, err := c.options.Admin.Keys(r.Context(), user.Ref{ID: u.ID})
+		if err != nil {
 			return p, err
 		}
+		p.Keys = shownKeys(keys)
 	}
+	var err error
 	p.History, err = c.history(r, u.ID)
 	return p, err
 }
@@ -384,10 +386,16 @@ func (c *Console) history(r *http.Request, id uuid.UUID) (history, error) {
 	return h, nil
 }
 
+// entryOf reads an event.
+func entryOf(e user.Event) (historyEntry, error) {
+	entry := historyEntry{Event: e, Kind: string(e.Type[strings.LastIndexByte(string(e.Type), '.')+1:])}
+	return entry, json.Unmarshal(e.Changes, &entry.Changes)
+}
+
 // entry reads an event, and reports whether it passes the filter.
 func (h *history) entry(e user.Event) (historyEntry, bool) {
-	entry := historyEntry{Event: e, Kind: string(e.Type[strings.LastIndexByte(string(e.Type), '.')+1:])}
-	if json.Unmarshal(e.Changes, &entry.Changes) != nil {
+	entry, err := entryOf(e)
+	if err != nil {
 		return entry, false
 	}
 	if h.Actor != "" && !strings.Contains(strings.ToLower(e.Actor), strings.ToLower(h.Actor)) {

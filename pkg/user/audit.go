@@ -92,11 +92,11 @@ func (e *AuditEntry) AppendJSON(dst []byte) []byte {
 	dst = appendString(append(dst, `,"requestId":`...), e.RequestID)
 	dst = appendString(append(dst, `,"sourceIP":`...), e.SourceIP)
 	dst = appendString(append(dst, `,"outcome":`...), string(e.Outcome))
-	return append(e.appendDetail(append(dst, `,"detail":`...)), '}')
+	return append(e.AppendDetail(append(dst, `,"detail":`...)), '}')
 }
 
-// appendDetail appends the detail, with the count of a counted entry in it.
-func (e *AuditEntry) appendDetail(dst []byte) []byte {
+// AppendDetail appends the detail, with the count of a counted entry in it.
+func (e *AuditEntry) AppendDetail(dst []byte) []byte {
 	if e.Bucket == "" {
 		return appendObject(dst, e.Detail)
 	}
