@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ func (a *API) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		known := &request.Info{ID: requestID(r.Header.Get("X-Request-Id")), Route: "unknown", Started: time.Now(), AnswerTime: a.options.AnswerTimeout, Severity: slog.LevelError}
 		w.Header().Set("X-Request-Id", known.ID)
-		answer := &recorder{ResponseWriter: w}
+		answer := &request.Recorder{ResponseWriter: w}
 		ctx, span := a.options.Tracer.Server(tracing.Extract(r.Context(), r.Header), "request")
 		defer span.End()
 		r = r.WithContext(request.With(ctx, known))
@@ -39,12 +40,9 @@ func (a *API) logged(next http.Handler) http.Handler {
 // statusClientGone is what the log line says when the client went away; nobody reads an answer.
 const statusClientGone = 499
 
-func (a *API) report(r *http.Request, known *request.Info, answer *recorder) {
+func (a *API) report(r *http.Request, known *request.Info, answer *request.Recorder) {
 	took := time.Since(known.Started)
-	status := answer.status
-	if status == 0 {
-		status = http.StatusOK
-	}
+	status := cmp.Or(answer.Status, http.StatusOK)
 	if errors.Is(known.Failure, context.Canceled) && r.Context().Err() != nil {
 		status = statusClientGone
 	}
@@ -61,7 +59,7 @@ func (a *API) report(r *http.Request, known *request.Info, answer *recorder) {
 	}
 	attributes := []slog.Attr{slog.String("requestId", known.ID), slog.String("method", r.Method),
 		slog.String("route", known.Route), slog.Int("status", status), slog.String("duration", took.Round(time.Microsecond).String()),
-		slog.Int64("bytes", answer.bytes), slog.String("actor", known.Actor)}
+		slog.Int64("bytes", answer.Bytes), slog.String("actor", known.Actor)}
 	attributes = append(attributes, known.Revealed...)
 	if known.Failure != nil {
 		attributes = append(attributes, slog.String("error", known.Failure.Error()))
@@ -100,7 +98,7 @@ func (a *API) recovered(next http.Handler) http.Handler {
 			}
 			a.options.Log.ErrorContext(r.Context(), "panic", "requestId", request.Of(r.Context()).ID, "stack", string(debug.Stack()))
 			err := fmt.Errorf("panic: %v", fault)
-			if answer, ok := w.(*recorder); ok && answer.status != 0 {
+			if answer, ok := w.(*request.Recorder); ok && answer.Status != 0 {
 				// An answer has begun: cut it off, or the client would take half of one for whole.
 				request.Of(r.Context()).Failure = err
 				panic(http.ErrAbortHandler)
@@ -192,34 +190,6 @@ func Identify(ctx context.Context, authenticate func(context.Context, string) (a
 	}
 	return caller, err
 }
-
-// recorder notes what was answered.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 && status >= 200 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (r *recorder) Write(b []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	n, err := r.ResponseWriter.Write(b)
-	r.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets [http.ResponseController] reach the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // CORS says which pages of other origins may call (WHATWG Fetch, section 3.2).
 type CORS struct {

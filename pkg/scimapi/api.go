@@ -97,13 +97,14 @@ type exchange struct {
 type operation struct {
 	name  string
 	reads bool // the scope users:read suffices
+	waits bool // for a place among the requests worked on; what takes a body waits once the body has arrived
 	serve func(*exchange) error
 }
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
-	answer := &recorder{ResponseWriter: w, status: http.StatusOK}
+	answer := &request.Recorder{ResponseWriter: w}
 	route, segment, methods := a.route(r.URL.Path)
 	x := &exchange{API: a, w: answer, r: r, base: request.Base(r) + Base, segment: segment}
 	request.Of(r.Context()).Describe(route, "", false)
@@ -112,7 +113,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.Problem(answer, r, err)
 	}
 	if a.options.Observe != nil {
-		a.options.Observe(Served{Operation: name, Provider: provider(r.UserAgent()), Status: answer.status, Duration: time.Since(begun)})
+		a.options.Observe(Served{Operation: name, Provider: provider(r.UserAgent()), Status: cmp.Or(answer.Status, http.StatusOK), Duration: time.Since(begun)})
 	}
 }
 
@@ -141,6 +142,13 @@ func (x *exchange) dispatch(methods map[string]operation) (name string, err erro
 		allow := allowed(methods)
 		x.w.Header().Set("Allow", allow)
 		return name, scim.StatusError(http.StatusMethodNotAllowed, "this endpoint takes %s", allow)
+	}
+	if op.waits {
+		leave, err := x.options.Enter(x.r.Context())
+		if err != nil {
+			return name, err
+		}
+		defer leave()
 	}
 	return name, op.serve(x)
 }
@@ -175,19 +183,19 @@ func (a *API) operations(endpoint, segment string, nested bool) map[string]opera
 		if nested {
 			return nil
 		}
-		return map[string]map[string]operation{"": {"GET": {"root.list", true, (*exchange).listRoot}},
-			".search":               {"POST": {"root.search", true, (*exchange).searchRoot}},
-			"ServiceProviderConfig": {"GET": {"discovery", true, (*exchange).serviceProviderConfig}}}[endpoint]
+		return map[string]map[string]operation{"": {"GET": {"root.list", true, true, (*exchange).listRoot}},
+			".search":               {"POST": {"root.search", true, false, (*exchange).searchRoot}},
+			"ServiceProviderConfig": {"GET": {"discovery", true, false, (*exchange).serviceProviderConfig}}}[endpoint]
 	case "ResourceTypes":
-		return map[string]operation{"GET": {"discovery", true, (*exchange).resourceTypes}}
+		return map[string]operation{"GET": {"discovery", true, false, (*exchange).resourceTypes}}
 	case "Schemas":
-		return map[string]operation{"GET": {"discovery", true, (*exchange).schemas}}
+		return map[string]operation{"GET": {"discovery", true, false, (*exchange).schemas}}
 	case "Users":
 		return operationsOf("users", segment, users)
 	case "Groups":
 		return operationsOf("groups", segment, groups)
 	case "Bulk", "Me":
-		return map[string]operation{"*": {strings.ToLower(endpoint), true, notImplemented}}
+		return map[string]operation{"*": {strings.ToLower(endpoint), true, false, notImplemented}}
 	}
 	return nil
 }
@@ -205,12 +213,12 @@ var (
 func operationsOf(name, segment string, e endpoints) map[string]operation {
 	switch segment {
 	case "":
-		return map[string]operation{"GET": {name + ".list", true, e.list}, "POST": {name + ".create", false, e.create}}
+		return map[string]operation{"GET": {name + ".list", true, true, e.list}, "POST": {name + ".create", false, false, e.create}}
 	case ".search":
-		return map[string]operation{"POST": {name + ".search", true, e.search}}
+		return map[string]operation{"POST": {name + ".search", true, false, e.search}}
 	}
-	return map[string]operation{"GET": {name + ".get", true, e.get}, "PUT": {name + ".replace", false, e.replace},
-		"PATCH": {name + ".patch", false, e.patch}, "DELETE": {name + ".delete", false, e.remove}}
+	return map[string]operation{"GET": {name + ".get", true, false, e.get}, "PUT": {name + ".replace", false, false, e.replace},
+		"PATCH": {name + ".patch", false, false, e.patch}, "DELETE": {name + ".delete", false, true, e.remove}}
 }
 
 func allowed(methods map[string]operation) string {
@@ -272,18 +280,3 @@ func write(w http.ResponseWriter, status int, body []byte) {
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that has left reads no error either
 }
-
-// recorder notes the status of the answer.
-type recorder struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (r *recorder) WriteHeader(status int) {
-	r.status = status
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap makes [http.ResponseController] find the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

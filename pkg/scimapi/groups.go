@@ -88,11 +88,6 @@ func (x *exchange) deleteGroup() error {
 	if err != nil {
 		return err
 	}
-	leave, err := x.options.Enter(x.r.Context())
-	if err != nil {
-		return err
-	}
-	defer leave()
 	if _, err := x.changeGroup(user.DeleteGroup, id, user.GroupPatch{}); err != nil {
 		return err
 	}

@@ -200,11 +200,6 @@ func list(x *exchange, types ...resources) error {
 	if err != nil {
 		return err
 	}
-	leave, err := x.options.Enter(x.r.Context())
-	if err != nil {
-		return err
-	}
-	defer leave()
 	return x.find(s, types)
 }
 

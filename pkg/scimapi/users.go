@@ -182,11 +182,6 @@ func (x *exchange) deleteUser() error {
 	if err != nil {
 		return err
 	}
-	leave, err := x.options.Enter(x.r.Context())
-	if err != nil {
-		return err
-	}
-	defer leave()
 	err = x.onVersionRead(id, func(before *user.User, condition *user.Precondition) error {
 		if before.Role == user.Admin {
 			if err := x.refuse(user.SCIMDelete, id); err != nil {
