@@ -86,21 +86,12 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
 	ctx, span := h.options.Tracer.Consumer(r.Context(), "event", event.trace)
 	defer span.End()
 	request.Of(r.Context()).Traced = ctx
-	command := h.command(r, event)
-	command.TraceParent = tracing.Parent(ctx)
-	outcome, err := h.options.Admin.Apply(ctx, command)
+	outcome, err := h.options.Admin.Apply(ctx, event.command(request.Origin(r.WithContext(ctx))))
 	if err != nil {
 		return err
 	}
 	h.reply(w, outcome)
 	return nil
-}
-
-// command returns what an event that came by a request asks for.
-func (h *handler) command(r *http.Request, of *received) user.Command {
-	command := of.command(request.Origin(r))
-	command.TraceParent = tracing.Parent(tracing.WithParent(r.Context(), of.trace))
-	return command
 }
 
 // reply answers with what happened, as an event that a Trigger's reply can route on.
@@ -160,7 +151,8 @@ func (h *handler) applyBatch(r *http.Request, body []byte) ([]result, error) {
 		if err != nil {
 			continue
 		}
-		commands, places = append(commands, h.command(r, event)), append(places, i)
+		ctx := tracing.WithParent(r.Context(), event.trace)
+		commands, places = append(commands, event.command(request.Origin(r.WithContext(ctx)))), append(places, i)
 	}
 	applied, err := h.options.Admin.ApplyAll(r.Context(), commands)
 	if err != nil {

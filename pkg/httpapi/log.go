@@ -97,14 +97,8 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	}
 	buffer := takeBuffer()
 	defer giveBuffer(buffer)
-	out := append(*buffer, `{"changes":[`...)
-	for i, e := range page.Entries {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = a.options.AppendEvent(out, e.Event)
-	}
-	*buffer = append(out, `],"next":"`+page.Next+`"}`...)
+	out := appendList(append(*buffer, `{"changes":[`...), page.Entries, a.appendChange)
+	*buffer = append(out, `,"next":"`+page.Next+`"}`...)
 	return writeJSON(w, r, http.StatusOK, *buffer)
 }
 
@@ -115,8 +109,10 @@ func (a *API) exportChanges(w http.ResponseWriter, r *http.Request, values url.V
 		if err != nil {
 			return "", false, err
 		}
-		return page.Next, page.More, lines(e, page.Entries, func(dst []byte, entry *user.LogEntry) []byte {
-			return a.options.AppendEvent(dst, entry.Event)
-		})
+		return page.Next, page.More, lines(e, page.Entries, a.appendChange)
 	})
+}
+
+func (a *API) appendChange(dst []byte, e *user.LogEntry) []byte {
+	return a.options.AppendEvent(dst, e.Event)
 }
