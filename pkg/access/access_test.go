@@ -45,7 +45,7 @@ func TestKnownSecrets(t *testing.T) {
 
 func TestNewSecretsAreRandomAndParse(t *testing.T) {
 	t.Parallel()
-	pattern := regexp.MustCompile("^" + SecretPattern + "$")
+	pattern := regexp.MustCompile(`^aik_[0-9A-Za-z]{49}$`) // as docs/gateways.md gives it to scanners for leaked secrets
 	seen := map[string]bool{}
 	for range 1000 {
 		text := NewSecret().Text().Reveal()

@@ -179,7 +179,7 @@ func Decide(q *Question, found Found, now time.Time) Decision {
 func (d *Decision) Hand(q *Question, plain secret.Text) {
 	switch {
 	case !d.Allowed() || q.Provider == "":
-	case q.InHeader && !Sendable(plain):
+	case q.InHeader && !sendable(plain):
 		d.Refuse(NoCredential)
 	default:
 		d.Credential = &plain
@@ -240,8 +240,8 @@ func soonest(first time.Time, second *time.Time) time.Time {
 	return first
 }
 
-// Sendable says whether a header can carry a secret unchanged: visible ASCII and inner spaces.
-func Sendable(plain secret.Text) bool {
+// sendable says whether a header can carry a secret unchanged: visible ASCII and inner spaces.
+func sendable(plain secret.Text) bool {
 	text := plain.Reveal()
 	return text != "" && strings.TrimSpace(text) == text &&
 		!slices.ContainsFunc([]byte(text), func(c byte) bool { return c < ' ' || c > '~' })

@@ -108,7 +108,7 @@ func TestUntil(t *testing.T) {
 func TestSendable(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{"sk-live~!": true, "two words": true, "": false, " a": false, "a\n": false, "a\tb": false, "ä": false, "a\x7f": false, "a\r\nb": false} {
-		if got := Sendable(secret.New(text)); got != want {
+		if got := sendable(secret.New(text)); got != want {
 			t.Errorf("%q: %t", text, got)
 		}
 	}

@@ -12,17 +12,14 @@ import (
 	"aiadmin/pkg/secret"
 )
 
-// SecretPrefix starts every key's secret, so that scanners for leaked secrets find it.
-const SecretPrefix = "aik_"
-
-// SecretPattern is the regular expression that scanners for leaked secrets need (RE2 syntax).
-const SecretPattern = `aik_[0-9A-Za-z]{49}`
+// secretPrefix starts every key's secret, so that scanners for leaked secrets find it.
+const secretPrefix = "aik_"
 
 const (
 	randomBytes  = 32
 	randomDigits = 43 // of base 62: enough for 256 bits
 	checkDigits  = 6  // of base 62: enough for a CRC-32
-	secretLength = len(SecretPrefix) + randomDigits + checkDigits
+	secretLength = len(secretPrefix) + randomDigits + checkDigits
 	base62       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
@@ -42,17 +39,17 @@ func NewSecret() Secret {
 
 // secretOf spells 256 bits as a secret.
 func secretOf(random [randomBytes]byte) Secret {
-	body := SecretPrefix + digits(new(big.Int).SetBytes(random[:]), randomDigits)
+	body := secretPrefix + digits(new(big.Int).SetBytes(random[:]), randomDigits)
 	return Secret{secret.New(body + checksum(body))}
 }
 
 // ParseSecret reads a secret as a client presents it. It returns false for anything that cannot be
 // a secret of ours, without looking anything up: another length, prefix, alphabet or checksum.
 func ParseSecret(presented string) (Secret, bool) {
-	if len(presented) != secretLength || !strings.HasPrefix(presented, SecretPrefix) {
+	if len(presented) != secretLength || !strings.HasPrefix(presented, secretPrefix) {
 		return Secret{}, false
 	}
-	for _, c := range []byte(presented[len(SecretPrefix):]) {
+	for _, c := range []byte(presented[len(secretPrefix):]) {
 		if strings.IndexByte(base62, c) < 0 {
 			return Secret{}, false
 		}
@@ -75,7 +72,7 @@ func (s Secret) Hash() Hash {
 // Hint returns what a read shows of the secret: the prefix and the last four characters.
 func (s Secret) Hint() string {
 	text := s.text.Reveal()
-	return SecretPrefix + "…" + text[len(text)-4:]
+	return secretPrefix + "…" + text[len(text)-4:]
 }
 
 // hashPrefix precedes the hexadecimal digits of a hash where it stands for a key.

@@ -36,7 +36,7 @@ import (
 
 // Options of an App.
 type Options struct {
-	Mounts string    // the folder of the volumes; empty is [DefaultMounts]
+	Mounts string    // the folder of the volumes; empty is /etc/ai-admin
 	Log    io.Writer // log lines
 	// LogHandler writes log lines in another form; nil writes JSON.
 	LogHandler func(io.Writer, *slog.HandlerOptions) slog.Handler
@@ -85,9 +85,9 @@ type App struct {
 // New reads the mounts and wires the service. Wrong mounts are a [MountError].
 func New(options Options) (_ *App, err error) {
 	if options.Mounts == "" {
-		options.Mounts = DefaultMounts
+		options.Mounts = defaultMounts
 	}
-	mounts, err := OpenMounts(options.Mounts)
+	mounts, err := openMounts(options.Mounts)
 	if err != nil {
 		return nil, err
 	}

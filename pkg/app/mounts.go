@@ -14,8 +14,8 @@ import (
 	"aiadmin/pkg/vault"
 )
 
-// DefaultMounts is the folder that the volumes are mounted under.
-const DefaultMounts = "/etc/ai-admin"
+// defaultMounts is the folder that the volumes are mounted under.
+const defaultMounts = "/etc/ai-admin"
 
 // Mounts are the service's volumes, each with its last good value.
 type Mounts struct {
@@ -29,8 +29,8 @@ type Mounts struct {
 // file and what is expected there.
 type MountError struct{ error }
 
-// OpenMounts reads the volumes under root. Its error is a [MountError].
-func OpenMounts(root string) (*Mounts, error) {
+// openMounts reads the volumes under root. Its error is a [MountError].
+func openMounts(root string) (*Mounts, error) {
 	var m Mounts
 	var problems [4]error
 	m.Config, problems[0] = mount.Open(filepath.Join(root, "config"), config.Parse)

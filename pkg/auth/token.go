@@ -26,8 +26,8 @@ type Token struct {
 	ExpiresAt time.Time
 }
 
-// TokenPrefix starts every token made here, so that scanners for leaked secrets find it.
-const TokenPrefix = "aia_"
+// tokenPrefix starts every token made here, so that scanners for leaked secrets find it.
+const tokenPrefix = "aia_"
 
 // NewToken makes a token of 32 random bytes, returned once, and its entry. It fails when
 // the name cannot be a token's, or no scope is given.
@@ -40,7 +40,7 @@ func NewToken(name string, scopes ...Scope) (secret.Text, Token, error) {
 	}
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the process instead
-	plain := TokenPrefix + base64.RawURLEncoding.EncodeToString(random[:])
+	plain := tokenPrefix + base64.RawURLEncoding.EncodeToString(random[:])
 	return secret.New(plain), Token{Name: name, SHA256: sha256.Sum256([]byte(plain)), Scopes: scopes}, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,8 +17,8 @@ import (
 // SpecVersion is the version of CloudEvents that is spoken here.
 const SpecVersion = "1.0"
 
-// ContentType is the datacontenttype of every event.
-const ContentType = "application/json"
+// contentType is the datacontenttype of every event.
+const contentType = "application/json"
 
 // The extension attributes of an outgoing event.
 const (
@@ -43,7 +42,7 @@ func attributes(e *user.Event, source string) []attribute {
 		{"type", string(e.Type)},
 		{"subject", e.UserID.String()},
 		{"time", user.FormatTime(e.At)},
-		{"datacontenttype", ContentType},
+		{"datacontenttype", contentType},
 		{"dataschema", schemaURI(source, e.Type)},
 		{PartitionKey, e.UserID.String()},
 		{Sequence, fmt.Sprintf("%020d", e.Version)},
@@ -65,7 +64,7 @@ func attributes(e *user.Event, source string) []attribute {
 // the source has a host, the schema is at that host; else the scheme says which service
 // serves the path.
 func schemaURI(source string, t user.EventType) string {
-	path := SchemaPath + strings.TrimPrefix(string(t), "ai.admin.") + ".json"
+	path := schemaPath + strings.TrimPrefix(string(t), "ai.admin.") + ".json"
 	base, err := url.Parse(source)
 	if err != nil || base.Host == "" || base.Scheme == "" {
 		return "ai-admin:" + path
@@ -103,14 +102,14 @@ func SetAttribute(h http.Header, name, value string) {
 		h.Set("Content-Type", value)
 		return
 	}
-	h.Set("Ce-"+name, EncodeHeader(value))
+	h.Set("Ce-"+name, encodeHeader(value))
 }
 
-// EncodeHeader percent-encodes an attribute's value for a header, as section 3.1.3.2 of
+// encodeHeader percent-encodes an attribute's value for a header, as section 3.1.3.2 of
 // the HTTP binding says: the space, the double quote, the percent sign and whatever is
 // not printable ASCII, each byte of its UTF-8 for itself. The SDK leaves values as they
 // are, which no intermediary needs to accept.
-func EncodeHeader(value string) string {
+func encodeHeader(value string) string {
 	if strings.IndexFunc(value, mustEncode) < 0 {
 		return value
 	}
@@ -134,8 +133,8 @@ func mustEncode(r rune) bool {
 	return r <= ' ' || r == '"' || r == '%' || r > '~'
 }
 
-// SchemaPath is where the service serves the schemas: GET SchemaPath + a name of [SchemaNames].
-const SchemaPath = "/ai/admin/schemas/"
+// schemaPath is where the service serves each [Schema] by its name.
+const schemaPath = "/ai/admin/schemas/"
 
 // SchemaType is the media type of a JSON Schema.
 const SchemaType = "application/schema+json"
@@ -152,16 +151,4 @@ func Schema(name string) ([]byte, bool) {
 	}
 	changed := `"enum": ["` + strings.Join(user.RecordedFields(), `", "`) + `"]`
 	return bytes.Replace(text, []byte(`"enum": []`), []byte(changed), 1), true
-}
-
-// SchemaNames lists the schemas: one for the data of each event type, and the user they share.
-func SchemaNames() []string {
-	files, err := fs.Glob(schemas, "schemas/*.json")
-	if err != nil {
-		panic(err) // the pattern is malformed: no input can cause it
-	}
-	for i := range files {
-		files[i] = files[i][len("schemas/"):]
-	}
-	return files
 }

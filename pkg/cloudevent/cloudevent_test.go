@@ -139,8 +139,8 @@ func TestEncodeHeader(t *testing.T) {
 		"a\r\nX-Evil:": "a%0D%0AX-Evil:",
 		"~\x7f":        "~%7F",
 	} {
-		if got := EncodeHeader(value); got != want {
-			t.Errorf("EncodeHeader(%q) = %q, want %q", value, got, want)
+		if got := encodeHeader(value); got != want {
+			t.Errorf("encodeHeader(%q) = %q, want %q", value, got, want)
 		}
 	}
 }
@@ -156,11 +156,10 @@ func TestNoCauseNoAttribute(t *testing.T) {
 
 func TestEverySchemaIsServed(t *testing.T) {
 	t.Parallel()
-	names := SchemaNames()
 	for _, kind := range []user.EventType{user.Created, user.Updated, user.Deleted, user.GroupCreated, user.GroupUpdated, user.GroupDeleted} {
-		name := strings.TrimPrefix(schemaURI("", kind), "ai-admin:"+SchemaPath)
-		if _, ok := Schema(name); !ok || !slices.Contains(names, name) {
-			t.Errorf("the schema %q of %s is not there: %v", name, kind, names)
+		name := strings.TrimPrefix(schemaURI("", kind), "ai-admin:"+schemaPath)
+		if _, ok := Schema(name); !ok {
+			t.Errorf("the schema %q of %s is not there", name, kind)
 		}
 	}
 	if _, ok := Schema("../doc.go"); ok {

@@ -11,9 +11,9 @@ import (
 
 // The types of events that are taken in.
 const (
-	TypeCreate = "ai.admin.user.create"
-	TypeUpdate = "ai.admin.user.update"
-	TypeDelete = "ai.admin.user.delete"
+	typeCreate = "ai.admin.user.create"
+	typeUpdate = "ai.admin.user.update"
+	typeDelete = "ai.admin.user.delete"
 )
 
 // rejected is a change that can only be refused. It goes to the writer like any other,
@@ -40,7 +40,7 @@ func (r *received) fill(command *user.Command) error {
 	decode, ok := decoders[r.Type()]
 	if !ok {
 		return user.Problems{{Field: "type", Code: "validation_in_invalid",
-			Message: "must be " + TypeCreate + ", " + TypeUpdate + " or " + TypeDelete}}.Err()
+			Message: "must be " + typeCreate + ", " + typeUpdate + " or " + typeDelete}}.Err()
 	}
 	if len(r.DataEncoded) > 0 && !isJSON(r.DataContentType()) {
 		return user.Errorf(user.UnsupportedMedia, "the data of this event must be JSON in UTF-8, and its content type say so")
@@ -53,9 +53,9 @@ func (r *received) fill(command *user.Command) error {
 }
 
 var decoders = map[string]func(*received, *user.Command) error{
-	TypeCreate: decodeCreate,
-	TypeUpdate: decodeUpdate,
-	TypeDelete: decodeDelete,
+	typeCreate: decodeCreate,
+	typeUpdate: decodeUpdate,
+	typeDelete: decodeDelete,
 }
 
 // decodeCreate takes a subject that is a UUID for the user's id, as an update with the

@@ -3,7 +3,7 @@
 // A [Queue] is for different jobs of one kind. A lone job begins at once; what comes
 // meanwhile waits, and goes together when that ends, in the order in which it came. Up to Workers batches are
 // carried out at once, each of them beside others only once half of a full batch waits. A batch that is stuck
-// for [Stuck] gives its worker's place to another.
+// for stuckAfter gives its worker's place to another.
 //
 // [Shared] is for the same question: those who ask it while it is under way all get the answer to its
 // next asking, which begins when the one under way is over:

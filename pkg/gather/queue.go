@@ -21,9 +21,9 @@ type Queue[J any] struct {
 	waiting []J
 }
 
-// Stuck is how long a batch is carried out before it no longer counts as one of those at work:
+// stuckAfter is how long a batch is carried out before it no longer counts as one of those at work:
 // what it waits for (a value that another session holds) may be nothing to the others.
-const Stuck = 250 * time.Millisecond
+const stuckAfter = 250 * time.Millisecond
 
 // Add hands a job over. It is in the next batch that begins, unless more wait than go together.
 func (q *Queue[J]) Add(job J) {
@@ -54,7 +54,7 @@ func (q *Queue[J]) enough(others int) bool {
 func (q *Queue[J]) work(jobs []J) {
 	for len(jobs) > 0 {
 		leave := sync.OnceValue(q.stuck)
-		timer := time.AfterFunc(Stuck, func() { leave() })
+		timer := time.AfterFunc(stuckAfter, func() { leave() })
 		q.Batch(jobs)
 		if timer.Stop() {
 			jobs = q.following()
@@ -91,13 +91,6 @@ func (q *Queue[J]) next() []J {
 	jobs := slices.Clone(q.waiting[:n])
 	q.waiting = slices.Delete(q.waiting, 0, n)
 	return jobs
-}
-
-// Waiting is how many jobs wait at present.
-func (q *Queue[J]) Waiting() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.waiting)
 }
 
 // Guarded runs f, and makes an error of its panic with the stack in it.

@@ -70,15 +70,15 @@ func TestAStuckBatchGivesUpItsPlace(t *testing.T) {
 		q.Add(2)
 		q.Add(3)
 		expectBatches(t, "while one is under way", began(), []int{1})
-		if n := q.Waiting(); n != 2 {
+		if n := len(q.waiting); n != 2 {
 			t.Errorf("%d wait, want 2", n)
 		}
-		time.Sleep(Stuck) // of the bubble: it takes no time
+		time.Sleep(stuckAfter) // of the bubble: it takes no time
 		expectBatches(t, "once it is stuck", began(), []int{1}, []int{2, 3})
 		q.Add(4)
 		close(letGo)
 		expectBatches(t, "and nothing is left behind", began(), []int{1}, []int{2, 3}, []int{4})
-		if n := q.Waiting(); n != 0 {
+		if n := len(q.waiting); n != 0 {
 			t.Errorf("%d still wait", n)
 		}
 	})

@@ -16,14 +16,6 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Auditor records what a security officer has to answer for, and shows it.
-type Auditor interface {
-	// Audit returns once the entry is written, or counted.
-	Audit(ctx context.Context, entry user.AuditEntry) error
-	AuditLog(context.Context, user.AuditQuery) (user.AuditPage, error)
-	Log(context.Context, user.LogQuery) (user.HistoryPage, error)
-}
-
 // auditPatience is how long a refusal waits for its entry: with the database away, it is answered all the same.
 const auditPatience = 250 * time.Millisecond
 

@@ -50,7 +50,7 @@ func (a *API) enterExport(ctx context.Context) (leave func(), err error) {
 // "" is a page of JSON. What a file cannot have is refused.
 func fileType(r *http.Request, values url.Values, types ...string) (string, error) {
 	formats := map[string]string{"ndjson": ndjsonType, "csv": csvType}
-	wanted := Negotiate(r, append([]string{"application/json"}, types...)...)
+	wanted := negotiate(r, append([]string{"application/json"}, types...)...)
 	var problems user.Problems
 	if given, ok := values["format"]; ok {
 		wanted = formats[given[0]]

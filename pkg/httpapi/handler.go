@@ -41,7 +41,10 @@ type Admin interface {
 	ApplyAll(context.Context, []user.Command) ([]user.Result, error)
 	// DryRun returns what judges commands like ApplyAll, and changes nothing.
 	DryRun() (applyAll func(context.Context, []user.Command) ([]user.Result, error), end func())
-	Auditor
+	// Audit returns once the entry is written, or counted.
+	Audit(ctx context.Context, entry user.AuditEntry) error
+	AuditLog(context.Context, user.AuditQuery) (user.AuditPage, error)
+	Log(context.Context, user.LogQuery) (user.HistoryPage, error)
 	Keys(context.Context, user.Ref) ([]user.ListedKey, error)
 	Key(ctx context.Context, ref user.Ref, id uuid.UUID) (user.ListedKey, error)
 	FindKeys(context.Context, user.KeyQuery) (user.KeyPage, error)
@@ -65,7 +68,7 @@ type Options struct {
 		http.Handler
 		Serves(*http.Request) bool
 	}
-	// Console makes the handler of the pages under [ConsolePath], which are apart from the other routes:
+	// Console makes the handler of the pages under /ai/admin/console/, which are apart from the other routes:
 	// CORS does not apply. It is given the routes, to call them for a page. Nil serves no pages.
 	Console func(routes http.Handler) http.Handler
 	// Cursor encodes a place in the change feed, for the streams. Nil serves pages alone.
@@ -178,17 +181,17 @@ func (a *API) withAccess(next http.Handler) http.Handler {
 	})
 }
 
-// ConsolePath is where the console's pages are.
-const ConsolePath = "/ai/admin/console/"
+// consolePath is where the console's pages are.
+const consolePath = "/ai/admin/console/"
 
 func (a *API) withConsole(next http.Handler) http.Handler {
 	pages := a.deadline(a.options.Console(a.mux()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.Path+"/", ConsolePath) {
+		if !strings.HasPrefix(r.URL.Path+"/", consolePath) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		request.Of(r.Context()).Route = ConsolePath
+		request.Of(r.Context()).Route = consolePath
 		pages.ServeHTTP(w, r)
 	})
 }

@@ -70,7 +70,7 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	stream := a.options.Cursor != nil && !values.Has("format") && Negotiate(r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
+	stream := a.options.Cursor != nil && !values.Has("format") && negotiate(r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
 	file := ""
 	if !stream {
 		if file, err = fileType(r, values, ndjsonType); err != nil {

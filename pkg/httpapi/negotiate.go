@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Negotiate picks, of the media types on offer, the one that the request's Accept prefers
+// negotiate picks, of the media types on offer, the one that the request's Accept prefers
 // (RFC 9110, section 12.5.1): the most specific range that matches a type gives its weight.
 // Equal weights go to the type that is named more specifically, then to the one named
 // first, then to the first offer. Without Accept it is the first offer. It is "" when none
 // is acceptable. Parameters other than q, such as charset, don't count.
-func Negotiate(r *http.Request, offers ...string) string {
+func negotiate(r *http.Request, offers ...string) string {
 	ranges := acceptedRanges(r.Header.Values("Accept"))
 	if len(ranges) == 0 {
 		return offers[0]

@@ -48,7 +48,7 @@ func TestNegotiate(t *testing.T) {
 		if test.accept != "" {
 			r.Header["Accept"] = strings.Split(test.accept, "\n ")
 		}
-		if got := Negotiate(r, j, s, c); got != test.want {
+		if got := negotiate(r, j, s, c); got != test.want {
 			t.Errorf("Accept %q: %q, want %q", test.accept, got, test.want)
 		}
 	}
@@ -66,7 +66,7 @@ func FuzzNegotiate(f *testing.F) {
 		fastest := time.Hour
 		for range 3 { // a crowded machine may hold one of them up
 			began := time.Now()
-			if got := Negotiate(r, "application/json", "text/csv"); !slices.Contains([]string{"application/json", "text/csv", ""}, got) {
+			if got := negotiate(r, "application/json", "text/csv"); !slices.Contains([]string{"application/json", "text/csv", ""}, got) {
 				t.Errorf("%q", got)
 			}
 			fastest = min(fastest, time.Since(began))

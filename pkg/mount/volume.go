@@ -150,8 +150,8 @@ func (v *Volume[T]) refuse(err error) error {
 	return refused
 }
 
-// Interval is [Watch]'s default.
-const Interval = time.Second
+// usualInterval is [Watch]'s default.
+const usualInterval = time.Second
 
 // Refresher is a [Volume] of any type.
 type Refresher interface {
@@ -159,13 +159,13 @@ type Refresher interface {
 	Refresh() (changed bool, err error)
 }
 
-// Watch refreshes the volumes each interval (0: [Interval]) until ctx ends. Every reload is logged
+// Watch refreshes the volumes each interval (0: one second) until ctx ends. Every reload is logged
 // and passed to onReload (may be nil), with a nil error if the value was accepted.
 func Watch(ctx context.Context, interval time.Duration, log *slog.Logger,
 	onReload func(volume string, err error), volumes ...Refresher,
 ) {
 	if interval <= 0 {
-		interval = Interval
+		interval = usualInterval
 	}
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

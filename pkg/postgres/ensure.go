@@ -33,7 +33,7 @@ func Ensure(ctx context.Context, progress io.Writer, major int) (Binaries, error
 
 // explain tells the user how to install a server that was neither found nor installed.
 func explain(err error, major int) error {
-	what := fmt.Sprintf("PostgreSQL %d or newer", MinMajor)
+	what := fmt.Sprintf("PostgreSQL %d or newer", minMajor)
 	if major != 0 {
 		what = fmt.Sprintf("PostgreSQL %d (it made the existing data)", major)
 	}

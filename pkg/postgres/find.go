@@ -13,9 +13,9 @@ import (
 	"strconv"
 )
 
-// MinMajor is the oldest supported PostgreSQL: since 13 the owner of a database may create the
+// minMajor is the oldest supported PostgreSQL: since 13 the owner of a database may create the
 // extensions pg_trgm and btree_gin in it without being superuser.
-const MinMajor = 13
+const minMajor = 13
 
 // Binaries is an installation of the server: the folder that holds initdb and postgres.
 type Binaries struct {
@@ -30,12 +30,12 @@ var ErrNotFound = errors.New("PostgreSQL is not installed")
 func (b Binaries) path(program string) string { return filepath.Join(b.Dir, program) }
 
 // Find looks for a server in PATH, then where Debian, Homebrew and Postgres.app install theirs,
-// newest first. A major of 0 accepts any version from MinMajor on. Only the major version that
+// newest first. A major of 0 accepts any version from minMajor on. Only the major version that
 // created a data folder can read it, so for existing data the caller names it.
 func Find(ctx context.Context, major int) (Binaries, error) {
 	for _, dir := range candidates() {
 		found, err := inspect(ctx, dir)
-		if err != nil || found.Major < MinMajor || (major != 0 && found.Major != major) {
+		if err != nil || found.Major < minMajor || (major != 0 && found.Major != major) {
 			continue
 		}
 		return found, nil

@@ -50,13 +50,13 @@ func (i *Info) Describe(route, caller string, quiet bool) {
 // Origin returns who asks by a request, for the command that it becomes.
 func Origin(r *http.Request) user.Origin {
 	known := Of(r.Context())
-	return user.Origin{Actor: known.Actor, Cause: known.ID, SourceIP: SourceIP(r), TraceParent: tracing.Parent(r.Context())}
+	return user.Origin{Actor: known.Actor, Cause: known.ID, SourceIP: sourceIP(r), TraceParent: tracing.Parent(r.Context())}
 }
 
 // AuditEntry begins an entry of the audit log on the request being served.
 func AuditEntry(r *http.Request, action user.AuditAction) user.AuditEntry {
 	known := Of(r.Context())
-	return user.AuditEntry{Actor: known.Actor, Action: action, RequestID: known.ID, SourceIP: SourceIP(r), Outcome: user.Succeeded}
+	return user.AuditEntry{Actor: known.Actor, Action: action, RequestID: known.ID, SourceIP: sourceIP(r), Outcome: user.Succeeded}
 }
 
 // Base returns the scheme and host that the client used.
@@ -85,11 +85,11 @@ func IsTLS(r *http.Request) bool {
 	return strings.EqualFold(strings.TrimSpace(first), "https")
 }
 
-// SourceIP returns the address of the client that sent a request, as far as it can be known. A peer at a
+// sourceIP returns the address of the client that sent a request, as far as it can be known. A peer at a
 // public address is the client. One at a private address (a sidecar, an ingress) is believed about the
 // address that it received the request from: the last in X-Forwarded-For, and so on while those are private.
 // So what a client outside the cluster writes into the header itself is never reached; one inside can lie.
-func SourceIP(r *http.Request) string {
+func sourceIP(r *http.Request) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return ""

@@ -35,7 +35,7 @@ func TestSourceIP(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr, r.Header["X-Forwarded-For"] = test.peer, test.forwarded
-		if got := SourceIP(r); got != test.want {
+		if got := sourceIP(r); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}

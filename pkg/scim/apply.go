@@ -123,7 +123,7 @@ func (a *Attribute) among(given List) func(any) bool {
 	return func(element any) bool {
 		key, _ := a.identity(element)
 		object, ok := element.(Object)
-		if keys[key] || !ok || a.Sub("value") == nil {
+		if keys[key] || !ok || a.sub("value") == nil {
 			return keys[key]
 		}
 		key, _ = a.identity(Object{"value": object["value"]})
@@ -175,7 +175,7 @@ func (op operation) created(list List) (List, error) {
 	} else if value, ok := clone(op.value).(Object); ok {
 		maps.Copy(element, value)
 	}
-	if primary := op.path.Attribute.Sub("primary"); primary != nil && element["primary"] == nil && len(list) == 0 && op.path.Filter != nil {
+	if primary := op.path.Attribute.sub("primary"); primary != nil && element["primary"] == nil && len(list) == 0 && op.path.Filter != nil {
 		element["primary"] = true
 	}
 	if isPrimary(element) {

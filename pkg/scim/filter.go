@@ -47,7 +47,7 @@ const (
 // matches [NotEqual] alone, and a multi-valued one not even that. The parser rewrites "eq null"
 // and "ne null" as not present and present.
 type Compare struct {
-	Path AttributePath // its Leaf is never complex, unless Op is Present
+	Path AttributePath // its leaf is never complex, unless Op is Present
 	Op   Operator
 	// Value is nil for Present, else a string, bool, int64 or time.Time by the leaf's type. A
 	// string is as written: compare foldings unless the leaf is CaseExact.
@@ -124,7 +124,7 @@ func (f Compare) one(value any) bool {
 }
 
 func (f Compare) text(s, wanted string) bool {
-	leaf := f.Path.Leaf()
+	leaf := f.Path.leaf()
 	s, wanted = leaf.fold(s), leaf.fold(wanted)
 	switch f.Op {
 	case Contains:

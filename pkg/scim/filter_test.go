@@ -188,7 +188,7 @@ var paths = []struct{ path, want string }{
 func TestParsePath(t *testing.T) {
 	t.Parallel()
 	for _, test := range paths {
-		path, err := Users.ParsePath(test.path)
+		path, err := Users.parsePath(test.path)
 		if err != nil {
 			t.Errorf("%s: %v", test.path, err)
 			continue
@@ -207,7 +207,7 @@ func TestParsePath(t *testing.T) {
 		`user Name`: InvalidPath, `emails[type eq]`: InvalidFilter, `emails[`: InvalidFilter, `emails[nope eq "x"]`: InvalidFilter, `emails[primary gt true]`: InvalidFilter, strings.Repeat("x", 4097): InvalidFilter,
 		`emails[` + strings.Repeat("(", 20) + `type pr` + strings.Repeat(")", 20) + `]`: InvalidFilter,
 	} {
-		_, err := Users.ParsePath(path)
+		_, err := Users.parsePath(path)
 		wantError(t, err, 400, kind)
 	}
 }

@@ -77,11 +77,11 @@ func FuzzPatchPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		holdTime(t, len(text), func() {
-			path, err := Users.ParsePath(text)
+			path, err := Users.parsePath(text)
 			if refused(t, err) || path.AttributePath == (AttributePath{}) {
 				return
 			}
-			again, err := Users.ParsePath(path.String())
+			again, err := Users.parsePath(path.String())
 			if err != nil || again.AttributePath != path.AttributePath {
 				t.Fatalf("%s: %v", path, err)
 			}
@@ -104,7 +104,7 @@ func checkSound(t *testing.T, p Profile) {
 	if len(p.SCIM) > maxKeptBytes || len(listOf(resource["emails"])) > 20 || resource.text("userName") == "" {
 		t.Fatalf("%s", encoded)
 	}
-	for _, a := range UserSchema.Attributes {
+	for _, a := range userSchema.Attributes {
 		primaries := 0
 		for _, element := range listOf(resource[a.Name]) {
 			if isPrimary(element) {

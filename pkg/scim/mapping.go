@@ -40,7 +40,7 @@ var (
 )
 
 func core(name string) AttributePath {
-	return AttributePath{Attribute: find(UserSchema.Attributes, name)}
+	return AttributePath{Attribute: find(userSchema.Attributes, name)}
 }
 
 func own(name string) AttributePath {
@@ -49,15 +49,15 @@ func own(name string) AttributePath {
 
 func keptAttributes() []AttributePath {
 	var paths []AttributePath
-	for _, a := range UserSchema.Attributes {
+	for _, a := range userSchema.Attributes {
 		switch a.Name {
 		case "userName", "displayName", "active", "groups": // have columns of their own
 		default:
 			paths = append(paths, AttributePath{Attribute: a})
 		}
 	}
-	for _, a := range EnterpriseUser.Attributes {
-		paths = append(paths, AttributePath{Extension: EnterpriseUser, Attribute: a})
+	for _, a := range enterpriseUser.Attributes {
+		paths = append(paths, AttributePath{Extension: enterpriseUser, Attribute: a})
 	}
 	return paths
 }

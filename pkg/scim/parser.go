@@ -171,7 +171,7 @@ func (p *parser) attribute() (AttributePath, error) {
 		ok = ok && path.Attribute != nil
 	default:
 		path = *p.within
-		path.Sub = path.Attribute.Sub(name)
+		path.Sub = path.Attribute.sub(name)
 		ok = path.Sub != nil || path.Attribute.Type != Complex && strings.EqualFold(name, "value")
 	}
 	if !ok {
@@ -236,8 +236,8 @@ func (p *parser) compare(path AttributePath) (Filter, error) {
 		}
 		return nil, p.errorf("null goes with eq and ne alone, not with %s", op)
 	}
-	if leaf := path.Leaf(); leaf.Type == Complex && leaf.Sub("value") != nil {
-		path.Sub = leaf.Sub("value") // RFC 7644, section 3.4.2.2: emails co "example.com"
+	if leaf := path.leaf(); leaf.Type == Complex && leaf.sub("value") != nil {
+		path.Sub = leaf.sub("value") // RFC 7644, section 3.4.2.2: emails co "example.com"
 	}
 	value, err := p.typed(path, op, literal, quoted)
 	return Compare{path, op, value, p.within != nil}, err
@@ -272,7 +272,7 @@ func (p *parser) literal() (value string, quoted bool, err error) {
 
 // typed converts a literal to the type of the attribute, which must have the operator.
 func (p *parser) typed(path AttributePath, op Operator, literal string, quoted bool) (any, error) {
-	leaf := path.Leaf()
+	leaf := path.leaf()
 	substring := op == Contains || op == StartsWith || op == EndsWith
 	ordered := !substring && op != Equal && op != NotEqual
 	var (

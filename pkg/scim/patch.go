@@ -20,9 +20,9 @@ type Path struct {
 	Filter Filter // nil without brackets; of comparisons with the attribute's values
 }
 
-// ParsePath reads attr, attr.sub, attr[filter], attr[filter].sub, each with a URN before it, or a
+// parsePath reads attr, attr.sub, attr[filter], attr[filter].sub, each with a URN before it, or a
 // URN alone. An unknown attribute is [InvalidPath], a bad filter [InvalidFilter].
-func (t *ResourceType) ParsePath(text string) (Path, error) {
+func (t *ResourceType) parsePath(text string) (Path, error) {
 	p, err := newParser(t, text)
 	if err != nil {
 		return Path{}, err
@@ -42,7 +42,7 @@ func (t *ResourceType) ParsePath(text string) (Path, error) {
 	if path.Filter, err = p.brackets(attribute); err != nil || p.rest == "" {
 		return path, err
 	}
-	path.Sub = attribute.Attribute.Sub(strings.TrimPrefix(p.rest, "."))
+	path.Sub = attribute.Attribute.sub(strings.TrimPrefix(p.rest, "."))
 	if path.Sub == nil || p.rest[0] != '.' {
 		return path, Errorf(InvalidPath, "unknown sub-attribute %s of %s", quote(p.rest), attribute)
 	}
@@ -133,7 +133,7 @@ func (p *Patch) atPath(op, text string, value jsontext.Value) error {
 	if p.types.isUnpublished(text) || strings.EqualFold(text, "schemas") {
 		return nil
 	}
-	path, err := p.types.ParsePath(text)
+	path, err := p.types.parsePath(text)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (p *Patch) members(op string, extension *Schema, object jsontext.Value) err
 		if extension != nil {
 			name = extension.ID + ":" + name
 		}
-		path, err := p.types.ParsePath(name)
+		path, err := p.types.parsePath(name)
 		switch {
 		case err != nil:
 			continue
@@ -202,7 +202,7 @@ func (p *Patch) section(op string, extension *Schema, value jsontext.Value) erro
 // that are not given stay (RFC 7644, sections 3.5.2.1 and 3.5.2.3).
 func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 	a := path.Attribute
-	if op == opRemove && path.Leaf().Required {
+	if op == opRemove && path.leaf().Required {
 		return Errorf(Mutability, "%s is required and cannot be removed", path)
 	}
 	if op != opRemove && a.Type == Complex && !a.MultiValued && path.Sub == nil {
@@ -232,7 +232,7 @@ func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 	default:
 		read, err = a.readOne(value)
 	}
-	if err == nil && read == nil && op != opRemove && path.Leaf().Required {
+	if err == nil && read == nil && op != opRemove && path.leaf().Required {
 		err = Errorf(InvalidValue, "%s is required and cannot be empty", path)
 	}
 	if len(p.operations) == maxSteps {
@@ -244,7 +244,7 @@ func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 
 func (p *Patch) subs(op string, path Path, object jsontext.Value) error {
 	for name, value := range user.Members(object) {
-		path.Sub = path.Attribute.Sub(name)
+		path.Sub = path.Attribute.sub(name)
 		if path.Sub == nil || path.Sub.Mutability == readOnly {
 			continue
 		}

@@ -53,7 +53,7 @@ func (p Profile) Resource(base string) Object {
 		resource["groups"] = memberList(groups, Groups, base, "direct")
 	}
 	resource["meta"] = meta(Users, base, p.ID, p.Version, p.CreatedAt, p.UpdatedAt)
-	schemas := List{UserSchema.ID}
+	schemas := List{userSchema.ID}
 	for _, extension := range Users.Extensions {
 		if resource[extension.ID] != nil {
 			schemas = append(schemas, extension.ID)

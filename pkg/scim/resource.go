@@ -167,7 +167,7 @@ func (a *Attribute) readOne(v jsontext.Value) (any, error) {
 		if kind == '{' {
 			return a.readComplex(v)
 		}
-		if value := a.Sub("value"); value != nil && kind == '"' {
+		if value := a.sub("value"); value != nil && kind == '"' {
 			return a.fromText(value, s)
 		}
 	}
@@ -192,7 +192,7 @@ func (a *Attribute) readText(s string) (any, error) {
 func (a *Attribute) readComplex(v jsontext.Value) (any, error) {
 	object := Object{}
 	for name, member := range user.Members(v) {
-		sub := a.Sub(name)
+		sub := a.sub(name)
 		if sub == nil || sub.Mutability == readOnly {
 			continue
 		}
@@ -307,7 +307,7 @@ func (a *Attribute) identity(element any) (key string, meaningful bool) {
 	if !ok {
 		return string(appendValue(nil, element)), true
 	}
-	value := a.Sub("value")
+	value := a.sub("value")
 	if value == nil || object["value"] == nil {
 		rest := maps.Clone(object)
 		delete(rest, "primary")

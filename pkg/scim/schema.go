@@ -75,8 +75,8 @@ func (a *Attribute) fold(s string) string {
 	return user.Fold(s)
 }
 
-// Sub returns the sub-attribute of a name, ignoring case, or nil.
-func (a *Attribute) Sub(name string) *Attribute { return find(a.SubAttributes, name) }
+// sub returns the sub-attribute of a name, ignoring case, or nil.
+func (a *Attribute) sub(name string) *Attribute { return find(a.SubAttributes, name) }
 
 func find(attributes []*Attribute, name string) *Attribute {
 	for _, a := range attributes {
@@ -121,7 +121,7 @@ var ResourceTypes = []*ResourceType{Users, Groups}
 
 // Users is the type of users.
 var Users = &ResourceType{Name: "User", Endpoint: "/Users", Description: "A user account",
-	Schema: UserSchema, Extensions: []*Schema{EnterpriseUser, UserExtension}, MaxBytes: 1 << 20,
+	Schema: userSchema, Extensions: []*Schema{enterpriseUser, UserExtension}, MaxBytes: 1 << 20,
 	unpublished: []string{"ims", "photos", "entitlements", "x509Certificates", "password"}}
 
 // Groups is the type of groups.
@@ -142,8 +142,8 @@ var common = []*Attribute{
 	).only(readOnly),
 }
 
-// UserSchema is the core schema of users (RFC 7643, section 4.1), without what is not stored.
-var UserSchema = &Schema{ID: "urn:ietf:params:scim:schemas:core:2.0:User", Name: "User", Description: "User Account", Attributes: []*Attribute{
+// userSchema is the core schema of users (RFC 7643, section 4.1), without what is not stored.
+var userSchema = &Schema{ID: "urn:ietf:params:scim:schemas:core:2.0:User", Name: "User", Description: "User Account", Attributes: []*Attribute{
 	text("userName", "What the identity provider calls the user; unique").must().unique().asAddress(),
 	complexOf("name", "The parts of the user's name",
 		text("formatted", "The full name, for display"),
@@ -189,8 +189,8 @@ var UserSchema = &Schema{ID: "urn:ietf:params:scim:schemas:core:2.0:User", Name:
 // roleNames are the roles, highest first.
 var roleNames = []string{"admin", "member", "viewer", "service"}
 
-// EnterpriseUser is the enterprise extension (RFC 7643, section 4.3).
-var EnterpriseUser = &Schema{ID: "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User", Name: "EnterpriseUser", Description: "Enterprise User", Attributes: []*Attribute{
+// enterpriseUser is the enterprise extension (RFC 7643, section 4.3).
+var enterpriseUser = &Schema{ID: "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User", Name: "EnterpriseUser", Description: "Enterprise User", Attributes: []*Attribute{
 	text("employeeNumber", "The organization's number for the user"),
 	text("costCenter", "The cost center"),
 	text("organization", "The organization"),
@@ -297,9 +297,9 @@ func (p AttributePath) String() string {
 	return name
 }
 
-// Leaf returns the attribute that the path's values belong to: the sub-attribute, or else the
+// leaf returns the attribute that the path's values belong to: the sub-attribute, or else the
 // attribute.
-func (p AttributePath) Leaf() *Attribute {
+func (p AttributePath) leaf() *Attribute {
 	if p.Sub != nil {
 		return p.Sub
 	}
@@ -311,7 +311,7 @@ func (p AttributePath) mutability() string {
 	if p.Attribute.Mutability == readOnly {
 		return readOnly
 	}
-	return p.Leaf().Mutability
+	return p.leaf().Mutability
 }
 
 // ParseAttribute finds the attribute that a name means (RFC 7644, section 3.10), ignoring case:
@@ -337,7 +337,7 @@ func (t *ResourceType) ParseAttribute(name string) (AttributePath, bool) {
 		return path, false
 	}
 	if dotted {
-		path.Sub = path.Attribute.Sub(sub)
+		path.Sub = path.Attribute.sub(sub)
 	}
 	return path, !dotted || path.Sub != nil
 }

@@ -149,7 +149,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func roundTrip(t *testing.T, path AttributePath) {
-	resource := Object{"schemas": List{UserSchema.ID}, "userName": "u"}
+	resource := Object{"schemas": List{userSchema.ID}, "userName": "u"}
 	resource.put(path, sample(path.Attribute, "1"))
 	p := mustPost(t, string(resource.Append(nil)))
 	wantAt(t, p, path, sample(path.Attribute, "1"))

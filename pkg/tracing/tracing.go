@@ -205,8 +205,8 @@ func Parent(ctx context.Context) string {
 	return carrier["traceparent"]
 }
 
-// TraceID returns the id of a context's trace, "" for none.
-func TraceID(ctx context.Context) string {
+// traceID returns the id of a context's trace, "" for none.
+func traceID(ctx context.Context) string {
 	if span := oteltrace.SpanContextFromContext(ctx); span.IsValid() {
 		return span.TraceID().String()
 	}
@@ -218,7 +218,7 @@ func SampledID(ctx context.Context) string {
 	if !oteltrace.SpanContextFromContext(ctx).IsSampled() {
 		return ""
 	}
-	return TraceID(ctx)
+	return traceID(ctx)
 }
 
 // LogHandler adds traceId to log lines that belong to a trace.
@@ -228,7 +228,7 @@ type logHandler struct{ slog.Handler }
 
 // Handle implements [slog.Handler].
 func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
-	if id := TraceID(ctx); id != "" {
+	if id := traceID(ctx); id != "" {
 		r = r.Clone()
 		r.AddAttrs(slog.String("traceId", id))
 	}

@@ -79,11 +79,8 @@ func ParseDelete(body []byte) (Delete, Ref, error) {
 			checkNUL(&problems, name, name)
 		}
 	}
-	return Delete{problems}, patch.Ref(), nil
+	return Delete{problems}, Ref{ID: patch.ID.Value, Tag: patch.Tag.Value}, nil
 }
-
-// Ref is the user that the body names, zero when it names none.
-func (p *Patch) Ref() Ref { return Ref{ID: p.ID.Value, Tag: p.Tag.Value} }
 
 // Validate implements [Change].
 func (c Create) Validate() error {
@@ -155,7 +152,7 @@ func (u Update) Apply(before *User, stamp Stamp) (*User, error) {
 
 // revised returns after as the next version of before, or before itself when nothing changed.
 func revised(before, after *User, stamp Stamp) *User {
-	if len(Differences(before, after)) == 0 {
+	if len(differencesOf(before, after)) == 0 {
 		return before
 	}
 	after.Version = before.Version + 1
@@ -177,7 +174,7 @@ func (c CredentialsPatch) applyTo(current []Credential, stamp Stamp) []Credentia
 	}
 	for _, provider := range sortedKeys(c.Set) {
 		if !slices.ContainsFunc(kept, func(k Credential) bool { return k.Provider == provider }) {
-			kept = append(kept, Credential{provider, Hint(c.Set[provider]), stamp.KeyID, stamp.Now})
+			kept = append(kept, Credential{provider, hintOf(c.Set[provider]), stamp.KeyID, stamp.Now})
 		}
 	}
 	slices.SortFunc(kept, func(a, b Credential) int { return strings.Compare(a.Provider, b.Provider) })

@@ -45,7 +45,7 @@ func Recorded(before, after *User, command Command) Event {
 	if before == nil {
 		eventType = Created
 	}
-	differences := Differences(before, after)
+	differences := differencesOf(before, after)
 	return Event{ID: NewID(), Type: eventType, UserID: after.ID, Version: after.Version, At: after.UpdatedAt,
 		Actor: command.Actor, Cause: command.Cause, TraceParent: command.TraceParent,
 		Data: eventData(after, differences), Changes: encodeChanges(differences)}
@@ -62,7 +62,7 @@ func Removed(before *User, command Command, at time.Time) Event {
 // roomForUser is what most users need as JSON, with some room to spare: in bytes.
 const roomForUser = 1 << 9
 
-func eventData(u *User, differences []FieldChange) jsontext.Value {
+func eventData(u *User, differences []fieldChange) jsontext.Value {
 	data := u.appendFields(append(make([]byte, 0, roomForUser), `{"user":`...), func(f *field) bool { return !f.hidden && !f.live })
 	data = append(data, `,"changed":[`...)
 	for i, d := range differences {
@@ -74,7 +74,7 @@ func eventData(u *User, differences []FieldChange) jsontext.Value {
 	return append(data, "]}"...)
 }
 
-func encodeChanges(differences []FieldChange) jsontext.Value {
+func encodeChanges(differences []fieldChange) jsontext.Value {
 	out := append(make(jsontext.Value, 0, roomForUser), '[')
 	for i, d := range differences {
 		if i > 0 {

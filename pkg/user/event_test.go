@@ -9,7 +9,7 @@ import (
 
 func changedFields(before, after *User) []string {
 	var fields []string
-	for _, d := range Differences(before, after) {
+	for _, d := range differencesOf(before, after) {
 		fields = append(fields, d.Field)
 	}
 	return fields
@@ -28,7 +28,7 @@ func TestDifferencesOfACreationAreTheFieldsWithAValue(t *testing.T) {
 	if diff := cmp.Diff(RecordedFields()[:], changedFields(nil, stored())); diff != "" {
 		t.Error(diff)
 	}
-	for _, d := range Differences(nil, stored()) {
+	for _, d := range differencesOf(nil, stored()) {
 		if string(d.From) != "null" {
 			t.Errorf("%s comes from %s", d.Field, d.From)
 		}

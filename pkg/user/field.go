@@ -190,20 +190,20 @@ func names(wanted func(*field) bool) (found []string) {
 	return found
 }
 
-// FieldChange is one field's values before and after a change, as JSON.
-type FieldChange struct {
+// fieldChange is one field's values before and after a change, as JSON.
+type fieldChange struct {
 	Field    string
 	From, To jsontext.Value
 }
 
-// Differences lists the recorded fields in which after differs from before, in their order. For
+// differencesOf lists the recorded fields in which after differs from before, in their order. For
 // a creation (before is nil) these are the fields that hold a value.
-func Differences(before, after *User) []FieldChange {
+func differencesOf(before, after *User) []fieldChange {
 	creation := before == nil
 	if creation {
 		before = &User{}
 	}
-	var changes []FieldChange
+	var changes []fieldChange
 	for i := range fields {
 		f := &fields[i]
 		if !f.recorded {
@@ -216,7 +216,7 @@ func Differences(before, after *User) []FieldChange {
 		if creation {
 			from = jsontext.Value("null")
 		}
-		changes = append(changes, FieldChange{f.name, from, to})
+		changes = append(changes, fieldChange{f.name, from, to})
 	}
 	return changes
 }

@@ -69,7 +69,7 @@ func FuzzParseUpdate(f *testing.F) {
 		if refused(t, err) {
 			return
 		}
-		if changed := len(Differences(before, u)) > 0; changed != (u != before) || changed != (u.Version == 8) {
+		if changed := len(differencesOf(before, u)) > 0; changed != (u != before) || changed != (u.Version == 8) {
 			t.Fatalf("changed %t, version %d", changed, u.Version)
 		}
 		if !bytes.Equal(before.AppendJSON(nil), stored().AppendJSON(nil)) {
@@ -143,7 +143,7 @@ func checkRepeats(t *testing.T, update Update, u *User) {
 	same := func(provider string, plain secret.Text) bool { return update.Credentials.Set[provider] == plain }
 	again, err := update.Apply(u, Stamp{Now: later, KeyID: "other", Same: same})
 	if err != nil || again != u {
-		t.Fatalf("applied again it changes %v, %v", Differences(u, again), err)
+		t.Fatalf("applied again it changes %v, %v", differencesOf(u, again), err)
 	}
 }
 
@@ -164,7 +164,7 @@ func FuzzParseQuery(f *testing.F) {
 		if refused(t, err) {
 			return
 		}
-		if q.Limit < 1 || q.Limit > MaxLimit || q.Page*q.Limit > MaxOffset || len(q.Sort) == 0 {
+		if q.Limit < 1 || q.Limit > MaxLimit || q.Page*q.Limit > maxOffset || len(q.Sort) == 0 {
 			t.Fatalf("out of bounds: %+v", q)
 		}
 		after, err := decodeCursor(q.CursorAfter(stored()), &q)

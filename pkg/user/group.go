@@ -135,12 +135,12 @@ func (c *GroupCommand) event(kind EventType, before, after *Group, added, remove
 func appendIDElement(dst []byte, id *uuid.UUID) []byte { return appendQuotedUUID(dst, *id) }
 
 func groupChanges(before, after *Group) jsontext.Value {
-	var changes []FieldChange
+	var changes []fieldChange
 	from, fromID := jsontext.Value("null"), jsontext.Value("null")
 	if before != nil {
 		from, fromID = appendString(nil, before.DisplayName), appendOptional(nil, before.ExternalID)
 	}
-	for _, change := range []FieldChange{{"name", from, appendString(nil, after.DisplayName)}, {"externalId", fromID, appendOptional(nil, after.ExternalID)}} {
+	for _, change := range []fieldChange{{"name", from, appendString(nil, after.DisplayName)}, {"externalId", fromID, appendOptional(nil, after.ExternalID)}} {
 		if !slices.Equal(change.From, change.To) {
 			changes = append(changes, change)
 		}

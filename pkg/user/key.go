@@ -44,8 +44,8 @@ func (k *Key) Expired(now time.Time) bool { return k.ExpiresAt != nil && !now.Be
 // maxKeys bounds the keys of one user.
 const maxKeys = 100
 
-// MaxOverlap is the longest that a rotated key's former secret goes on working.
-const MaxOverlap = 720 * time.Hour
+// maxOverlap is the longest that a rotated key's former secret goes on working.
+const maxOverlap = 720 * time.Hour
 
 // KeyPatch is what a body says of a key: the members that it carried.
 type KeyPatch struct {
@@ -101,7 +101,7 @@ func decodeOverlap(problems *Problems, path string, v jsontext.Value) Optional[t
 		return Optional[time.Duration]{}
 	}
 	overlap, err := time.ParseDuration(s.Value)
-	if err != nil || overlap < 0 || overlap > MaxOverlap {
+	if err != nil || overlap < 0 || overlap > maxOverlap {
 		problems.Add(path, codeRange, "must be a duration from 0s to 720h, such as 24h")
 		return Optional[time.Duration]{}
 	}
@@ -201,8 +201,8 @@ type RotateKey struct {
 	Secret NewSecret
 }
 
-// DefaultOverlap is how long a rotated key's former secret works unless the request says.
-const DefaultOverlap = 24 * time.Hour
+// defaultOverlap is how long a rotated key's former secret works unless the request says.
+const defaultOverlap = 24 * time.Hour
 
 // Validate implements [Change].
 func (c RotateKey) Validate() error { return slices.Clone(c.problems).Err() }
@@ -223,7 +223,7 @@ func (c RotateKey) Apply(before *User, stamp Stamp) (*User, error) {
 // FormerUntil returns how long the former secret works after a rotation at that time; nil is not at all,
 // as of a key that had expired: its secret is not revived.
 func (c RotateKey) FormerUntil(at time.Time, expired bool) *time.Time {
-	overlap := DefaultOverlap
+	overlap := defaultOverlap
 	set(&overlap, c.Overlap)
 	if overlap == 0 || expired {
 		return nil

@@ -74,7 +74,7 @@ func ParseKeyQuery(values url.Values) (KeyQuery, error) {
 			err = errForeignCursor
 		}
 		if err != nil {
-			problems.AddOnce("cursor", codeCursor, "%s", err.Error())
+			problems.addOnce("cursor", codeCursor, "%s", err.Error())
 		}
 		q.After = after
 	}

@@ -261,7 +261,7 @@ func decodeCredentials(p *Patch, problems *Problems, path string, v jsontext.Val
 		path := path + "." + provider
 		if !IsProvider(provider) {
 			path = "credentials.*"
-			problems.AddOnce(path, validation.ErrMatchInvalid.Code(), "a provider must be 1 to 63 of a-z 0-9 - _")
+			problems.addOnce(path, validation.ErrMatchInvalid.Code(), "a provider must be 1 to 63 of a-z 0-9 - _")
 		}
 		if value.Kind() == 'n' {
 			p.Credentials.Remove = append(p.Credentials.Remove, provider)

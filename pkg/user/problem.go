@@ -41,8 +41,8 @@ func (p *Problems) Add(field, code, format string, args ...any) {
 
 func (p *Problems) full() bool { return len(*p) >= maxProblems }
 
-// AddOnce notes a problem unless its field has one.
-func (p *Problems) AddOnce(field, code, format string, args ...any) {
+// addOnce notes a problem unless its field has one.
+func (p *Problems) addOnce(field, code, format string, args ...any) {
 	if !p.has(field) {
 		p.Add(field, code, format, args...)
 	}

@@ -18,7 +18,7 @@ import (
 const (
 	DefaultLimit = 50
 	MaxLimit     = 500
-	MaxOffset    = 10_000 // page × limit; past that a cursor is the way
+	maxOffset    = 10_000 // page × limit; past that a cursor is the way
 	MaxExact     = 10_000 // totals up to here are counted, past it estimated
 	maxValues    = 100    // of one repeated parameter
 	maxValue     = 255    // characters of a value that one user has, which the longest of them may have
@@ -173,7 +173,7 @@ var listParameters = parameters[Query]{
 	"expiresBefore": timeAt(func(q *Query) *time.Time { return &q.ExpiresBefore }),
 	"sort":          once((*Query).sort),
 	"limit":         limitAt(func(q *Query) *int { return &q.Limit }),
-	"page":          once(func(q *Query, problems *Problems, name, v string) { q.Page = problems.integer(name, v, MaxOffset) }),
+	"page":          once(func(q *Query, problems *Problems, name, v string) { q.Page = problems.integer(name, v, maxOffset) }),
 	"cursor":        elsewhere[Query](),
 	"count": oneOf(func(q *Query, v string) { q.Count = CountMode(v) },
 		string(CountExact), string(CountEstimated), string(CountNone)),
@@ -184,7 +184,7 @@ var listParameters = parameters[Query]{
 func textValues(of func(*Filter) *[]string, form func(string) string) parameter[Query] {
 	return parameter[Query]{true, func(q *Query, problems *Problems, name, v string) {
 		if utf8.RuneCountInString(v) > maxValue {
-			problems.AddOnce(name, codeRange, "must be at most %d characters", maxValue)
+			problems.addOnce(name, codeRange, "must be at most %d characters", maxValue)
 			return
 		}
 		list := of(&q.Filter)
@@ -198,7 +198,7 @@ func addresses(of func(*Filter) *[]string) parameter[Query] {
 	plain := textValues(of, FoldAddress)
 	return parameter[Query]{true, func(q *Query, problems *Problems, name, v string) {
 		if strings.Contains(v, " ") && (name == "email" || strings.Contains(v, "@")) {
-			problems.AddOnce(name, codeFormat, "contains a space: write + as %%2B in a query string")
+			problems.addOnce(name, codeFormat, "contains a space: write + as %%2B in a query string")
 			return
 		}
 		plain.read(q, problems, name, v)
@@ -217,9 +217,9 @@ func (q *Query) metadata(problems *Problems, name, v string) {
 	path := splitPath(strings.TrimPrefix(name, "metadata."))
 	switch {
 	case slices.Contains(path, "") || len(path) > maxMetadataDepth:
-		problems.AddOnce(name, codeFormat, `must be metadata. and at most %d names with dots between them (a dot in a name is written \.)`, maxMetadataDepth)
+		problems.addOnce(name, codeFormat, `must be metadata. and at most %d names with dots between them (a dot in a name is written \.)`, maxMetadataDepth)
 	case len(q.Metadata) == maxValues:
-		problems.AddOnce(name, codeSize, "at most %d metadata conditions can be given", maxValues)
+		problems.addOnce(name, codeSize, "at most %d metadata conditions can be given", maxValues)
 	default:
 		q.Metadata = append(q.Metadata, MetadataEqual{path, v})
 	}
@@ -262,8 +262,8 @@ func (q *Query) sort(problems *Problems, name, v string) {
 
 // position settles where the page begins, which depends on all other parameters.
 func (q *Query) position(problems *Problems, values url.Values) {
-	if q.Page*q.Limit > MaxOffset && !problems.has("page") {
-		problems.Add("page", codeRange, "page × limit must be at most %d%s", MaxOffset, cursorAdvice("page"))
+	if q.Page*q.Limit > maxOffset && !problems.has("page") {
+		problems.Add("page", codeRange, "page × limit must be at most %d%s", maxOffset, cursorAdvice("page"))
 	}
 	if !values.Has("cursor") || problems.has("cursor") {
 		return

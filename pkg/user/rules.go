@@ -120,9 +120,9 @@ func sortedKeys(m map[string]secret.Text) []string {
 	return keys
 }
 
-// Hint is what a read shows of a secret: its last four characters, and nothing of one
+// hintOf is what a read shows of a secret: its last four characters, and nothing of one
 // shorter than twelve, of which four would be too much.
-func Hint(s secret.Text) *string {
+func hintOf(s secret.Text) *string {
 	runes := []rune(s.Reveal())
 	if len(runes) < 12 {
 		return nil

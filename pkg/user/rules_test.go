@@ -159,7 +159,7 @@ func TestMalformedBodies(t *testing.T) {
 func TestHint(t *testing.T) {
 	t.Parallel()
 	for plain, want := range map[string]string{"": "", "01234567890": "", "012345678901": "8901", "ééééééééééé": "", "éééééééééÜßñ🔑": "Üßñ🔑"} {
-		got := Hint(secret.New(plain))
+		got := hintOf(secret.New(plain))
 		if (got == nil) != (want == "") || got != nil && *got != want {
 			t.Errorf("%q: hint %v, want %q", plain, got, want)
 		}
