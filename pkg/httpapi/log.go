@@ -17,13 +17,19 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if values, file, err := a.logFile(r); file || err != nil {
-		if err == nil {
-			_, err = user.ParsePageQuery(values)
-		}
-		if err != nil {
-			return err
-		}
+	values, err := queryValues(r)
+	if err != nil {
+		return err
+	}
+	file, err := fileType(r, values, ndjsonType)
+	if err != nil {
+		return err
+	}
+	query, err := user.ParsePageQuery(values)
+	if err != nil {
+		return err
+	}
+	if file != "" {
 		return a.exportPages(w, r, "history", id, values, func(e *export, cursor string) (string, bool, error) {
 			page, err := a.options.Admin.History(r.Context(), id, cursor, user.MaxLimit)
 			if err != nil {
@@ -32,24 +38,11 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 			return page.Next, page.Next != "", lines(e, page.Entries, appendUserHistory)
 		})
 	}
-	values, query, err := pageQuery(r)
-	if err != nil {
-		return err
-	}
 	page, err := a.options.Admin.History(r.Context(), id, query.Cursor, query.Limit)
 	if err != nil {
 		return err
 	}
 	return writePage(w, r, values, listed{name: "history", limit: query.Limit, next: page.Next}, page.Entries, appendUserHistory)
-}
-
-// logFile reports whether a request asks for a log as a file, and returns its parameters.
-func (a *API) logFile(r *http.Request) (values url.Values, file bool, err error) {
-	if values, err = queryValues(r); err != nil {
-		return nil, false, err
-	}
-	mediaType, err := fileType(r, values, ndjsonType)
-	return values, mediaType != "", err
 }
 
 func appendUserHistory(dst []byte, e *user.LogEntry) []byte { return appendHistory(dst, &e.Event) }

@@ -131,44 +131,25 @@ const readGrace = 250 * time.Millisecond
 // writeGrace is the time to write the answer that says that time is up.
 const writeGrace = 5 * time.Second
 
-// authorize checks who is calling and whether they may.
-func (a *API) authorize(r *http.Request, scope auth.Scope) error {
-	if scope == "" {
-		return nil
-	}
-	_, err := a.Authorize(r, scope)
-	return err
-}
-
-// Authorize checks who is calling, and that they have one of the scopes.
+// Authorize checks who is calling, and that they have one of the scopes. Refusals are audited.
 func (a *API) Authorize(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
-	caller, err := a.caller(r)
-	if err == nil {
-		request.Of(r.Context()).Actor = caller.Name
-		err = permit(caller, scopes[0])
-		for _, other := range scopes[1:] {
-			if caller.Can(other) {
-				err = nil
-			}
-		}
-	}
+	caller, err := a.mayCall(r, scopes...)
+	request.Of(r.Context()).Actor = caller.Name
 	if err != nil {
 		a.AuditRefusal(r, scopes[0], err)
 	}
 	return caller, err
 }
 
-func permit(caller auth.Caller, scope auth.Scope) error {
-	if !caller.Can(scope) {
-		return user.Errorf(user.Forbidden, "this needs the scope %s", scope)
-	}
-	return nil
-}
-
-// caller authenticates a request. Errors are [user.Error]s and the context's.
-func (a *API) caller(r *http.Request) (auth.Caller, error) {
+// mayCall returns who sends a request, and refuses whoever has none of the scopes. Errors are [user.Error]s and the
+// context's.
+func (a *API) mayCall(r *http.Request, scopes ...auth.Scope) (auth.Caller, error) {
 	// Joined, so that of two headers neither is taken for the caller's: the whole is no token.
-	return Identify(r.Context(), a.options.Authenticate, strings.Join(r.Header.Values("Authorization"), ", "))
+	caller, err := Identify(r.Context(), a.options.Authenticate, strings.Join(r.Header.Values("Authorization"), ", "))
+	if err == nil && !slices.ContainsFunc(scopes, caller.Can) {
+		err = user.Errorf(user.Forbidden, "this needs the scope %s", scopes[0])
+	}
+	return caller, err
 }
 
 // Identify says who sends the value of an Authorization header. Errors are of the kinds

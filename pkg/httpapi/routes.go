@@ -133,10 +133,6 @@ func (a *API) dispatch(pattern string, methods map[string]endpoint) http.Handler
 			a.Problem(w, r, user.Errorf(user.MethodNotAllowed, "this route takes %s", allow))
 			return
 		}
-		if err := a.authorize(r, e.scope); err != nil {
-			a.Problem(w, r, err)
-			return
-		}
 		if err := a.serve(w, r, e); err != nil {
 			a.Problem(w, r, err)
 		}
@@ -144,6 +140,11 @@ func (a *API) dispatch(pattern string, methods map[string]endpoint) http.Handler
 }
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request, e endpoint) error {
+	if e.scope != "" {
+		if _, err := a.Authorize(r, e.scope); err != nil {
+			return err
+		}
+	}
 	if e.waits {
 		leave, err := a.options.Gate.Enter(r.Context())
 		if err != nil {

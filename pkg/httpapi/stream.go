@@ -154,10 +154,7 @@ func (a *API) streamContext(r *http.Request) (context.Context, context.CancelCau
 
 // mayStillRead is why the caller of a stream may no longer read, if that is certain.
 func (a *API) mayStillRead(r *http.Request) error {
-	caller, err := a.caller(r)
-	if err == nil {
-		err = permit(caller, auth.UsersRead)
-	}
+	_, err := a.mayCall(r, auth.UsersRead)
 	if kind := user.KindOf(err); kind == user.Unauthenticated || kind == user.Forbidden {
 		return err
 	}
