@@ -272,7 +272,7 @@ func (b *bulkRun) group(users []*user.User) error {
 	}
 	commands := make([]user.Command, len(users))
 	for i, u := range users {
-		commands[i] = b.console.command(b.r, b.s, user.Ref{ID: u.ID}, b.change, 0)
+		commands[i] = b.console.command(b.r, user.Ref{ID: u.ID}, b.change, 0)
 	}
 	leave, err := b.console.options.Enter(b.r.Context())
 	if err != nil {

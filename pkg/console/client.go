@@ -70,12 +70,12 @@ func problemOf(body []byte) error {
 }
 
 // apply carries out a change of the user that a page is about.
-func (c *Console) apply(r *http.Request, s *session, ref user.Ref, change user.Change, version int64) (user.Outcome, error) {
-	return c.options.Admin.Apply(r.Context(), c.command(r, s, ref, change, version))
+func (c *Console) apply(r *http.Request, ref user.Ref, change user.Change, version int64) (user.Outcome, error) {
+	return c.options.Admin.Apply(r.Context(), c.command(r, ref, change, version))
 }
 
 // command makes the command for a change; version, unless 0, is the one that the page showed.
-func (c *Console) command(r *http.Request, s *session, ref user.Ref, change user.Change, version int64) user.Command {
+func (c *Console) command(r *http.Request, ref user.Ref, change user.Change, version int64) user.Command {
 	command := user.Command{Change: change, User: ref, Origin: request.Origin(r)}
 	if version > 0 {
 		command.IfMatch = &user.Precondition{Versions: []int64{version}}

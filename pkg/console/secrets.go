@@ -56,30 +56,15 @@ func decide(u *user.User, name string, now time.Time) *verdict {
 
 func (c *Console) setCredential(w http.ResponseWriter, r *http.Request, s *session) error {
 	provider := strings.TrimSpace(r.PostFormValue("provider"))
-	body, err := json.Marshal(map[string]any{"credentials": map[string]string{provider: r.PostFormValue("secret")}})
-	if err != nil {
-		return err
-	}
-	change, err := user.ParseUpdate(body)
-	if err != nil {
-		return err
-	}
-	return c.changeUser(w, r, s, change, "credential")
+	return c.changeUser(w, r, s, map[string]any{"credentials": map[string]any{provider: r.PostFormValue("secret")}}, "credential")
 }
 
 func (c *Console) removeCredential(w http.ResponseWriter, r *http.Request, s *session) error {
-	if provider := r.PathValue("provider"); r.PostFormValue("confirmed") == "" {
+	provider := r.PathValue("provider")
+	if r.PostFormValue("confirmed") == "" {
 		return c.confirm(w, r, s, "credentials.confirm", provider, text("credentials.remove"))
 	}
-	body, err := json.Marshal(map[string]any{"credentials": map[string]any{r.PathValue("provider"): nil}})
-	if err != nil {
-		return err
-	}
-	change, err := user.ParseUpdate(body)
-	if err != nil {
-		return err
-	}
-	return c.changeUser(w, r, s, change, "removed")
+	return c.changeUser(w, r, s, map[string]any{"credentials": map[string]any{provider: nil}}, "removed")
 }
 
 type confirmPage struct {

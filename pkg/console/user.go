@@ -157,7 +157,7 @@ func (c *Console) saveUser(w http.ResponseWriter, r *http.Request, s *session) e
 		err = withProblems(change.Validate(), problems)
 	}
 	if err == nil {
-		_, err = c.apply(r, s, user.Ref{ID: u.ID}, change, version)
+		_, err = c.apply(r, user.Ref{ID: u.ID}, change, version)
 	}
 	if user.KindOf(err) == user.PreconditionFailed {
 		if u, err = c.userOf(r); err != nil {
@@ -237,7 +237,12 @@ func (c *Console) showConflict(w http.ResponseWriter, r *http.Request, s *sessio
 }
 
 func (c *Console) setStatus(w http.ResponseWriter, r *http.Request, s *session) error {
-	body, err := json.Marshal(map[string]string{"status": r.PostFormValue("status")})
+	return c.changeUser(w, r, s, map[string]any{"status": r.PostFormValue("status")}, "status")
+}
+
+// changeUser sets fields of the user named by the path, and shows the user again.
+func (c *Console) changeUser(w http.ResponseWriter, r *http.Request, s *session, fields map[string]any, done string) error {
+	body, err := json.Marshal(fields)
 	if err != nil {
 		return err
 	}
@@ -245,16 +250,11 @@ func (c *Console) setStatus(w http.ResponseWriter, r *http.Request, s *session) 
 	if err != nil {
 		return err
 	}
-	return c.changeUser(w, r, s, change, "status")
-}
-
-// changeUser carries out a change of the user named by the path, and shows the user again.
-func (c *Console) changeUser(w http.ResponseWriter, r *http.Request, s *session, change user.Change, done string) error {
 	u, err := c.userOf(r)
 	if err != nil {
 		return err
 	}
-	if _, err := c.apply(r, s, user.Ref{ID: u.ID}, change, 0); err != nil {
+	if _, err := c.apply(r, user.Ref{ID: u.ID}, change, 0); err != nil {
 		public := user.Public(err)
 		if public.Kind != user.Invalid {
 			return err
@@ -283,7 +283,7 @@ func (c *Console) deleteUser(w http.ResponseWriter, r *http.Request, s *session)
 			Problems: user.Problems{{Field: "tag", Message: text("delete.mismatch", u.Tag)}}}
 		return c.render(w, r, http.StatusBadRequest, "delete", p)
 	}
-	if _, err := c.apply(r, s, user.Ref{ID: u.ID}, user.Delete{}, 0); err != nil {
+	if _, err := c.apply(r, user.Ref{ID: u.ID}, user.Delete{}, 0); err != nil {
 		return err
 	}
 	return redirect(w, r, Path+"users?done=deleted")
@@ -310,7 +310,7 @@ func (c *Console) createUser(w http.ResponseWriter, r *http.Request, s *session)
 	}
 	var outcome user.Outcome
 	if err == nil {
-		outcome, err = c.apply(r, s, user.Ref{}, change, 0)
+		outcome, err = c.apply(r, user.Ref{}, change, 0)
 	}
 	if err == nil && !s.caller.Can(auth.UsersRead) {
 		return redirect(w, r, Path+"users/new?done=created")

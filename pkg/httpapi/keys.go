@@ -215,11 +215,7 @@ func (a *API) patchKey(w http.ResponseWriter, r *http.Request) error {
 	if len(body) == 0 {
 		return user.Errorf(user.Malformed, "the body is empty: send a JSON object")
 	}
-	command, err := a.command(r, user.UpdateKey{KeyPatch: patch, KeyID: id})
-	if err != nil {
-		return err
-	}
-	outcome, err := a.options.Admin.Apply(r.Context(), command)
+	outcome, err := a.apply(r, user.UpdateKey{KeyPatch: patch, KeyID: id})
 	if err != nil {
 		return err
 	}
@@ -237,7 +233,7 @@ func (a *API) revokeKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.revoke(r, user.RevokeKeys{KeyID: id}); err != nil {
+	if _, err := a.apply(r, user.RevokeKeys{KeyID: id}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -245,19 +241,11 @@ func (a *API) revokeKey(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) revokeKeys(w http.ResponseWriter, r *http.Request) error {
-	outcome, err := a.revoke(r, user.RevokeKeys{})
+	outcome, err := a.apply(r, user.RevokeKeys{})
 	if err != nil {
 		return err
 	}
 	revoked := len(outcome.Before.Keys) - len(outcome.User.Keys)
 	w.Header().Set("ETag", etag(outcome.User.Version))
 	return writeJSON(w, r, http.StatusOK, []byte(`{"revoked":`+strconv.Itoa(revoked)+`}`))
-}
-
-func (a *API) revoke(r *http.Request, change user.RevokeKeys) (user.Outcome, error) {
-	command, err := a.command(r, change)
-	if err != nil {
-		return user.Outcome{}, err
-	}
-	return a.options.Admin.Apply(r.Context(), command)
 }

@@ -54,6 +54,15 @@ func (a *API) command(r *http.Request, change user.Change) (command user.Command
 	return command, err
 }
 
+// apply carries out a change of the user that the path names.
+func (a *API) apply(r *http.Request, change user.Change) (user.Outcome, error) {
+	command, err := a.command(r, change)
+	if err != nil {
+		return user.Outcome{}, err
+	}
+	return a.options.Admin.Apply(r.Context(), command)
+}
+
 func (a *API) create(w http.ResponseWriter, r *http.Request) error {
 	body, done, err := a.readBody(w, r, "application/json")
 	if err != nil {
@@ -98,11 +107,7 @@ func (a *API) update(w http.ResponseWriter, r *http.Request, mediaTypes ...strin
 	if err != nil {
 		return err
 	}
-	command, err := a.command(r, change)
-	if err != nil {
-		return err
-	}
-	outcome, err := a.options.Admin.Apply(r.Context(), command)
+	outcome, err := a.apply(r, change)
 	if err != nil {
 		return err
 	}
@@ -110,11 +115,7 @@ func (a *API) update(w http.ResponseWriter, r *http.Request, mediaTypes ...strin
 }
 
 func (a *API) delete(w http.ResponseWriter, r *http.Request) error {
-	command, err := a.command(r, user.Delete{})
-	if err != nil {
-		return err
-	}
-	if _, err := a.options.Admin.Apply(r.Context(), command); err != nil {
+	if _, err := a.apply(r, user.Delete{}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
