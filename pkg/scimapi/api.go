@@ -153,72 +153,58 @@ func (x *exchange) dispatch(methods map[string]operation) (name string, err erro
 	return name, op.serve(x)
 }
 
-// route returns the pattern of a path, what follows its endpoint, and the operations by method; "*" stands for
-// any. Without operations there is no such path.
+// route returns the pattern of a path, what follows its endpoint, and the operations by method. Without operations
+// there is no such path.
 func (a *API) route(path string) (pattern, segment string, methods map[string]operation) {
-	rest, ok := strings.CutPrefix(strings.TrimSuffix(path, "/"), Base)
+	rest, ok := strings.CutPrefix(strings.TrimRight(path, "/"), Base)
 	if !ok || rest != "" && rest[0] != '/' {
 		return "unknown", "", nil
 	}
-	endpoint, segment, nested := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
-	if strings.Contains(segment, "/") {
+	pattern = strings.TrimPrefix(rest, "/")
+	if endpoint, after, nested := strings.Cut(pattern, "/"); nested && (after == "{id}" || routes[pattern] == nil) {
+		pattern, segment = endpoint+"/{id}", after
+	}
+	if methods = routes[pattern]; methods == nil || strings.Contains(segment, "/") {
 		return "unknown", "", nil
 	}
-	if methods = a.operations(endpoint, segment, nested); methods == nil {
-		return "unknown", "", nil
-	}
-	pattern = strings.TrimSuffix(Base+"/"+endpoint, "/")
-	switch {
-	case segment == ".search":
-		pattern += "/.search"
-	case nested:
-		pattern += "/{id}"
-	}
-	return pattern, segment, methods
+	return strings.TrimSuffix(Base+"/"+pattern, "/"), segment, methods
 }
 
-func (a *API) operations(endpoint, segment string, nested bool) map[string]operation {
-	switch endpoint {
-	case "", ".search", "ServiceProviderConfig":
-		if nested {
-			return nil
-		}
-		return map[string]map[string]operation{"": {"GET": {"root.list", true, true, (*exchange).listRoot}},
-			".search":               {"POST": {"root.search", true, false, (*exchange).searchRoot}},
-			"ServiceProviderConfig": {"GET": {"discovery", true, false, (*exchange).serviceProviderConfig}}}[endpoint]
-	case "ResourceTypes":
-		return map[string]operation{"GET": {"discovery", true, false, (*exchange).resourceTypes}}
-	case "Schemas":
-		return map[string]operation{"GET": {"discovery", true, false, (*exchange).schemas}}
-	case "Users":
-		return operationsOf("users", segment, users)
-	case "Groups":
-		return operationsOf("groups", segment, groups)
-	case "Bulk", "Me":
-		return map[string]operation{"*": {strings.ToLower(endpoint), true, false, notImplemented}}
-	}
-	return nil
-}
-
-// endpoints are the operations of a resource type.
-type endpoints struct{ list, search, create, get, replace, patch, remove func(*exchange) error }
-
-var (
-	users = endpoints{list: func(x *exchange) error { return list(x, userType) }, search: func(x *exchange) error { return search(x, userType) },
-		create: (*exchange).createUser, get: (*exchange).getUser, replace: (*exchange).replaceUser, patch: (*exchange).patchUser, remove: (*exchange).deleteUser}
-	groups = endpoints{list: func(x *exchange) error { return list(x, groupType) }, search: func(x *exchange) error { return search(x, groupType) },
-		create: (*exchange).createGroup, get: (*exchange).getGroup, replace: (*exchange).replaceGroup, patch: (*exchange).patchGroup, remove: (*exchange).deleteGroup}
-)
-
-func operationsOf(name, segment string, e endpoints) map[string]operation {
-	switch segment {
-	case "":
-		return map[string]operation{"GET": {name + ".list", true, true, e.list}, "POST": {name + ".create", false, false, e.create}}
-	case ".search":
-		return map[string]operation{"POST": {name + ".search", true, false, e.search}}
-	}
-	return map[string]operation{"GET": {name + ".get", true, false, e.get}, "PUT": {name + ".replace", false, false, e.replace},
-		"PATCH": {name + ".patch", false, false, e.patch}, "DELETE": {name + ".delete", false, true, e.remove}}
+// routes are the operations by path below [Base] and method; "*" stands for any method.
+var routes = map[string]map[string]operation{
+	"":        {"GET": {"root.list", true, true, list(userType, groupType)}},
+	".search": {"POST": {"root.search", true, false, search(userType, groupType)}},
+	"Users": {
+		"GET":  {"users.list", true, true, list(userType)},
+		"POST": {"users.create", false, false, (*exchange).createUser},
+	},
+	"Users/.search": {"POST": {"users.search", true, false, search(userType)}},
+	"Users/{id}": {
+		"GET":    {"users.get", true, false, (*exchange).getUser},
+		"PUT":    {"users.replace", false, false, (*exchange).replaceUser},
+		"PATCH":  {"users.patch", false, false, (*exchange).patchUser},
+		"DELETE": {"users.delete", false, true, (*exchange).deleteUser},
+	},
+	"Groups": {
+		"GET":  {"groups.list", true, true, list(groupType)},
+		"POST": {"groups.create", false, false, (*exchange).createGroup},
+	},
+	"Groups/.search": {"POST": {"groups.search", true, false, search(groupType)}},
+	"Groups/{id}": {
+		"GET":    {"groups.get", true, false, (*exchange).getGroup},
+		"PUT":    {"groups.replace", false, false, (*exchange).replaceGroup},
+		"PATCH":  {"groups.patch", false, false, (*exchange).patchGroup},
+		"DELETE": {"groups.delete", false, true, (*exchange).deleteGroup},
+	},
+	"ServiceProviderConfig": {"GET": {"discovery", true, false, (*exchange).serviceProviderConfig}},
+	"ResourceTypes":         {"GET": {"discovery", true, false, (*exchange).resourceTypes}},
+	"ResourceTypes/{id}":    {"GET": {"discovery", true, false, (*exchange).resourceTypes}},
+	"Schemas":               {"GET": {"discovery", true, false, (*exchange).schemas}},
+	"Schemas/{id}":          {"GET": {"discovery", true, false, (*exchange).schemas}},
+	"Bulk":                  {"*": {"bulk", true, false, notImplemented}},
+	"Bulk/{id}":             {"*": {"bulk", true, false, notImplemented}},
+	"Me":                    {"*": {"me", true, false, notImplemented}},
+	"Me/{id}":               {"*": {"me", true, false, notImplemented}},
 }
 
 func allowed(methods map[string]operation) string {

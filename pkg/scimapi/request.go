@@ -44,7 +44,7 @@ func (x *exchange) projection(t *scim.ResourceType) (scim.Projection, error) {
 	if err != nil {
 		return scim.Projection{}, err
 	}
-	return t.ParseProjection(query.all("attributes"), query.all("excludedattributes"))
+	return t.ParseProjection(query["attributes"], query["excludedattributes"])
 }
 
 // answer writes a resource with its ETag.

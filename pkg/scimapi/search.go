@@ -24,16 +24,14 @@ const (
 	cursorLifetime = time.Hour
 )
 
-// parameters are a query string's values by name in lower case.
-type parameters map[string][]string
-
-// query decodes the query string. A plus is a space; a semicolon is a character like any other.
-func (x *exchange) query() (parameters, error) {
+// query decodes the query string, with names in lower case. A plus is a space; a semicolon is a character like any
+// other.
+func (x *exchange) query() (url.Values, error) {
 	values, err := url.ParseQuery(strings.ReplaceAll(x.r.URL.RawQuery, ";", "%3B"))
 	if err != nil {
 		return nil, scim.Errorf(scim.InvalidValue, "the query string is not well encoded")
 	}
-	query := parameters{}
+	query := url.Values{}
 	for name, each := range values {
 		name = strings.ToLower(name)
 		query[name] = append(query[name], each...)
@@ -41,28 +39,19 @@ func (x *exchange) query() (parameters, error) {
 	return query, nil
 }
 
-func (p parameters) all(name string) []string { return p[name] }
-
-func (p parameters) first(name string) string {
-	if len(p[name]) == 0 {
-		return ""
-	}
-	return p[name][0]
-}
-
 // readSearch reads what a GET asks for.
-func (p parameters) readSearch() (s scim.Search, err error) {
-	s = scim.Search{Attributes: p.all("attributes"), ExcludedAttributes: p.all("excludedattributes"), Filter: p.first("filter"),
-		SortBy: p.first("sortby"), SortOrder: p.first("sortorder")}
-	if len(p["filter"]) > 0 && strings.TrimSpace(s.Filter) == "" {
+func readSearch(query url.Values) (s scim.Search, err error) {
+	s = scim.Search{Attributes: query["attributes"], ExcludedAttributes: query["excludedattributes"], Filter: query.Get("filter"),
+		SortBy: query.Get("sortby"), SortOrder: query.Get("sortorder")}
+	if query.Has("filter") && strings.TrimSpace(s.Filter) == "" {
 		return s, scim.ErrEmptyFilter
 	}
-	if len(p["cursor"]) > 0 {
-		cursor := p.first("cursor")
+	if query.Has("cursor") {
+		cursor := query.Get("cursor")
 		s.Cursor = &cursor
 	}
 	for name, into := range map[string]**int64{"startindex": &s.StartIndex, "count": &s.Count} {
-		text := strings.TrimSpace(p.first(name))
+		text := strings.TrimSpace(query.Get(name))
 		if text == "" {
 			continue
 		}
@@ -190,34 +179,35 @@ func findGroups(x *exchange, ctx context.Context, q scim.Query, p scim.Projectio
 	return page, done, nil
 }
 
-// list answers a GET of a type's endpoint, and search a POST to its /.search.
-func list(x *exchange, types ...resources) error {
-	query, err := x.query()
-	if err != nil {
-		return err
+// list answers a GET of the types' endpoint, and search a POST to its /.search.
+func list(types ...resources) func(*exchange) error {
+	return func(x *exchange) error {
+		query, err := x.query()
+		if err != nil {
+			return err
+		}
+		s, err := readSearch(query)
+		if err != nil {
+			return err
+		}
+		return x.find(s, types)
 	}
-	s, err := query.readSearch()
-	if err != nil {
-		return err
-	}
-	return x.find(s, types)
 }
 
-func search(x *exchange, types ...resources) error {
-	body, done, err := x.body(scim.Users)
-	if err != nil {
-		return err
+func search(types ...resources) func(*exchange) error {
+	return func(x *exchange) error {
+		body, done, err := x.body(scim.Users)
+		if err != nil {
+			return err
+		}
+		defer done()
+		s, err := scim.ReadSearch(body)
+		if err != nil {
+			return err
+		}
+		return x.find(s, types)
 	}
-	defer done()
-	s, err := scim.ReadSearch(body)
-	if err != nil {
-		return err
-	}
-	return x.find(s, types)
 }
-
-func (x *exchange) listRoot() error   { return list(x, userType, groupType) }
-func (x *exchange) searchRoot() error { return search(x, userType, groupType) }
 
 // find answers a search over types, one after another (RFC 7644, sections 3.4.2 and 3.4.3).
 func (x *exchange) find(s scim.Search, types []resources) error {
