@@ -132,5 +132,5 @@ func (a *API) log(w http.ResponseWriter, r *http.Request) error {
 // appendLogEntry appends an entry of the history of all users.
 func appendLogEntry(dst []byte, e *user.LogEntry) []byte {
 	dst = append(append(dst, `{"userId":"`...), e.UserID.String()...)
-	return append(append(dst, `",`...), appendHistory(nil, &e.Event)[1:]...)
+	return append(append(dst, `",`...), appendHistory(nil, e)[1:]...)
 }

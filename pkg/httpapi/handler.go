@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -135,15 +136,9 @@ type API struct {
 // New composes the routes and what surrounds each of them, outermost first: the request's
 // id and log line, protection from panics, CORS, the deadline.
 func New(options Options, rules CORS) *API {
-	if options.Timeout == 0 {
-		options.Timeout = 300 * time.Second
-	}
-	if options.BodyTimeout == 0 {
-		options.BodyTimeout = 30 * time.Second
-	}
-	if options.AnswerTimeout == 0 {
-		options.AnswerTimeout = 30 * time.Second
-	}
+	options.Timeout = cmp.Or(options.Timeout, 300*time.Second)
+	options.BodyTimeout = cmp.Or(options.BodyTimeout, 30*time.Second)
+	options.AnswerTimeout = cmp.Or(options.AnswerTimeout, 30*time.Second)
 	if options.Gate == nil {
 		options.Gate = NewGate(0)
 	}

@@ -35,19 +35,17 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 			if err != nil {
 				return "", false, err
 			}
-			return page.Next, page.Next != "", lines(e, page.Entries, appendUserHistory)
+			return page.Next, page.Next != "", lines(e, page.Entries, appendHistory)
 		})
 	}
 	page, err := a.options.Admin.History(r.Context(), id, query.Cursor, query.Limit)
 	if err != nil {
 		return err
 	}
-	return writePage(w, r, values, listed{name: "history", limit: query.Limit, next: page.Next}, page.Entries, appendUserHistory)
+	return writePage(w, r, values, listed{name: "history", limit: query.Limit, next: page.Next}, page.Entries, appendHistory)
 }
 
-func appendUserHistory(dst []byte, e *user.LogEntry) []byte { return appendHistory(dst, &e.Event) }
-
-func appendHistory(dst []byte, e *user.Event) []byte {
+func appendHistory(dst []byte, e *user.LogEntry) []byte {
 	dst = append(dst, `{"version":`...)
 	dst = strconv.AppendInt(dst, e.Version, 10)
 	dst = append(dst, `,"type":"`+string(e.Type)+`","at":"`+user.FormatTime(e.At)+`","actor":`...)

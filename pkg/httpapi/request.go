@@ -70,38 +70,24 @@ func headerProblem(header, message string) error {
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// ifMatch reads If-Match (RFC 9110, section 13.1.1): nil when there is none. A weak tag
-// never matches, and neither does one that is no version of ours.
-func ifMatch(r *http.Request) (*user.Precondition, error) {
-	tags, ok, err := entityTags(r, "If-Match")
+// precondition reads the If-Match or If-None-Match of a change: nil when there is none. A weak tag never matches the
+// first and may match the second (RFC 9110, sections 13.1.1 and 13.1.2). A tag that is no version of ours matches
+// neither.
+func precondition(r *http.Request, header string) (*user.Precondition, error) {
+	tags, ok, err := entityTags(r, header)
 	if err != nil || !ok {
 		return nil, err
 	}
-	return versionsOf(tags), nil
-}
-
-// ifNoneMatch reads the If-None-Match of a change (RFC 9110, section 13.1.2, whose comparison is the
-// weak one): nil when there is none.
-func ifNoneMatch(r *http.Request) (*user.Precondition, error) {
-	tags, ok, err := entityTags(r, "If-None-Match")
-	if err != nil || !ok {
-		return nil, err
-	}
-	for i := range tags {
-		tags[i] = strings.TrimPrefix(tags[i], "W/")
-	}
-	return versionsOf(tags), nil
-}
-
-// versionsOf returns the versions that entity tags name; no tags stand for any version.
-func versionsOf(tags []string) *user.Precondition {
 	condition := &user.Precondition{Any: tags == nil}
 	for _, tag := range tags {
+		if header == "If-None-Match" {
+			tag = strings.TrimPrefix(tag, "W/")
+		}
 		if version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && etag(version) == tag {
 			condition.Versions = append(condition.Versions, version)
 		}
 	}
-	return condition
+	return condition, nil
 }
 
 // unmodified says whether If-None-Match holds the entity tag (RFC 9110, section 13.1.2,

@@ -40,7 +40,7 @@ func TestIfMatch(t *testing.T) {
 		{[]string{`,`}, false, true},
 		{[]string{`*, "7"`}, false, true},
 	} {
-		condition, err := ifMatch(withHeader("If-Match", test.values...))
+		condition, err := precondition(withHeader("If-Match", test.values...), "If-Match")
 		if (err != nil) != test.wrong {
 			t.Errorf("%q: %v", test.values, err)
 		}

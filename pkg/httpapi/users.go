@@ -47,10 +47,10 @@ func (a *API) command(r *http.Request, change user.Change) (command user.Command
 		return command, err
 	}
 	command = user.Command{Change: change, User: ref, Origin: request.Origin(r)}
-	if command.IfMatch, err = ifMatch(r); err != nil {
+	if command.IfMatch, err = precondition(r, "If-Match"); err != nil {
 		return command, err
 	}
-	command.IfNoneMatch, err = ifNoneMatch(r)
+	command.IfNoneMatch, err = precondition(r, "If-None-Match")
 	return command, err
 }
 
