@@ -87,7 +87,7 @@ func (a *App) relayStatus(ctx context.Context, sink string) (s console.Relay) {
 	s.Sink = sink
 	parked, err := a.relay.Parked(ctx)
 	if err == nil {
-		s.ParkedEvents, s.ParkedUsers = parked.Events, parked.Users
+		s.ParkedEvents = parked.Events
 		s.OldestUnsent, err = a.relay.OldestUnsent(ctx)
 	}
 	var list []relay.ParkedEvent

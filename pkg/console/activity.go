@@ -28,7 +28,6 @@ type activityPage struct {
 	Audit    []user.AuditEntry
 	Next     string
 	Problems user.Problems
-	Fault    *user.Error
 	View     string // live or audit
 	Actions  []user.AuditAction
 	Tags     map[string]string // of the users, by id

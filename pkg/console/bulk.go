@@ -91,14 +91,13 @@ func (c *Console) count(r *http.Request, form chosen) (int64, error) {
 
 type bulkPage struct {
 	page
-	Action   bulkAction
-	Count    int64
-	IDs      []uuid.UUID
-	All      bool
-	Query    string
-	Back     string
-	Fault    string
-	Problems user.Problems
+	Action bulkAction
+	Count  int64
+	IDs    []uuid.UUID
+	All    bool
+	Query  string
+	Back   string
+	Fault  string
 }
 
 // confirmBulk shows what will happen, and to how many users.

@@ -28,7 +28,7 @@ type Check struct {
 
 // Database is the database that the service uses.
 type Database struct {
-	Version, Name, Role, Host string
+	Version, Name, Role string
 	// Primary says that it takes writes.
 	Primary bool
 	Err     error
@@ -39,7 +39,6 @@ type Relay struct {
 	Sink         string // empty for none
 	OldestUnsent time.Time
 	ParkedEvents int
-	ParkedUsers  int
 	Parked       []ParkedEvent
 	Err          error
 }
@@ -73,7 +72,6 @@ type VaultKey struct {
 type operationPage struct {
 	page
 	Status
-	Now time.Time
 	Lag time.Duration
 	// Ready says that every check passes.
 	Ready bool
@@ -87,12 +85,12 @@ func (p operationPage) ParkedCount() int64 { return int64(p.Relay.ParkedEvents) 
 func (p operationPage) NotShown() int64 { return p.ParkedCount() - int64(len(p.Relay.Parked)) }
 
 func (c *Console) serveOperation(w http.ResponseWriter, r *http.Request, s *session) error {
-	p := operationPage{page: c.page(r, s, "operation.title", "operation"), Status: c.options.Status(r.Context()), Now: time.Now(), Ready: true}
+	p := operationPage{page: c.page(r, s, "operation.title", "operation"), Status: c.options.Status(r.Context()), Ready: true}
 	for _, check := range p.Checks {
 		p.Ready = p.Ready && check.Err == nil
 	}
 	if p.Relay.Sink != "" && !p.Relay.OldestUnsent.IsZero() {
-		p.Lag = p.Now.Sub(p.Relay.OldestUnsent).Round(time.Second)
+		p.Lag = time.Since(p.Relay.OldestUnsent).Round(time.Second)
 	}
 	ids := make([]string, len(p.Relay.Parked))
 	for i := range ids {

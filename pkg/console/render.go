@@ -57,10 +57,9 @@ func text(key string, about ...any) string {
 // templates are parsed for the first page, so that the start does not wait for them.
 var templates = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
-		"t": text, "asset": assetURL, "when": when, "icon": icon, "join": strings.Join, "path": userPath, "id": idText,
-		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "keyModels": keyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
+		"t": text, "asset": assetURL, "when": when, "icon": icon, "path": userPath, "id": idText,
+		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "anyModels": anyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
 		"span": span, "said": said, "detail": detail, "choices": func(field string) template.HTML { return choices()[field] },
-		"count": func(n int) string { return number(int64(n)) },
 	}).ParseFS(files, "templates/*.html")
 })
 
@@ -284,18 +283,11 @@ func plural(key string, n int64) string {
 
 func money(c user.Cents) string { return fmt.Sprintf("$%d.%02d", c/100, c%100) }
 
-// anyModels says what a list without models means.
-func anyModels(models []string) string {
+// anyModels says what a list without models means: none or, where there is no list, the text all. A user then may use
+// every model; an API key, which only narrows, what its user may.
+func anyModels(models []string, all string) string {
 	if models == nil {
-		return text("models.all")
-	}
-	return text("models.none")
-}
-
-// keyModels says what a key without models may use: a key only narrows what its user may use.
-func keyModels(models []string) string {
-	if models == nil {
-		return text("keys.models.all")
+		return text(all)
 	}
 	return text("models.none")
 }

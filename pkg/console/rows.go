@@ -74,7 +74,7 @@ const shownModels = 3
 
 func (r *rows) models(models []string) {
 	if len(models) == 0 {
-		r.add(`<span class="small">`, anyModels(models), `</span>`)
+		r.add(`<span class="small">`, anyModels(models, "models.all"), `</span>`)
 		return
 	}
 	for _, model := range models[:min(shownModels, len(models))] {

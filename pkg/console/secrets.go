@@ -25,7 +25,6 @@ type verdict struct {
 	Allowed bool
 	Model   string
 	Reason  string // for people
-	Code    access.Reason
 }
 
 // decide applies the rules of the check to a user.
@@ -38,7 +37,7 @@ func decide(u *user.User, name string, now time.Time) *verdict {
 	subject := &access.Subject{ID: u.ID, Tag: u.Tag, Role: u.Role, Status: u.Status, ExpiresAt: u.ExpiresAt, Models: u.Models, Limits: u.Limits, Version: u.Version}
 	d := access.Decide(&access.Question{Subject: user.Ref{ID: u.ID}, Model: model}, access.Found{Subject: subject}, now)
 	if !d.Allowed() {
-		return &verdict{Model: name, Reason: d.Message, Code: d.Reason}
+		return &verdict{Model: name, Reason: d.Message}
 	}
 	v := &verdict{Allowed: true, Model: name, Reason: text("may.all")}
 	if model.Any && u.Models != nil {

@@ -38,7 +38,6 @@ type userPage struct {
 	Provider string  // typed beside a secret that was refused
 	NewKey   keyForm // typed
 	Once     string  // makes a form's key once, however often it is sent
-	Now      time.Time
 }
 
 // keyForm is what was typed to issue a key.
@@ -78,7 +77,7 @@ func (c *Console) userOf(r *http.Request) (*user.User, error) {
 func (c *Console) userPage(r *http.Request, s *session, u *user.User) (userPage, error) {
 	values := formOf(u)
 	p := userPage{page: c.page(r, s, "user.title", "users", u.Name), User: u, Form: values, Was: values.encode(), Version: u.Version,
-		Roles: roles, Statuses: statuses, Asked: r.URL.Query().Get("may"), Now: time.Now()}
+		Roles: roles, Statuses: statuses, Asked: r.URL.Query().Get("may")}
 	p.Models = viewModels(values, r.URL.Query().Get("name"))
 	p.Once = uuid.NewString()
 	if p.Asked != "" {

@@ -11,7 +11,6 @@ import (
 // Projection says which attributes an answer has (RFC 7644, section 3.9). The zero value is the
 // default set.
 type Projection struct {
-	types   *ResourceType
 	only    bool // just the named attributes, else all but those
 	named   []AttributePath
 	applies bool // a parameter was given
@@ -21,7 +20,7 @@ type Projection struct {
 // possibly with commas in it. Unknown names are ignored. Both at once is [InvalidValue].
 func (t *ResourceType) ParseProjection(attributes, excluded []string) (Projection, error) {
 	included, without := t.names(withoutFilters(attributes)), t.names(excluded)
-	p := Projection{types: t, only: included.given, named: included.paths, applies: included.given || without.given}
+	p := Projection{only: included.given, named: included.paths, applies: included.given || without.given}
 	if included.given && without.given {
 		return p, Errorf(InvalidValue, "attributes and excludedAttributes cannot be used together: send one of them")
 	}
