@@ -19,15 +19,12 @@ type Projection struct {
 // ParseProjection reads the parameters attributes and excludedAttributes: lists of names, each
 // possibly with commas in it. Unknown names are ignored. Both at once is [InvalidValue].
 func (t *ResourceType) ParseProjection(attributes, excluded []string) (Projection, error) {
-	included, without := t.names(withoutFilters(attributes)), t.names(excluded)
-	p := Projection{only: included.given, named: included.paths, applies: included.given || without.given}
-	if included.given && without.given {
-		return p, Errorf(InvalidValue, "attributes and excludedAttributes cannot be used together: send one of them")
+	included, includes := t.names(withoutFilters(attributes))
+	without, excludes := t.names(excluded)
+	if includes && excludes {
+		return Projection{}, Errorf(InvalidValue, "attributes and excludedAttributes cannot be used together: send one of them")
 	}
-	if without.given {
-		p.named = without.paths
-	}
-	return p, nil
+	return Projection{only: includes, named: append(included, without...), applies: includes || excludes}, nil
 }
 
 // withoutFilters takes emails[type eq "work"] for emails: who asks for one value gets them all.
@@ -41,24 +38,20 @@ func withoutFilters(lists []string) []string {
 
 var bracketed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[[^\]]*\]`) })
 
-type names struct {
-	given bool
-	paths []AttributePath
-}
-
-func (t *ResourceType) names(lists []string) (n names) {
+// names returns the attributes that are named, as far as they are known, and whether any name is given.
+func (t *ResourceType) names(lists []string) (paths []AttributePath, given bool) {
 	for _, list := range lists {
 		for name := range strings.SplitSeq(list, ",") {
 			if name = strings.TrimSpace(name); name == "" {
 				continue
 			}
-			n.given = true
-			if path, ok := t.ParseAttribute(name); ok && len(n.paths) < maxNames {
-				n.paths = append(n.paths, path)
+			given = true
+			if path, ok := t.ParseAttribute(name); ok && len(paths) < maxNames {
+				paths = append(paths, path)
 			}
 		}
 	}
-	return n
+	return paths, given
 }
 
 // maxNames bounds the known names of one projection; a type has fewer attributes.
@@ -72,15 +65,12 @@ func (p Projection) Given() bool { return p.applies }
 // not, it need not be read.
 func (p Projection) Wants(attribute string) bool {
 	for _, path := range p.named {
-		if p.covers(path, attribute) && (p.only || path.Sub == nil) {
+		covers := path.Extension == nil && (path.Attribute == nil || path.Attribute.Name == attribute)
+		if covers && (p.only || path.Sub == nil) {
 			return p.only
 		}
 	}
 	return !p.only
-}
-
-func (p Projection) covers(path AttributePath, attribute string) bool {
-	return path.Extension == nil && (path.Attribute == nil || path.Attribute.Name == attribute)
 }
 
 // WantsDisplay reports whether members are asked for with their display, which is returned on
