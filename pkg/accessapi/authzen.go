@@ -384,7 +384,7 @@ func (e *evaluation) subject(q *access.Question) (access.Reason, error) {
 	}
 }
 
-// keySubject names a key by its hash or else by its secret.
+// keySubject names a key by its hash or by its secret, or by both if they are of one key.
 func keySubject(q *access.Question, id, secret *string) (access.Reason, error) {
 	switch {
 	case secret != nil:
@@ -393,6 +393,11 @@ func keySubject(q *access.Question, id, secret *string) (access.Reason, error) {
 			return access.InvalidKey, nil
 		}
 		hash := parsed.Hash()
+		if id != nil {
+			if named, ok := access.ParseHash(*id); ok && named != hash {
+				return access.InvalidKey, nil
+			}
+		}
 		q.KeyHash = &hash
 	case id != nil:
 		hash, ok := access.ParseHash(*id)

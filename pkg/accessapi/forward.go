@@ -214,7 +214,7 @@ func (h *Handler) bodyModel(w http.ResponseWriter, r *http.Request) access.Model
 	if whole {
 		w.Header().Del("Connection")
 	}
-	if partial(r.Header[headerEnvoyPartial]) || body.several && formIn(r.Header["Content-Type"]) {
+	if partial(r.Header[headerEnvoyPartial]) || ambiguous(r.Header, body.several) {
 		return access.Model{}
 	}
 	return model
@@ -225,10 +225,19 @@ func partial(values []string) bool {
 	return len(values) > 1 || len(values) == 1 && values[0] != "false"
 }
 
-// formIn reports whether a body is declared as a form, as some programs declare JSON unless they are told otherwise.
-// A provider that reads it as a form can find another model in it, but only behind a separator.
-func formIn(types []string) bool {
-	return slices.ContainsFunc(types, func(t string) bool { return strings.Contains(strings.ToLower(t), "form") })
+// ambiguous reports whether a provider could read a body otherwise than as JSON in UTF-8: as a form, in another
+// charset, or decoded. Some programs declare JSON as a form unless they are told otherwise; a form can name another
+// model only behind a separator.
+func ambiguous(header http.Header, separated bool) bool {
+	for _, declared := range header["Content-Type"] {
+		declared = strings.ToLower(declared)
+		_, charset, named := strings.Cut(declared, "charset")
+		charset, _, _ = strings.Cut(charset, ";")
+		if named && strings.Trim(charset, "= \t\"") != "utf-8" || separated && strings.Contains(declared, "form") {
+			return true
+		}
+	}
+	return slices.ContainsFunc(header["Content-Encoding"], func(coding string) bool { return !strings.EqualFold(coding, "identity") })
 }
 
 // separated notes whether a form would have several members.
@@ -261,7 +270,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, by gateway, err e
 	} else {
 		request.Of(r.Context()).Describe(authorizePath, by.name, false)
 	}
-	h.options.Observe("forward", string(user.KindOf(err)))
+	outcome := string(user.KindOf(err))
+	if request.Abandoned(r, err) {
+		outcome = "abandoned"
+	}
+	h.options.Observe("forward", outcome)
 	request.Fail(w, r, status, err)
 }
 

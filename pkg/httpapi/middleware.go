@@ -43,7 +43,7 @@ const statusClientGone = 499
 func (a *API) report(r *http.Request, known *request.Info, answer *request.Recorder) {
 	took := time.Since(known.Started)
 	status := cmp.Or(answer.Status, http.StatusOK)
-	if errors.Is(known.Failure, context.Canceled) && r.Context().Err() != nil {
+	if request.Abandoned(r, known.Failure) {
 		status = statusClientGone
 	}
 	if a.options.Observe != nil {

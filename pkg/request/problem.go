@@ -51,10 +51,15 @@ type problem struct {
 // Status is the status of an error's kind.
 func Status(err error) int { return statuses[user.Public(err).Kind] }
 
+// Abandoned reports whether an error is that of a request whose client has gone away.
+func Abandoned(r *http.Request, err error) bool {
+	return errors.Is(err, context.Canceled) && r.Context().Err() != nil
+}
+
 // Fail answers an error with a status that its transport decided on, as a problem document, and notes it for the log.
 func Fail(w http.ResponseWriter, r *http.Request, status int, err error) {
 	Of(r.Context()).Failure = err
-	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+	if Abandoned(r, err) {
 		// The client may have closed its sending side alone and still read. The 200 that net/http
 		// sends by default would claim success.
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -180,7 +180,7 @@ var routes = map[string]map[string]operation{
 	},
 	"Users/.search": {"POST": {"users.search", true, false, search(userType)}},
 	"Users/{id}": {
-		"GET":    {"users.get", true, false, (*exchange).getUser},
+		"GET":    {"users.get", true, true, (*exchange).getUser},
 		"PUT":    {"users.replace", false, false, (*exchange).replaceUser},
 		"PATCH":  {"users.patch", false, false, (*exchange).patchUser},
 		"DELETE": {"users.delete", false, true, (*exchange).deleteUser},
@@ -191,7 +191,7 @@ var routes = map[string]map[string]operation{
 	},
 	"Groups/.search": {"POST": {"groups.search", true, false, search(groupType)}},
 	"Groups/{id}": {
-		"GET":    {"groups.get", true, false, (*exchange).getGroup},
+		"GET":    {"groups.get", true, true, (*exchange).getGroup},
 		"PUT":    {"groups.replace", false, false, (*exchange).replaceGroup},
 		"PATCH":  {"groups.patch", false, false, (*exchange).patchGroup},
 		"DELETE": {"groups.delete", false, true, (*exchange).deleteGroup},

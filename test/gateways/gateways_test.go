@@ -87,6 +87,9 @@ func (s *setup) begin(t *testing.T, method, path, body string, headers ...string
 	if err != nil {
 		t.Fatal(err)
 	}
+	if strings.Contains(path, `\`) {
+		r.URL.Opaque = path // as it is
+	}
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -190,7 +193,9 @@ func (s *setup) listing(t *testing.T) {
 	}
 	before := s.provider.called()
 	for _, odd := range []string{"DELETE /v1/models", "POST /v1/models", "GET /V1/MODELS", "GET //v1/models", "GET /v1/x/../models", "GET /v1/%2e/models",
-		"GET /openai/deployments/gpt-5%2Fsecret/chat", "GET /openai/deployments/claude/../gpt-5/chat", "GET /openai/deployments/gpt-5/../claude/chat"} {
+		"GET /openai/deployments/gpt-5%2Fsecret/chat", "GET /openai/deployments/claude/../gpt-5/chat", "GET /openai/deployments/gpt-5/../claude/chat",
+		"GET /openai/deployments/gpt-5/%252e%252e/claude/chat", "GET /openai/deployments/gpt-5/..;/claude/chat", "GET /openai/deployments/*/chat",
+		`GET /openai/deployments/gpt-5\..\claude/chat`} {
 		method, path, _ := strings.Cut(odd, " ")
 		if got := s.send(t, method, path, `{"model":"claude"}`, "x-api-key: "+listed.key); got.status < 400 {
 			t.Errorf("%s: %d %s", odd, got.status, got.body)
@@ -205,7 +210,7 @@ func (s *setup) listing(t *testing.T) {
 
 func (s *setup) forged(t *testing.T) {
 	forged := []string{"X-AI-User: 1", "X-AI-User-Tag: root", "X-AI-Role: admin", "X-AI-Key: 1", "X-AI-Model: gpt-5", "X-AI-Requests-Per-Minute: 1", "X-AI-Tokens-Per-Minute: 1",
-		"X-AI-Monthly-Budget-USD: 1", "X-AI-Version: 1", "X-AI-Credential: sk-forged", "X-AI-Gateway-Token: aia_forged", "x-ai-eg-model: gpt-5", "x-envoy-auth-partial-body: true"}
+		"X-AI-Monthly-Budget-USD: 1", "X-AI-Version: 1", "X-AI-Credential: sk-forged", "X-AI-Gateway-Token: aia_forged", "x-ai-eg-model: gpt-5", "x-envoy-auth-partial-body: true", "X_AI_User: forged", "X_AI-Role: forged"}
 	p := s.service.user(t, nil)
 	got := s.chat(t, p, `{"model":"claude"}`, forged...).reached(t)
 	for name, want := range map[string]string{"X-Ai-User": p.id, "X-Ai-Role": "member", "X-Ai-Model": s.seen("claude"), "X-Ai-Tokens-Per-Minute": "unlimited", "X-Ai-Credential": "", "X-Ai-Gateway-Token": "",
@@ -216,6 +221,12 @@ func (s *setup) forged(t *testing.T) {
 	}
 	if strings.Contains(fmt.Sprint(got.Header), "forged") {
 		t.Errorf("the provider got %v", got.Header)
+	}
+	// What Connection names, a proxy may take away: also what the check says.
+	if got := s.chat(t, p, `{"model":"gpt-5"}`, "Connection: close, X-AI-User, X-AI-Role"); got.status != http.StatusBadRequest {
+		if to := got.reached(t); to.Header.Get("X-Ai-User") != p.id || to.Header.Get("X-Ai-Role") != "member" {
+			t.Errorf("the client took away what the check says: %v", to.Header)
+		}
 	}
 	listed := s.service.user(t, map[string]any{"models": []string{"gpt-*"}})
 	if got := s.chat(t, listed, `{"model":"claude"}`, forged...); got.status != http.StatusForbidden {

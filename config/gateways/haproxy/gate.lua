@@ -5,7 +5,7 @@ local url = "http://" .. os.getenv("AI_ADMIN") .. "/ai/admin/authorize/openai"
 local token = os.getenv("GATEWAY_TOKEN")
 
 -- What identifies the caller, and how the body is to be read; every value of each, since two are a reason to refuse.
-local passed = { "authorization", "x-api-key", "api-key", "x-goog-api-key", "content-type" }
+local passed = { "authorization", "x-api-key", "api-key", "x-goog-api-key", "content-type", "content-encoding" }
 
 local answered = {
     "x-ai-user", "x-ai-user-tag", "x-ai-role", "x-ai-key", "x-ai-model", "x-ai-requests-per-minute",
