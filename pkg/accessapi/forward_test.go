@@ -3,6 +3,7 @@ package accessapi_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -349,5 +350,31 @@ func TestRefusalsAreLoggedOnceASecond(t *testing.T) {
 	}
 	if want := map[string]int{"forward allowed": 50, "forward SUSPENDED": 50, "forward INVALID_KEY": 50}; fmt.Sprint(g.outcomes) != fmt.Sprint(want) {
 		t.Errorf("counted %v", g.outcomes)
+	}
+}
+
+// TestAClientThatGoesAway while its body is awaited is no fault of the service's.
+func TestAClientThatGoesAway(t *testing.T) {
+	t.Parallel()
+	g := newRig(t)
+	_, _, key := g.user("ada")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nX-AI-Gateway-Token: %s\r\nX-API-Key: %s\r\nContent-Length: 100\r\n\r\n{", authorize, g.token, key)
+	if err := errors.Join(err, conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		counted := fmt.Sprint(g.outcomes)
+		g.mu.Unlock()
+		if counted == "map[forward abandoned:1]" {
+			return
+		}
+		if counted != "map[]" || time.Now().After(end) {
+			t.Fatalf("counted %s", counted)
+		}
 	}
 }

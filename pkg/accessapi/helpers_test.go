@@ -1,6 +1,7 @@
 package accessapi_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -52,11 +53,11 @@ func (b *book) user(tag string) (*access.Subject, *access.Key, string) {
 }
 
 // Check implements [accessapi.Checker].
-func (b *book) Check(_ context.Context, questions []access.Question, semantic access.Semantic) ([]access.Decision, error) {
+func (b *book) Check(ctx context.Context, questions []access.Question, semantic access.Semantic) ([]access.Decision, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.away != nil {
-		return nil, b.away
+	if err := cmp.Or(b.away, ctx.Err()); err != nil {
+		return nil, err
 	}
 	var decisions []access.Decision
 	for _, q := range questions {
