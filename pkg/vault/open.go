@@ -1,11 +1,10 @@
 package vault
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
 
 	"aiadmin/pkg/secret"
 )
@@ -73,13 +72,8 @@ func (r *KeyRing) openOld(text string) (secret.Text, error) {
 }
 
 func decodeSealed(message []byte) (m sealed, ok bool) {
-	dec := json.NewDecoder(bytes.NewReader(message))
-	dec.DisallowUnknownFields()
-	if dec.Decode(&m) != nil || m.User == nil || m.Provider == nil || m.Secret == nil {
-		return m, false
-	}
-	_, err := dec.Token()
-	return m, err == io.EOF
+	err := json.Unmarshal(message, &m, json.RejectUnknownMembers(true))
+	return m, err == nil && m.User != nil && m.Provider != nil && m.Secret != nil
 }
 
 // KeyID is the id of the key that a stored value names; empty for the old function's.

@@ -1,14 +1,12 @@
 package vault
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"golang.org/x/crypto/nacl/secretbox"
 
 	"aiadmin/pkg/secret"
@@ -26,25 +24,20 @@ type sealed struct {
 	Secret   *string `json:"secret"`
 }
 
-// errNotText: JSON would replace the invalid bytes, and another secret would come back.
+// errNotText: JSON cannot hold invalid bytes, and with others in their place another secret would come back.
 var errNotText = errors.New("vault: the secret and its row must be UTF-8 text")
 
 // Seal seals s for one row under the primary key. It fails only for text that is not UTF-8. Every
 // call returns a different value, because the nonce is random.
 func (r *KeyRing) Seal(userID, provider string, s secret.Text) (string, error) {
 	plain := s.Reveal()
-	if !utf8.ValidString(userID) || !utf8.ValidString(provider) || !utf8.ValidString(plain) {
-		return "", errNotText
-	}
-	var message bytes.Buffer
-	enc := json.NewEncoder(&message)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(sealed{&userID, &provider, &plain}); err != nil {
+	message, err := json.Marshal(sealed{&userID, &provider, &plain})
+	if err != nil {
 		return "", errNotText // strings alone: nothing else can fail
 	}
 	var n nonce
 	_, _ = rand.Read(n[:]) // never fails: the runtime ends the process instead
-	return r.primary + ":" + sealRaw(r.keys[r.primary], n, bytes.TrimSuffix(message.Bytes(), []byte("\n"))), nil
+	return r.primary + ":" + sealRaw(r.keys[r.primary], n, message), nil
 }
 
 // sealRaw is PyNaCl's SecretBox(key).encrypt(message, nonce, Base64Encoder).
