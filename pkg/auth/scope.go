@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,15 +27,13 @@ const (
 var scopes = []Scope{UsersRead, UsersWrite, CredentialsRead, EventsSend, KeysWrite, AccessCheck, SCIM, AuditRead, Admin}
 
 // Scopes returns every scope, in the order of the documentation.
-func Scopes() []Scope { return append([]Scope(nil), scopes...) }
+func Scopes() []Scope { return slices.Clone(scopes) }
 
 // ParseScope returns the scope of that name. Its error lists the scopes and leaves out
 // what was given, since that may be a secret in the wrong place.
 func ParseScope(name string) (Scope, error) {
-	for _, scope := range scopes {
-		if string(scope) == name {
-			return scope, nil
-		}
+	if scope := Scope(name); slices.Contains(scopes, scope) {
+		return scope, nil
 	}
 	return "", fmt.Errorf("must be one of %s", ScopeNames())
 }
@@ -48,21 +47,6 @@ func ScopeNames() string {
 	return strings.Join(names, ", ")
 }
 
-// scopeSet has a bit per scope, so a Caller can be copied and cached without sharing memory.
-type scopeSet uint16
-
-func setOf(wanted ...Scope) scopeSet {
-	var set scopeSet
-	for _, scope := range wanted {
-		for i, known := range scopes {
-			if scope == known {
-				set |= 1 << i
-			}
-		}
-	}
-	return set
-}
-
 // Caller is who sent a request. The zero Caller may do nothing.
 type Caller struct {
 	// Name goes into logs, history and idempotency keys: a token's name, or
@@ -71,7 +55,7 @@ type Caller struct {
 	Name string
 	// Until is when the caller's token expires; the zero time is never.
 	Until  time.Time
-	scopes scopeSet
+	scopes []Scope // each once
 }
 
 // anonymous is the caller's name when authentication is disabled; no token may have it.
@@ -79,10 +63,10 @@ const anonymous = "anonymous"
 
 // NewCaller returns a caller with the given scopes.
 func NewCaller(name string, scopes ...Scope) Caller {
-	return Caller{Name: name, scopes: setOf(scopes...)}
+	return Caller{Name: name, scopes: slices.Compact(slices.Sorted(slices.Values(scopes)))}
 }
 
 // Can tells whether the caller has the scope, or [Admin], which includes every scope.
 func (c Caller) Can(scope Scope) bool {
-	return c.scopes&setOf(scope, Admin) != 0
+	return slices.Contains(c.scopes, scope) || slices.Contains(c.scopes, Admin)
 }
