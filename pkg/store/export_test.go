@@ -126,9 +126,9 @@ func (s *Store) ListingText(q user.Query) string { return s.listing(q).inOrder(q
 func (s *Store) SearchPlan(ctx context.Context, q scim.Query) (string, error) {
 	find := s.userSearcher()
 	c := find.compile(q)
-	text := c.text(find, max(0, q.Start-1))
+	text := find.text(c, max(0, q.Start-1))
 	if !c.where.exact {
-		text = c.candidates(find)
+		text = find.candidates(c)
 	}
 	lines, err := queryValues[string](ctx, s.pool, "EXPLAIN "+text, append([]any{pgx.QueryExecModeCacheDescribe}, c.args...))
 	return strings.Join(lines, "\n"), err

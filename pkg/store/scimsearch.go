@@ -188,13 +188,13 @@ func (f *searcher[T]) readPage(ctx context.Context, c *query, offset int64, page
 	where, args := c.where.sql, slices.Clip(c.args)
 	if c.column == "u.email_key" && (!c.Descending || c.After != nil && c.After.Key != nil) {
 		c.where.sql = "(" + where + ") AND u.email_key IS NOT NULL"
-		page.Found, keys, err = f.read(ctx, c.where.point, c.text(f, offset), c.args)
+		page.Found, keys, err = f.read(ctx, c, f.text(c, offset))
 		c.where.sql, c.args = where, args
 		if err != nil || len(page.Found) > c.Limit {
 			return keys, err
 		}
 	}
-	page.Found, keys, err = f.read(ctx, c.where.point, c.text(f, offset), c.args)
+	page.Found, keys, err = f.read(ctx, c, f.text(c, offset))
 	return keys, err
 }
 
@@ -246,11 +246,8 @@ func (c *query) after() string {
 var nullable = map[string]bool{"u.email_key": true, "u.external_id": true, "g.external_id": true}
 
 // text composes the statement of a page and the row after it. An offset is skipped by ids alone.
-func (c *query) text(f interface {
-	selected() (columns, table string)
-}, offset int64) string {
-	columns, table := f.selected()
-	columns += ", " + c.column + "::text"
+func (f *searcher[T]) text(c *query, offset int64) string {
+	columns, table := f.columns+", "+c.column+"::text", f.table
 	where := c.where.sql
 	if after := c.after(); after != "true" {
 		where = "(" + where + ") AND " + after
@@ -268,19 +265,14 @@ func (c *query) text(f interface {
 
 // candidates composes the statement that reads rows which may meet the filter: one more than may be
 // judged.
-func (c *query) candidates(f interface {
-	selected() (columns, table string)
-}) string {
-	columns, table := f.selected()
-	found := "SELECT * FROM " + table + " WHERE " + c.where.sql + " LIMIT " + strconv.Itoa(searchScans+1)
-	return "SELECT " + columns + ", " + c.column + "::text FROM (" + found + ") AS " + c.alias + c.order()
+func (f *searcher[T]) candidates(c *query) string {
+	found := "SELECT * FROM " + f.table + " WHERE " + c.where.sql + " LIMIT " + strconv.Itoa(searchScans+1)
+	return "SELECT " + f.columns + ", " + c.column + "::text FROM (" + found + ") AS " + c.alias + c.order()
 }
-
-func (f *searcher[T]) selected() (columns, table string) { return f.columns, f.table }
 
 // judged reads all rows that may meet a filter, unless they are too many, and judges each.
 func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], err error) {
-	candidates, keys, err := f.read(ctx, c.where.point, c.candidates(f), c.args)
+	candidates, keys, err := f.read(ctx, c, f.candidates(c))
 	if err != nil {
 		return page, err
 	}
@@ -323,8 +315,8 @@ func (f *searcher[T]) count(ctx context.Context, point bool, key, text string, a
 	return total, err
 }
 
-func (f *searcher[T]) read(ctx context.Context, point bool, text string, args []any) (found []T, keys []*string, err error) {
-	err = f.store.search(ctx, point, text, args, func(rows pgx.Rows) error {
+func (f *searcher[T]) read(ctx context.Context, c *query, text string) (found []T, keys []*string, err error) {
+	err = f.store.search(ctx, c.where.point, text, c.args, func(rows pgx.Rows) error {
 		each, key, err := f.scan(rows)
 		found, keys = append(found, each), append(keys, key)
 		return err
