@@ -75,7 +75,7 @@ func auditRowOf(e user.AuditEntry) auditRow {
 	return row
 }
 
-func (r *auditRow) entry() user.AuditEntry {
+func (r auditRow) entry() user.AuditEntry {
 	e := user.AuditEntry{ID: r.ID, At: r.At.UTC(), Actor: r.Actor, Action: user.AuditAction(r.Action), Provider: orEmpty(r.Provider),
 		KeyID: orEmpty(r.KeyID), RequestID: r.RequestID, SourceIP: r.SourceIP, Outcome: user.AuditOutcome(r.Outcome), Detail: r.Detail,
 		Bucket: orEmpty(r.Bucket), Count: r.Count}
@@ -170,7 +170,7 @@ func (s *Store) Audit(ctx context.Context, q user.AuditQuery, limit int) ([]user
 	if err := find.Scan(ctx); err != nil {
 		return nil, translate(err)
 	}
-	return rowsOf(rows, func(r auditRow) user.AuditEntry { return r.entry() }), nil
+	return rowsOf(rows, auditRow.entry), nil
 }
 
 // firstIDAt returns a UUID not above the first version 7 UUID of a time.
@@ -209,13 +209,13 @@ func (s *Store) Log(ctx context.Context, q user.LogQuery, limit int) (found []us
 	bounds := []any{[16]byte(from), [16]byte(before), s.logBudget}
 	rows, err := collect[EventRow](ctx, s.pool, st.log, st.events, append(bounds, q.From, timeOr(q.To, maxTime), q.Actor, q.Field, int64(limit))...)
 	if err != nil || len(rows) == limit {
-		return logEntries(rows), uuid.Nil, err
+		return rowsOf(rows, EventRow.entry), uuid.Nil, err
 	}
 	last, err := queryValues[*[16]byte](ctx, s.pool, st.logSeen, prepared(bounds...))
 	if err == nil && last[0] != nil {
 		seen = *last[0]
 	}
-	return logEntries(rows), seen, err
+	return rowsOf(rows, EventRow.entry), seen, err
 }
 
 // maxTime is later than every entry, and within what a version 7 UUID and PostgreSQL can hold.
@@ -226,8 +226,4 @@ func timeOr(t, instead time.Time) time.Time {
 		return instead
 	}
 	return t
-}
-
-func logEntries(rows []EventRow) []user.LogEntry {
-	return rowsOf(rows, func(r EventRow) user.LogEntry { return r.entry() })
 }

@@ -34,10 +34,6 @@ var taken = [uniqueIndexes]*user.Error{KeyID: duplicates["users_pkey"], KeyTag: 
 // Taken returns the error for a unique key that another user has.
 func Taken(index int) error { return taken[index] }
 
-func takenErrors() []error {
-	return rowsOf(taken[:], func(e *user.Error) error { return e })
-}
-
 // translate gives a database error its kind. Errors that clients need not know about stay as they
 // are.
 func translate(err error) error {

@@ -192,7 +192,7 @@ func (l *listing) search(text string) {
 		l.add("false")
 		return
 	}
-	literal := strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
+	literal := escapeLike(text)
 	parts, all := user.SearchFacets(text)
 	switch {
 	case all:

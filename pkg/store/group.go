@@ -74,7 +74,7 @@ func rowOfGroup(g *user.Group) groupRow {
 		CreatedAt: g.CreatedAt, UpdatedAt: g.UpdatedAt}
 }
 
-func (r *groupRow) group() *user.Group {
+func (r groupRow) group() *user.Group {
 	return &user.Group{ID: r.ID, DisplayName: r.DisplayName, ExternalID: r.ExternalID, Version: r.Version,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC()}
 }
@@ -200,11 +200,7 @@ func (s *Store) Group(ctx context.Context, id uuid.UUID) (*user.Group, error) {
 // GroupsAfter returns up to limit groups in the order of their names, after a place.
 func (s *Store) GroupsAfter(ctx context.Context, nameKey string, id uuid.UUID, limit int) ([]*user.Group, error) {
 	rows, err := collect[groupRow](ctx, s.pool, s.statements().grouping.page, s.statements().grouping.columns, nameKey, id, limit)
-	groups := make([]*user.Group, len(rows))
-	for i := range rows {
-		groups[i] = rows[i].group()
-	}
-	return groups, err
+	return rowsOf(rows, groupRow.group), err
 }
 
 // Members returns up to limit members of a group in the order of their ids, after an id.

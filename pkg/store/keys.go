@@ -11,7 +11,7 @@ import (
 	"aiadmin/pkg/user"
 )
 
-func (r *keyRow) listed() user.ListedKey {
+func (r keyRow) listed() user.ListedKey {
 	return user.ListedKey{UserID: r.UserID, LastUsedAt: utc(r.LastUsedAt), Key: user.Key{ID: r.ID, Name: r.Name, Hint: r.Hint, Models: r.Models,
 		Status: user.KeyStatus(r.Status), CreatedAt: r.CreatedAt.UTC(), CreatedBy: r.CreatedBy, ExpiresAt: utc(r.ExpiresAt), PreviousValidUntil: utc(r.PreviousValidUntil)}}
 }
@@ -59,11 +59,7 @@ func (s *Store) listKeys(ctx context.Context, q user.KeyQuery) ([]user.ListedKey
 	if err != nil {
 		return nil, translate(err)
 	}
-	keys := make([]user.ListedKey, len(rows))
-	for i := range rows {
-		keys[i] = rows[i].listed()
-	}
-	return keys, nil
+	return rowsOf(rows, keyRow.listed), nil
 }
 
 // KeyOwner returns the key whose current or previous secret has a hash. It fails with [user.NotFound] if

@@ -126,9 +126,13 @@ func (s *Store) sorted(ctx context.Context, q user.Query) (users []*user.User, f
 	l := s.listing(q)
 	found = uncounted // an empty page may come after others
 	rows, err := s.pool.Query(ctx, l.sort(q).String(), l.arguments()...)
-	if err == nil {
-		users, err = scanUsers(rows, l.read, &found)
+	if err != nil {
+		return nil, found, translate(err)
 	}
+	err = eachUser(rows, l.read, func(u *user.User) error {
+		users, found = append(users, u), integer(rows.RawValues()[len(l.read.decoder)])
+		return nil
+	})
 	return users, found, translate(err)
 }
 
@@ -141,31 +145,21 @@ func (s *Store) queryUsers(ctx context.Context, l *listing, statement *bun.Selec
 	if err != nil {
 		return nil, translate(err)
 	}
-	users, err := scanUsers(rows, l.read)
+	var users []*user.User
+	err = eachUser(rows, l.read, func(u *user.User) error {
+		users = append(users, u)
+		return nil
+	})
 	return users, translate(err)
 }
 
-func scanUsers(rows pgx.Rows, read *reading, others ...any) (users []*user.User, err error) {
-	err = eachUser(rows, read, func(u *user.User) error {
-		users = append(users, u)
-		return nil
-	}, others...)
-	return users, err
-}
-
-// eachUser calls yield with the user of each row. Additional columns are scanned into others.
-func eachUser(rows pgx.Rows, read *reading, yield func(*user.User) error, others ...any) error {
+// eachUser calls yield with the user of each row, which may have further columns.
+func eachUser(rows pgx.Rows, read *reading, yield func(*user.User) error) error {
 	defer rows.Close()
 	for rows.Next() {
-		row := rows.RawValues()
-		u, err := read.decoder.user(row)
+		u, err := read.decoder.user(rows.RawValues())
 		if err != nil {
 			return err
-		}
-		for i, other := range others {
-			if err := rows.Conn().TypeMap().Scan(rows.FieldDescriptions()[len(read.decoder)+i].DataTypeOID, rows.FieldDescriptions()[len(read.decoder)+i].Format, row[len(read.decoder)+i], other); err != nil {
-				return err
-			}
 		}
 		if err := yield(u); err != nil {
 			return err

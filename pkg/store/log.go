@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/schema"
 
@@ -172,17 +173,14 @@ func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after 
 	if err != nil {
 		return Pruned{}, translate(err)
 	}
-	defer rows.Close()
 	var pruned Pruned
-	for rows.Next() {
-		var old bool
-		var seen int
-		if err := rows.Scan(&pruned.Next.XID, &pruned.Next.Seq, &old, &seen, &pruned.Removed); err != nil {
-			return Pruned{}, translate(err)
-		}
+	var old bool
+	var seen int
+	_, err = pgx.ForEachRow(rows, []any{&pruned.Next.XID, &pruned.Next.Seq, &old, &seen, &pruned.Removed}, func() error {
 		pruned.More = old && seen == limit
-	}
-	return pruned, translate(rows.Err())
+		return nil
+	})
+	return pruned, translate(err)
 }
 
 // RemoveExpiredClaims deletes at most limit claims that are past their time and returns

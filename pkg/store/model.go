@@ -282,7 +282,7 @@ func (r *EventRow) Event() user.Event {
 		Actor: r.Actor, Cause: r.Cause, TraceParent: r.TraceParent, Data: r.Data, Changes: r.Changes}
 }
 
-func (r *EventRow) entry() user.LogEntry {
+func (r EventRow) entry() user.LogEntry {
 	return user.LogEntry{Event: r.Event(), Seq: r.Seq, XID: r.XID}
 }
 

@@ -170,20 +170,11 @@ func collect[R any](ctx context.Context, on querier, text string, fields []*sche
 	if err != nil {
 		return nil, translate(err)
 	}
-	return scanRows[R](rows, fields)
-}
-
-func scanRows[R any](rows pgx.Rows, fields []*schema.Field) ([]R, error) {
-	defer rows.Close()
-	var found []R
-	for rows.Next() {
-		var row R
-		if err := scanRow(rows, fields, &row); err != nil {
-			return nil, translate(err)
-		}
-		found = append(found, row)
-	}
-	return found, translate(rows.Err())
+	found, err := pgx.CollectRows(rows, func(pgx.CollectableRow) (row R, err error) {
+		err = scanRow(rows, fields, &row)
+		return row, err
+	})
+	return found, translate(err)
 }
 
 // querier is what statements run on: the pool, a connection or a transaction.

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"aiadmin/pkg/user"
 )
@@ -30,17 +31,11 @@ func (s *Store) SealedBy(ctx context.Context) (map[string]int64, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	defer rows.Close()
 	counts := map[string]int64{}
-	for rows.Next() {
-		var id string
-		var n int64
-		if err := rows.Scan(&id, &n); err != nil {
-			return nil, translate(err)
-		}
-		counts[id] = n
-	}
-	return counts, translate(rows.Err())
+	var id string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error { counts[id] = n; return nil })
+	return counts, translate(err)
 }
 
 // Foreign returns at most limit users after one, in the order of their ids, that have sealed
