@@ -150,18 +150,14 @@ func (l *lease) beat(ctx context.Context) error {
 
 // unlock frees the drained partitions and notifies the processes that may be waiting for them.
 func (l *lease) unlock(ctx context.Context) error {
-	unlocked := false
-	for p := range l.parts {
-		if l.state(p) != drained {
-			continue
-		}
+	leave := l.all(drained)
+	for _, p := range leave {
 		if _, err := l.conn.Exec(ctx, "SELECT pg_advisory_unlock($1::int, $2::int)", lockClass, p); err != nil {
 			return err
 		}
 		l.setState(p, free)
-		unlocked = true
 	}
-	if !unlocked {
+	if len(leave) == 0 {
 		return nil
 	}
 	_, err := l.conn.Exec(ctx, "SELECT pg_notify($1, $2)", channel, moved)
@@ -171,9 +167,8 @@ func (l *lease) unlock(ctx context.Context) error {
 // balance locks free partitions up to this process's share, and gives up what is above it.
 func (l *lease) balance(ctx context.Context, share int) error {
 	kept := len(l.owned())
-	first := rand.IntN(store.Partitions) //nolint:gosec // processes that start together try different ones first
-	for i := range store.Partitions {
-		p := (first + i) % store.Partitions
+	for _, n := range rand.Perm(store.Partitions) { //nolint:gosec // processes that start together try different ones first
+		p := int16(n) //nolint:gosec // at most 16
 		switch state := l.state(p); {
 		case kept > share && state == owned:
 			l.setState(p, leaving)
@@ -232,7 +227,7 @@ func (l *lease) setPoke(cancel context.CancelFunc) {
 }
 
 // release marks a leaving partition as drained: nothing of it is under way any more.
-func (l *lease) release(p int) {
+func (l *lease) release(p int16) {
 	l.setState(p, drained)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -244,30 +239,30 @@ func (l *lease) release(p int) {
 // sends reports whether an event of a partition may be sent now. A process that was suspended for a
 // while may have lost its locks.
 func (l *lease) sends(p int16) bool {
-	return l.state(int(p)) == owned && sinceStart(time.Now())-l.proved.Load() < int64(trust)
+	return l.state(p) == owned && sinceStart(time.Now())-l.proved.Load() < int64(trust)
 }
 
-func (l *lease) owned() []int { return l.all(owned) }
+func (l *lease) owned() []int16 { return l.all(owned) }
 
 // all lists the partitions in a state.
-func (l *lease) all(state ownership) (parts []int) {
+func (l *lease) all(state ownership) (parts []int16) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for p := range l.parts {
 		if l.parts[p] == state {
-			parts = append(parts, p)
+			parts = append(parts, int16(p)) //nolint:gosec // at most 16
 		}
 	}
 	return parts
 }
 
-func (l *lease) state(p int) ownership {
+func (l *lease) state(p int16) ownership {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.parts[p]
 }
 
-func (l *lease) setState(p int, state ownership) {
+func (l *lease) setState(p int16, state ownership) {
 	l.mu.Lock()
 	l.parts[p] = state
 	l.mu.Unlock()

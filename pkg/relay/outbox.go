@@ -81,7 +81,7 @@ const (
 
 // query says what to read from the outbox.
 type query struct {
-	parts     []int
+	parts     []int16
 	after     perPartition[int64] // where new events begin
 	following []*delivery         // users whose next events are read
 	busy      []string            // users who are in memory: only those above are read
@@ -109,9 +109,9 @@ func (f *found) full(limit int) bool {
 }
 
 func (s *session) readOutbox(ctx context.Context, q query) (f found, err error) {
-	parts, after := make([]int16, len(q.parts)), make([]int64, len(q.parts))
+	after := make([]int64, len(q.parts))
 	for i, p := range q.parts {
-		parts[i], after[i] = int16(p), q.after[p] //nolint:gosec // at most 16
+		after[i] = q.after[p]
 	}
 	var ofParts []int16
 	var behind []int64
@@ -119,7 +119,7 @@ func (s *session) readOutbox(ctx context.Context, q query) (f found, err error) 
 	for _, d := range q.following {
 		ofParts, behind, users = append(ofParts, d.partition), append(behind, d.last+1), append(users, d.user.String())
 	}
-	rows, err := s.db.QueryContext(ctx, s.unsent, planned, parts, after, ofParts, behind, users, q.busy, q.limit)
+	rows, err := s.db.QueryContext(ctx, s.unsent, planned, q.parts, after, ofParts, behind, users, q.busy, q.limit)
 	if err != nil {
 		return f, err
 	}
@@ -172,7 +172,7 @@ const updatePostponed = `UPDATE outbox AS o SET attempts = p.refusals, failures 
 const hurryPostponed = `UPDATE outbox SET retry_at = now() WHERE partition = ANY ($1::smallint[]) AND retry_at > now() AND attempts = 0`
 
 // record writes results to the outbox. It is idempotent.
-func record(ctx context.Context, db *sql.DB, b batch, parts []int) error {
+func record(ctx context.Context, db *sql.DB, b batch, parts []int16) error {
 	if len(b.sent) > 0 {
 		partitions, seqs := make([]int16, 0, len(b.sent)), make([]int64, 0, len(b.sent))
 		for seq, partition := range b.sent {
@@ -190,11 +190,7 @@ func record(ctx context.Context, db *sql.DB, b batch, parts []int) error {
 	if !b.hurry {
 		return nil
 	}
-	owned := make([]int16, len(parts))
-	for i, p := range parts {
-		owned[i] = int16(p) //nolint:gosec // at most 16
-	}
-	_, err := db.ExecContext(ctx, hurryPostponed, planned, owned)
+	_, err := db.ExecContext(ctx, hurryPostponed, planned, parts)
 	return err
 }
 

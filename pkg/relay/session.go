@@ -182,7 +182,7 @@ func (s *session) handOver() {
 	}
 	following := s.following[:0]
 	for _, d := range s.following {
-		if s.lease.state(int(d.partition)) == owned {
+		if s.lease.state(d.partition) == owned {
 			following = append(following, d)
 		} else {
 			delete(s.users, d.user)
@@ -203,7 +203,7 @@ func (s *session) handOver() {
 
 // queue makes a delivery wait for a worker, or ends it if its partition is leaving.
 func (s *session) queue(d *delivery) {
-	if s.lease.state(int(d.partition)) != owned {
+	if s.lease.state(d.partition) != owned {
 		s.ledger.ended(d)
 		return
 	}
@@ -287,7 +287,7 @@ func (b *bounds) took(cost time.Duration) {
 	}
 }
 
-func (b *bounds) reset(p int) { b.after[p], b.pending[p] = 0, 0 }
+func (b *bounds) reset(p int16) { b.after[p], b.pending[p] = 0, 0 }
 
 // seen moves the bounds. The highest new head that was read becomes a bound once every transaction
 // that was running then has ended, since one of them may still commit an event before it. Those
