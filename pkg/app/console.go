@@ -85,10 +85,10 @@ type mounted interface {
 
 func (a *App) relayStatus(ctx context.Context, sink string) (s console.Relay) {
 	s.Sink = sink
-	parked, err := a.relay.Parked(ctx)
+	parked, err := relay.CountParked(ctx, a.store)
 	if err == nil {
 		s.ParkedEvents = parked.Events
-		s.OldestUnsent, err = a.relay.OldestUnsent(ctx)
+		s.OldestUnsent, err = relay.OldestUnsent(ctx, a.store)
 	}
 	var list []relay.ParkedEvent
 	if err == nil && parked.Events > 0 {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"aiadmin/pkg/relay"
 	"aiadmin/pkg/user"
 )
 
@@ -108,10 +109,10 @@ func (a *App) verbose(ctx context.Context) map[string]any {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	report := map[string]any{"mounts": mounts, "version": a.version}
-	if parked, err := a.relay.Parked(ctx); err == nil {
+	if parked, err := relay.CountParked(ctx, a.store); err == nil {
 		report["parked"] = parked
 	}
-	if oldest, err := a.relay.OldestUnsent(ctx); err == nil && !oldest.IsZero() {
+	if oldest, err := relay.OldestUnsent(ctx, a.store); err == nil && !oldest.IsZero() {
 		report["oldestUnsent"] = user.FormatTime(oldest)
 	}
 	return report

@@ -83,11 +83,11 @@ const collectTimeout = 2 * time.Second
 func (b backlog) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
-	oldest, err := oldestUnsent(ctx, b.store.DB())
+	oldest, err := OldestUnsent(ctx, b.store)
 	if err != nil {
 		return
 	}
-	parked, err := countParked(ctx, b.store.DB())
+	parked, err := CountParked(ctx, b.store)
 	if err != nil {
 		return
 	}

@@ -222,24 +222,18 @@ type Parked struct {
 	Users  int `json:"users"`  // whose later events wait behind those
 }
 
-// Parked counts the events that the sink refused for good.
-func (r *Relay) Parked(ctx context.Context) (Parked, error) { return countParked(ctx, r.store.DB()) }
-
-func countParked(ctx context.Context, db *bun.DB) (p Parked, err error) {
-	err = db.NewSelect().Table("outbox").ColumnExpr("count(*), count(DISTINCT user_id)").Where("parked_at IS NOT NULL").
+// CountParked counts the events that the sink refused for good.
+func CountParked(ctx context.Context, s *store.Store) (p Parked, err error) {
+	err = s.DB().NewSelect().Table("outbox").ColumnExpr("count(*), count(DISTINCT user_id)").Where("parked_at IS NOT NULL").
 		Scan(ctx, &p.Events, &p.Users)
 	return p, err
 }
 
-// OldestUnsent is the time of the change whose event has waited longest, parked ones
+// OldestUnsent returns the time of the change whose event has waited longest, parked ones
 // included; the zero time when all are sent.
-func (r *Relay) OldestUnsent(ctx context.Context) (time.Time, error) {
-	return oldestUnsent(ctx, r.store.DB())
-}
-
-func oldestUnsent(ctx context.Context, db *bun.DB) (time.Time, error) {
+func OldestUnsent(ctx context.Context, s *store.Store) (time.Time, error) {
 	var at sql.NullTime
-	err := db.DB.QueryRowContext(ctx, `SELECT min(e.at) FROM generate_series(0, $1::int) AS p(n)
+	err := s.DB().DB.QueryRowContext(ctx, `SELECT min(e.at) FROM generate_series(0, $1::int) AS p(n)
 		CROSS JOIN LATERAL (SELECT event_id FROM outbox WHERE partition = p.n ORDER BY seq LIMIT 1) AS o
 		JOIN events e ON e.id = o.event_id`, planned, store.Partitions-1).Scan(&at)
 	return at.Time, err

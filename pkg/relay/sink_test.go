@@ -41,7 +41,7 @@ func TestParksWhatIsRefusedAndResends(t *testing.T) {
 		}
 	}
 	eventually(t, patience, "one event is parked", func() bool {
-		p, err := x.Parked(t.Context())
+		p, err := CountParked(t.Context(), s)
 		return err == nil && p == Parked{Events: 1, Users: 1}
 	})
 	eventually(t, patience, "the others' events are sent", func() bool { return unsent(t, s) == 3 })
@@ -61,7 +61,7 @@ func TestParksWhatIsRefusedAndResends(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].UserID != users[0] || list[0].Fault != "422" || list[0].Tries != 3 {
 		t.Errorf("listed: %+v, %v", list, err)
 	}
-	if at, err := x.OldestUnsent(t.Context()); err != nil || at.IsZero() {
+	if at, err := OldestUnsent(t.Context(), s); err != nil || at.IsZero() {
 		t.Errorf("oldest unsent: %v, %v", at, err)
 	}
 	if n, err := Resend(t.Context(), s, users[1], user.AuditEntry{Actor: "test"}); n != 0 || err != nil {
@@ -92,8 +92,8 @@ func TestRestartGoesOnCounting(t *testing.T) {
 		stop()
 		time.Sleep(50 * time.Millisecond)
 	}
-	x, stop := start(t, o)
-	eventually(t, patience, "it is parked", func() bool { p, err := x.Parked(t.Context()); return err == nil && p.Events == 1 })
+	_, stop := start(t, o)
+	eventually(t, patience, "it is parked", func() bool { p, err := CountParked(t.Context(), s); return err == nil && p.Events == 1 })
 	time.Sleep(100 * time.Millisecond)
 	stop()
 	if n := len(sink.deliveries()); n != 3 {
