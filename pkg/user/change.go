@@ -1,6 +1,7 @@
 package user
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,22 +39,14 @@ type Delete struct{ problems Problems }
 // ParseCreate decodes the body of a creation. Malformed JSON is its error; what is wrong
 // with the content is Validate's to say.
 func ParseCreate(body []byte) (Create, error) {
-	value, err := ParseBody(body)
-	if err != nil {
-		return Create{}, err
-	}
-	patch, problems := parsePatch(value)
-	return Create{patch, problems}, nil
+	patch, problems, err := parsePatch(body)
+	return Create{patch, problems}, err
 }
 
 // ParseUpdate decodes the body of an update, like [ParseCreate].
 func ParseUpdate(body []byte) (Update, error) {
-	value, err := ParseBody(body)
-	if err != nil {
-		return Update{}, err
-	}
-	patch, problems := parsePatch(value)
-	return Update{patch, problems}, nil
+	patch, problems, err := parsePatch(body)
+	return Update{patch, problems}, err
 }
 
 // ParseDelete decodes what an event says of the user to delete: an object with an id or a
@@ -172,7 +165,7 @@ func (c CredentialsPatch) applyTo(current []Credential, stamp Stamp) []Credentia
 			kept = append(kept, credential)
 		}
 	}
-	for _, provider := range sortedKeys(c.Set) {
+	for _, provider := range slices.Sorted(maps.Keys(c.Set)) {
 		if !slices.ContainsFunc(kept, func(k Credential) bool { return k.Provider == provider }) {
 			kept = append(kept, Credential{provider, hintOf(c.Set[provider]), stamp.KeyID, stamp.Now})
 		}

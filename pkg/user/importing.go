@@ -67,7 +67,7 @@ func IsEnd(line jsontext.Value) bool {
 // groups, version, times, and credentials as a read shows them. An id is kept by a creation, and
 // otherwise ignored unless it is what users are matched by.
 func (i *Import) Command(line jsontext.Value) (Change, Ref, error) {
-	patch, problems := parseImported(line)
+	patch, problems := decodePatch(line, true)
 	if i.Mode == ImportCreate {
 		return Create{patch, problems}, Ref{}, nil
 	}
@@ -86,20 +86,6 @@ func (i *Import) Command(line jsontext.Value) (Change, Ref, error) {
 		return Update{update, problems}, ref, nil
 	}
 	return Upsert{Create{patch, nil}, Update{update, problems}}, ref, nil
-}
-
-func parseImported(line jsontext.Value) (patch Patch, problems Problems) {
-	for name, value := range Members(line) {
-		switch f := fieldByName[name]; {
-		case f == nil:
-			problems.Add(name, codeUnknown, "is not a field of a user")
-			checkNUL(&problems, name, name)
-		case f.decode == nil, name == "credentials" && value.Kind() == '[':
-		default:
-			f.decode(&patch, &problems, name, value)
-		}
-	}
-	return patch, problems
 }
 
 // ref returns the user whom a patch names by one field.

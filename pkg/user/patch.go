@@ -1,6 +1,7 @@
 package user
 
 import (
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,18 +14,26 @@ import (
 // Secrets returns the secrets that the patch sets, by provider.
 func (p Patch) Secrets() map[string]secret.Text { return p.Credentials.Set }
 
-// parsePatch decodes an object that [ParseBody] let through, noting every member that is
-// unknown, not a client's to write, or of the wrong type.
-func parsePatch(body jsontext.Value) (Patch, Problems) {
-	var (
-		patch    Patch
-		problems Problems
-	)
-	for name, value := range Members(body) {
+// parsePatch decodes a body, noting every member that is unknown, not a client's to write, or of the
+// wrong type.
+func parsePatch(body []byte) (Patch, Problems, error) {
+	value, err := ParseBody(body)
+	if err != nil {
+		return Patch{}, nil, err
+	}
+	patch, problems := decodePatch(value, false)
+	return patch, problems, nil
+}
+
+// decodePatch decodes an object that [ParseBody] let through. What an export shows and the service makes is
+// ignored in an import.
+func decodePatch(object jsontext.Value, imported bool) (patch Patch, problems Problems) {
+	for name, value := range Members(object) {
 		switch f := fieldByName[name]; {
 		case f == nil:
 			problems.Add(name, codeUnknown, "is not a field of a user")
 			checkNUL(&problems, name, name)
+		case imported && (f.decode == nil || name == "credentials" && value.Kind() == '['):
 		case f.decode == nil:
 			problems.Add(name, codeReadOnly, "is made by the service and cannot be written")
 		default:
@@ -103,7 +112,7 @@ func decodeTag(problems *Problems, path string, v jsontext.Value) Optional[strin
 
 func decodeName(problems *Problems, path string, v jsontext.Value) Optional[string] {
 	s := decodeString(problems, path, v)
-	s.Value = trimSpace(s.Value)
+	s.Value = strings.TrimSpace(s.Value)
 	return s
 }
 
@@ -266,7 +275,7 @@ func decodeCredentials(p *Patch, problems *Problems, path string, v jsontext.Val
 		if value.Kind() == 'n' {
 			p.Credentials.Remove = append(p.Credentials.Remove, provider)
 		} else if plain := decodeString(problems, path, value); plain.Set {
-			p.Credentials.Set[provider] = secret.New(trimSpace(plain.Value))
+			p.Credentials.Set[provider] = secret.New(strings.TrimSpace(plain.Value))
 		}
 	}
 }

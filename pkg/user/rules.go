@@ -2,6 +2,7 @@ package user
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,9 +67,6 @@ func oneVisibleLine(value any) error {
 	return nil
 }
 
-// trimSpace removes outer white space (Unicode's White_Space property).
-func trimSpace(s string) string { return strings.TrimSpace(s) }
-
 // tagFormat is no pattern: one with {0,61} in it takes long to compile, at every start.
 func tagFormat(value any) error {
 	s, _ := value.(string)
@@ -102,7 +100,7 @@ func checkModels(problems *Problems, path string, models []string) {
 }
 
 func (c CredentialsPatch) check(problems *Problems) {
-	for _, provider := range sortedKeys(c.Set) {
+	for _, provider := range slices.Sorted(maps.Keys(c.Set)) {
 		if n := c.Set[provider].Len(); IsProvider(provider) && (n < 1 || n > maxSecret) {
 			problems.Add("credentials."+provider, validation.ErrLengthOutOfRange.Code(), "a secret must be 1 to %d bytes long", maxSecret)
 		}
@@ -110,15 +108,6 @@ func (c CredentialsPatch) check(problems *Problems) {
 }
 
 func indexed(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
-func sortedKeys(m map[string]secret.Text) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
 
 // hintOf is what a read shows of a secret: its last four characters, and nothing of one
 // shorter than twelve, of which four would be too much.
