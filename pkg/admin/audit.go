@@ -76,21 +76,13 @@ func (a *auditor) count(entry *user.AuditEntry) bool {
 	return true
 }
 
-// write writes entries, those of one bucket as one.
+// write writes the entries of jobs.
 func (a *auditor) write(jobs []*auditJob) {
 	ctx, cancel := context.WithTimeout(context.Background(), auditTime)
 	defer cancel()
-	var entries []user.AuditEntry
-	places := map[string]int{} // of buckets
-	for _, j := range jobs {
-		e := j.Asked
-		e.Count = max(1, e.Count)
-		if place, ok := places[e.Bucket]; ok && e.Bucket != "" {
-			entries[place].Count += e.Count
-			continue
-		}
-		places[e.Bucket] = len(entries)
-		entries = append(entries, e)
+	entries := make([]user.AuditEntry, len(jobs))
+	for i, j := range jobs {
+		entries[i] = j.Asked
 	}
 	err := a.store(ctx, entries)
 	if err == nil {

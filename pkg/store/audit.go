@@ -92,23 +92,29 @@ func textOrNull(s string) *string {
 	return &s
 }
 
+// auditRows returns the rows of entries, one for those of the same bucket.
+func auditRows(entries []user.AuditEntry) (rows []auditRow) {
+	places := map[string]int{} // of buckets
+	for _, e := range entries {
+		if place, ok := places[e.Bucket]; ok && e.Bucket != "" {
+			rows[place].Count += max(1, e.Count)
+			continue
+		}
+		places[e.Bucket] = len(rows)
+		rows = append(rows, auditRowOf(e))
+	}
+	return rows
+}
+
 // audit appends entries to the audit log, in the transaction whose work they record.
 func (tx *Tx) audit(records []Record) {
-	var rows []auditRow
-	places := map[string]int{} // of buckets
-	for _, r := range records {
-		for _, e := range r.Audit {
-			if place, ok := places[e.Bucket]; ok && e.Bucket != "" {
-				rows[place].Count += max(1, e.Count)
-				continue
-			}
-			places[e.Bucket] = len(rows)
-			rows = append(rows, auditRowOf(e))
-		}
+	var entries []user.AuditEntry
+	for i := range records {
+		entries = append(entries, records[i].Audit...)
 	}
-	if len(rows) > 0 {
+	if len(entries) > 0 {
 		st := &tx.store.statements().auditing
-		tx.next.exec(st.insert, arrays(st.entries, rows)...)
+		tx.next.exec(st.insert, arrays(st.entries, auditRows(entries))...)
 	}
 }
 
@@ -123,10 +129,10 @@ func (s *Store) AuditIn(ctx context.Context, tx bun.IDB, entry user.AuditEntry) 
 }
 
 // WriteAudit appends entries to the audit log. If an entry's bucket exists already, the entry is
-// added to its count; no two entries of a call may share a bucket.
+// added to its count.
 func (s *Store) WriteAudit(ctx context.Context, entries []user.AuditEntry) error {
 	st := &s.statements().auditing
-	_, err := s.pool.Exec(ctx, st.insert, prepared(arrays(st.entries, rowsOf(entries, auditRowOf))...)...)
+	_, err := s.pool.Exec(ctx, st.insert, prepared(arrays(st.entries, auditRows(entries))...)...)
 	return translate(err)
 }
 
