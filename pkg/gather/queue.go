@@ -53,8 +53,8 @@ func (q *Queue[J]) enough(others int) bool {
 
 func (q *Queue[J]) work(jobs []J) {
 	for len(jobs) > 0 {
-		leave := sync.OnceValue(q.stuck)
-		timer := time.AfterFunc(stuckAfter, func() { leave() })
+		leave := sync.OnceFunc(q.stuck)
+		timer := time.AfterFunc(stuckAfter, leave)
 		q.Batch(jobs)
 		if timer.Stop() {
 			jobs = q.following()
@@ -66,12 +66,11 @@ func (q *Queue[J]) work(jobs []J) {
 }
 
 // stuck gives a worker's place to another.
-func (q *Queue[J]) stuck() struct{} {
+func (q *Queue[J]) stuck() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.working--
 	q.start()
-	return struct{}{}
 }
 
 // following takes the next batch, or frees the worker's place.

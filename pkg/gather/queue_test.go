@@ -28,6 +28,12 @@ func queueOf(workers, most int) (q *Queue[int], letGo chan struct{}, began func(
 	}
 }
 
+func (q *Queue[J]) countWaiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
 func expectBatches(t *testing.T, when string, got [][]int, want ...[]int) {
 	t.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -70,7 +76,7 @@ func TestAStuckBatchGivesUpItsPlace(t *testing.T) {
 		q.Add(2)
 		q.Add(3)
 		expectBatches(t, "while one is under way", began(), []int{1})
-		if n := len(q.waiting); n != 2 {
+		if n := q.countWaiting(); n != 2 {
 			t.Errorf("%d wait, want 2", n)
 		}
 		time.Sleep(stuckAfter) // of the bubble: it takes no time
@@ -78,7 +84,7 @@ func TestAStuckBatchGivesUpItsPlace(t *testing.T) {
 		q.Add(4)
 		close(letGo)
 		expectBatches(t, "and nothing is left behind", began(), []int{1}, []int{2, 3}, []int{4})
-		if n := len(q.waiting); n != 0 {
+		if n := q.countWaiting(); n != 0 {
 			t.Errorf("%d still wait", n)
 		}
 	})
