@@ -127,8 +127,11 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, by gateway, pr
 		q.Provider = provider
 	}
 	q.Model, cached = h.readModel(w, r)
-	d, err = h.check(r.Context(), q)
-	return d, cached, err
+	decisions, err := h.options.Checker.Check(r.Context(), []access.Question{q}, access.ExecuteAll)
+	if err != nil {
+		return d, cached, err
+	}
+	return decisions[0], cached, nil
 }
 
 // readCaller finds who is calling: exactly one key, or one subject.

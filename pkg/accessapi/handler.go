@@ -13,7 +13,6 @@ package accessapi
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -173,18 +172,6 @@ func (l *limiter) allow(about string, now time.Time) bool {
 	}
 	l.last.Add(about, now)
 	return true
-}
-
-// check answers one question.
-func (h *Handler) check(ctx context.Context, q access.Question) (access.Decision, error) {
-	decisions, err := h.options.Checker.Check(ctx, []access.Question{q}, access.ExecuteAll)
-	if err != nil {
-		return access.Decision{}, err
-	}
-	if len(decisions) != 1 {
-		return access.Decision{}, errors.New("the check of one question has no answer")
-	}
-	return decisions[0], nil
 }
 
 // refused is a refusal that needs no look at the database.
