@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,7 +62,7 @@ func (b *batcher) carryOut(mode store.Mode, jobs []*job) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), batchTime)
 	defer cancel()
-	ctx, end := b.share(ctx, jobs)
+	ctx, end := b.service.options.Tracer.Shared(ctx, "change users", len(jobs), func(i int) context.Context { return jobs[i].Context })
 	defer end()
 	results := make([]user.Result, len(jobs))
 	held := b.service.carryOut(ctx, mode, commands, results)
@@ -74,17 +73,6 @@ func (b *batcher) carryOut(mode store.Mode, jobs []*job) {
 		}
 		j.Answer(results[i].Outcome, results[i].Err)
 	}
-}
-
-func fail(results []user.Result, err error) {
-	for i := range results {
-		results[i] = user.Result{Err: err}
-	}
-}
-
-// share makes a span of a batch, which is part of its requests' traces.
-func (b *batcher) share(ctx context.Context, jobs []*job) (_ context.Context, end func()) {
-	return b.service.options.Tracer.Shared(ctx, "change users", len(jobs), func(i int) context.Context { return jobs[i].Context })
 }
 
 // wantedOf returns the jobs that nobody has given up, and their commands. If one was given up before its
@@ -108,15 +96,11 @@ type heldUsers struct {
 	patience time.Duration // for a place
 	mu       sync.Mutex
 	users    map[uuid.UUID][]*job
-	some     atomic.Bool // there are any: most of the time there are none
 	carryOut func([]*job)
 }
 
 // join hands a job to the goroutine of its user, if there is one.
 func (h *heldUsers) join(j *job) bool {
-	if !h.some.Load() {
-		return false
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	jobs, held := h.users[j.Asked.User.ID]
@@ -131,7 +115,6 @@ func (h *heldUsers) add(id uuid.UUID, j *job) {
 	defer h.mu.Unlock()
 	jobs, running := h.users[id]
 	h.users[id] = append(jobs, j)
-	h.some.Store(true)
 	if !running {
 		go h.run(id)
 	}
@@ -158,7 +141,6 @@ func (h *heldUsers) next(id uuid.UUID) []*job {
 	jobs := h.users[id]
 	if len(jobs) == 0 {
 		delete(h.users, id)
-		h.some.Store(len(h.users) > 0)
 		return nil
 	}
 	n := min(len(jobs), batchMost)
@@ -211,7 +193,9 @@ func (s *Service) carryOut(ctx context.Context, mode store.Mode, commands []user
 		}
 		return held
 	}
-	fail(results, err)
+	for i := range results {
+		results[i] = user.Result{Err: err}
+	}
 	return map[int]uuid.UUID{}
 }
 
