@@ -115,15 +115,19 @@ func (a *auditor) remember(entries []user.AuditEntry) {
 
 // KeepAudit adds what is counted to its entries until ctx ends, and then once more.
 func (s *Service) KeepAudit(ctx context.Context) {
-	ticker := time.NewTicker(countsEvery)
+	repeat(ctx, countsEvery, func() { s.auditor.writeCounts(time.Now()) })
+}
+
+// repeat calls work at intervals until ctx ends, and then once more.
+func repeat(ctx context.Context, interval time.Duration, work func()) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 		}
-		s.auditor.writeCounts(time.Now())
-		if ctx.Err() != nil {
+		if work(); ctx.Err() != nil {
 			return
 		}
 	}

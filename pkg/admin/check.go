@@ -86,20 +86,7 @@ func (u *uses) use(key uuid.UUID, last *time.Time, now time.Time) {
 }
 
 // KeepUses writes when keys were used every few seconds, until ctx ends, and then once more.
-func (s *Service) KeepUses(ctx context.Context) {
-	ticker := time.NewTicker(usesEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-		}
-		s.writeUses()
-		if ctx.Err() != nil {
-			return
-		}
-	}
-}
+func (s *Service) KeepUses(ctx context.Context) { repeat(ctx, usesEvery, s.writeUses) }
 
 // writeUses writes what is noted. What cannot be written is tried again the next time.
 func (s *Service) writeUses() {
