@@ -263,7 +263,10 @@ func (a *App) followDatabase(ctx context.Context) {
 	}
 }
 
-const reconnectRetry = 5 * time.Second
+const (
+	reconnectRetry = 5 * time.Second
+	mountsEvery    = time.Second // a volume is read
+)
 
 // Handler serves every route but the metrics.
 func (a *App) Handler() http.Handler { return a.api }
@@ -279,7 +282,7 @@ func (a *App) Start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
 	a.log.Info("starting", "version", a.version, "go", runtime.Version())
 	a.running.Go(func() { a.followDatabase(ctx) })
-	a.running.Go(func() { mount.Watch(ctx, 0, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
+	a.running.Go(func() { mount.Watch(ctx, mountsEvery, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() { a.admin.KeepAudit(ctx) })
 	a.running.Go(func() { a.admin.KeepUses(ctx) })
 	if a.relay == nil {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -14,7 +13,6 @@ import (
 	"aiadmin/pkg/auth"
 	"aiadmin/pkg/console"
 	"aiadmin/pkg/httpapi"
-	"aiadmin/pkg/mount"
 	"aiadmin/pkg/relay"
 	"aiadmin/pkg/request"
 	"aiadmin/pkg/store"
@@ -67,20 +65,11 @@ func (a *App) status(ctx context.Context, sink string) console.Status {
 	}
 	server, err := a.store.Server(ctx)
 	s.Database = console.Database{Role: server.Role, Name: server.Name, Version: server.Version, Primary: server.Primary, Err: store.Loggable(err)}
-	for _, volume := range a.mounts.volumes() {
-		if v, ok := volume.(mounted); ok {
-			s.Mounts = append(s.Mounts, console.Mount{Name: volume.Name(), Loaded: v.Loaded(), Err: v.Err()})
-		}
+	for _, v := range a.mounts.volumes() {
+		s.Mounts = append(s.Mounts, console.Mount{Name: v.Name(), Loaded: v.Loaded(), Err: v.Err()})
 	}
 	s.Vault = a.vaultKeys(ctx)
 	return s
-}
-
-// mounted is a volume as people look at it.
-type mounted interface {
-	mount.Refresher
-	Loaded() time.Time
-	Err() error
 }
 
 func (a *App) relayStatus(ctx context.Context, sink string) (s console.Relay) {

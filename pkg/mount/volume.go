@@ -150,23 +150,19 @@ func (v *Volume[T]) refuse(err error) error {
 	return refused
 }
 
-// usualInterval is [Watch]'s default.
-const usualInterval = time.Second
-
-// Refresher is a [Volume] of any type.
-type Refresher interface {
+// Any is a [Volume] of any type.
+type Any interface {
 	Name() string
+	Loaded() time.Time
+	Err() error
 	Refresh() (changed bool, err error)
 }
 
-// Watch refreshes the volumes each interval (0: one second) until ctx ends. Every reload is logged
-// and passed to onReload (may be nil), with a nil error if the value was accepted.
+// Watch refreshes the volumes each interval until ctx ends. Every reload is logged and passed to onReload, with a nil
+// error if the value was accepted.
 func Watch(ctx context.Context, interval time.Duration, log *slog.Logger,
-	onReload func(volume string, err error), volumes ...Refresher,
+	onReload func(volume string, err error), volumes ...Any,
 ) {
-	if interval <= 0 {
-		interval = usualInterval
-	}
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -181,9 +177,7 @@ func Watch(ctx context.Context, interval time.Duration, log *slog.Logger,
 				continue
 			}
 			report(log, v.Name(), err)
-			if onReload != nil {
-				onReload(v.Name(), err)
-			}
+			onReload(v.Name(), err)
 		}
 	}
 }
