@@ -285,12 +285,12 @@ func (a *App) Start(ctx context.Context) {
 	a.running.Go(func() { mount.Watch(ctx, mountsEvery, a.log, a.metrics.reloaded, a.mounts.volumes()...) })
 	a.running.Go(func() { a.admin.KeepAudit(ctx) })
 	a.running.Go(func() { a.admin.KeepUses(ctx) })
-	if a.relay == nil {
-		a.running.Go(func() { a.awaitTables(ctx) })
+	if a.relay == nil { // checks alone are served: the administration or ai-admin migrate changes the schema, and this role may not
+		a.running.Go(func() { a.awaitDatabase(ctx, a.pingChecks, "checks cannot be answered yet") })
 		return
 	}
 	a.running.Go(func() {
-		a.migrate(ctx)
+		a.awaitDatabase(ctx, a.migrate, "the database is not ready; ai-admin migrate shows a failing migration whole")
 		a.mendFeed(ctx)
 		a.running.Go(func() { a.janitor.Run(ctx) })
 		a.relay.Run(ctx)

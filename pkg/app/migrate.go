@@ -10,17 +10,18 @@ import (
 
 const migrateRetry = time.Second
 
-// migrate brings the database up to date, however long it takes to answer.
-func (a *App) migrate(ctx context.Context) {
+// awaitDatabase tries until the database can be used, however long it takes to answer; failure says what it means
+// that it cannot be yet.
+func (a *App) awaitDatabase(ctx context.Context, try func(context.Context) error, failure string) {
 	looked := sync.OnceFunc(func() { close(a.looked) })
 	for ctx.Err() == nil {
-		err := a.migrateOnce(ctx)
+		err := try(ctx)
 		a.migrated.Store(err == nil)
 		looked()
 		if err == nil {
 			return
 		}
-		a.log.Error("the database is not ready; ai-admin migrate shows a failing migration whole", "error", store.Loggable(err))
+		a.log.Error(failure, "error", store.Loggable(err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(migrateRetry):
@@ -28,10 +29,10 @@ func (a *App) migrate(ctx context.Context) {
 	}
 }
 
-// migrateOnce looks first whether there is anything to do: that is one round trip of a
+// migrate brings the database up to date. It looks first whether there is anything to do: that is one round trip of a
 // query that a new connection plans in no time, and a starting service is not ready before.
 // A log restored from elsewhere is mended afterwards.
-func (a *App) migrateOnce(ctx context.Context) error {
+func (a *App) migrate(ctx context.Context) error {
 	err := a.store.Ping(ctx)
 	if err == nil {
 		_, err = a.store.Form(ctx, a.formed) // of users that an older revision wrote
