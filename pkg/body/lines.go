@@ -29,7 +29,8 @@ type Lines struct {
 	records records
 	columns *user.Columns // nil: the file is NDJSON
 	cells   *csv.Reader
-	record  refill // which cells reads
+	record  bytes.Reader // which cells reads
+	buffer  []byte       // its content
 }
 
 var (
@@ -45,9 +46,7 @@ func ReadNDJSON(r io.Reader) *Lines { return &Lines{records: newRecords(r, false
 // quotes are kept as they are. It fails if the header is none.
 func ReadCSV(r io.Reader) (*Lines, error) {
 	l := &Lines{records: newRecords(r, true)}
-	l.cells = csv.NewReader(&l.record)
-	l.cells.ReuseRecord = true
-	l.cells.FieldsPerRecord = -1
+	l.newCells()
 	header, _, err := l.records.next()
 	if errors.Is(err, io.EOF) {
 		return nil, errNoHeader
@@ -111,18 +110,22 @@ func (l *Lines) split(record []byte) ([]string, error) {
 	if bytes.IndexByte(record, '\r') >= 0 {
 		record = keepReturns(record)
 	}
-	l.record.rest = append(append(l.record.buffer[:0], record...), '\n')
-	l.record.buffer = l.record.rest
+	l.buffer = append(append(l.buffer[:0], record...), '\n')
+	l.record.Reset(l.buffer)
 	cells, err := l.cells.Read()
 	if err != nil {
-		l.cells = csv.NewReader(&l.record) // whatever it has kept of the record
-		l.cells.ReuseRecord, l.cells.FieldsPerRecord = true, -1
+		l.newCells() // whatever it has kept of the record
 		return nil, malformedCSV(err)
 	}
 	for i := range cells {
 		cells[i] = strings.ReplaceAll(cells[i], carriageReturn, "\r")
 	}
 	return cells, nil
+}
+
+func (l *Lines) newCells() {
+	l.cells = csv.NewReader(&l.record)
+	l.cells.ReuseRecord, l.cells.FieldsPerRecord = true, -1
 }
 
 func malformedCSV(err error) error {
@@ -171,19 +174,6 @@ func (p place) after(c byte) place {
 	default:
 		return unquoted
 	}
-}
-
-// refill is a reader whose content is one record after the other.
-type refill struct{ rest, buffer []byte }
-
-// Read implements [io.Reader].
-func (r *refill) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
 }
 
 // records cuts a file into records: at each line feed, in CSV at those outside of quotes.
