@@ -172,8 +172,8 @@ func FuzzOverrides(f *testing.F) {
 			return
 		}
 		header := http.Header{}
-		for _, x := range extensions {
-			cloudevent.SetAttribute(header, x.name, x.value)
+		for name, value := range extensions {
+			cloudevent.SetAttribute(header, name, value)
 		}
 		for name, values := range header {
 			for _, c := range values[0] {

@@ -31,7 +31,7 @@ import (
 type sink struct {
 	url        string
 	source     string
-	extensions []extension
+	extensions map[string]string // that the operator adds to every event
 	client     *http.Client
 	timeout    time.Duration
 	tokenFile  string
@@ -102,8 +102,8 @@ func (s *sink) request(ctx context.Context, e user.Event) (*http.Request, error)
 		return nil, err
 	}
 	cloudevent.SetHeader(request.Header, e, s.source)
-	for _, x := range s.extensions {
-		cloudevent.SetAttribute(request.Header, x.name, x.value)
+	for name, value := range s.extensions {
+		cloudevent.SetAttribute(request.Header, name, value)
 	}
 	tracing.Inject(ctx, request.Header)
 	request.Header.Set("User-Agent", "ai-admin")
@@ -198,15 +198,12 @@ func trusted(folder string) *x509.CertPool {
 	return pool
 }
 
-// extension is an attribute that the operator adds to every event for the sink.
-type extension struct{ name, value string }
-
 // contextAttributes are the specification's own, which no override may touch.
 var contextAttributes = []string{"id", "source", "specversion", "type", "subject", "time", "datacontenttype", "dataschema", "data"}
 
 // parseOverrides reads K_CE_OVERRIDES as Knative's SinkBinding writes it:
 // {"extensions":{"name":"value"}}. Other members are ignored.
-func parseOverrides(text string) ([]extension, error) {
+func parseOverrides(text string) (map[string]string, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
@@ -216,15 +213,12 @@ func parseOverrides(text string) ([]extension, error) {
 	if err := json.Unmarshal([]byte(text), &overrides); err != nil {
 		return nil, fmt.Errorf(`K_CE_OVERRIDES must be JSON like {"extensions":{"name":"value"}}: %w`, err)
 	}
-	var found []extension
 	for _, name := range slices.Sorted(maps.Keys(overrides.Extensions)) {
-		value := overrides.Extensions[name]
-		if problem := checkExtension(name, value); problem != "" {
+		if problem := checkExtension(name, overrides.Extensions[name]); problem != "" {
 			return nil, fmt.Errorf("K_CE_OVERRIDES: the extension %q %s", name, problem)
 		}
-		found = append(found, extension{name, value})
 	}
-	return found, nil
+	return overrides.Extensions, nil
 }
 
 // checkExtension follows CloudEvents 1.0.2, section 3.1 (names) and section 3 (strings).
