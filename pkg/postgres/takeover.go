@@ -23,7 +23,9 @@ func takeOver(data string) {
 		if !serves(pid, data) || syscall.Kill(pid, sig) != nil {
 			break
 		}
-		waitUntil(5*time.Second, func() bool { return !serves(pid, data) })
+		for end := time.Now().Add(5 * time.Second); serves(pid, data) && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
 	if !serves(pid, data) {
 		// PostgreSQL believes the file when some process has the pid, whoever it is.
@@ -54,14 +56,4 @@ func serves(pid int, data string) bool {
 	}
 	out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	return err == nil && strings.Contains(string(out), data)
-}
-
-// waitUntil polls ok every 10 ms until it is true or limit has passed.
-func waitUntil(limit time.Duration, ok func() bool) bool {
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if ok() {
-			return true
-		}
-	}
-	return ok()
 }
