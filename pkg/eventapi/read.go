@@ -258,11 +258,6 @@ func canonical(name string, v jsontext.Value) (string, error) {
 	return "", errExpected
 }
 
-// newDecoder reads JSON whose strings and duplicate names are checked elsewhere.
-func newDecoder(b []byte) *jsontext.Decoder {
-	return jsontext.NewDecoder(bytes.NewBuffer(b), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-}
-
 // Bounds of the attributes that are kept or sent on, in bytes. They leave enough of the
 // 8 KiB that many servers allow a request's headers.
 const (
@@ -348,7 +343,8 @@ const maxElements = 1000
 // split takes a batch apart (JSON Event Format 1.0.2, section 4), reading each element no
 // further than to find its end: what is wrong with one must not concern the others.
 func split(body []byte) ([]jsontext.Value, error) {
-	dec := newDecoder(body)
+	// Strings and duplicate names are checked with the elements.
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if dec.PeekKind() != '[' {
 		return nil, user.Errorf(user.Malformed, "a batch must be a JSON array of events")
 	}
