@@ -25,16 +25,15 @@ type auditing struct {
 }
 
 func composeAuditing(db *bun.DB) auditing {
-	columns := columnsOf[auditRow](db)
-	a := auditing{entries: fieldsOf[auditRow](db, columns)}
+	a := auditing{entries: fieldsOf[auditRow](db)}
 	// Ordered by bucket, so that two transactions that count in the same buckets never deadlock.
 	insert := func() *bun.InsertQuery {
-		return db.NewInsert().Model((*auditRow)(nil)).Column(columns...)
+		return db.NewInsert().Model((*auditRow)(nil)).Column(columnsOf(a.entries)...)
 	}
-	a.insert = insert().TableExpr("(SELECT given.* FROM ? ORDER BY bucket, n) AS given", bun.Safe(given[auditRow](db, columns, 1))).
+	a.insert = insert().TableExpr("(SELECT given.* FROM ? ORDER BY bucket, n) AS given", bun.Safe(given(a.entries, 1))).
 		On("CONFLICT (bucket) WHERE bucket IS NOT NULL DO UPDATE").Set("count = a.count + excluded.count").String()
 	sealed := db.NewSelect().Model((*credentialRow)(nil)).Column("sealed").Where("c.user_id = $1 AND c.provider = $2")
-	recorded := insert().TableExpr("(SELECT given.* FROM ?, sealed) AS given", bun.Safe(given[auditRow](db, columns, 3))).Returning("id")
+	recorded := insert().TableExpr("(SELECT given.* FROM ?, sealed) AS given", bun.Safe(given(a.entries, 3))).Returning("id")
 	a.reveal = db.NewSelect().With("sealed", sealed).With("recorded", recorded).TableExpr("sealed, recorded").Column("sealed.sealed").String()
 	a.composeLog(db)
 	return a
@@ -43,8 +42,8 @@ func composeAuditing(db *bun.DB) auditing {
 // composeLog composes the statements that read the history in the order of its ids, which begin with their
 // times. Conditions without an index are checked on a bounded number of entries.
 func (a *auditing) composeLog(db *bun.DB) {
-	columns := columnsOf[EventRow](db, "data")
-	a.events = fieldsOf[EventRow](db, columns)
+	a.events = fieldsOf[EventRow](db, "data")
+	columns := columnsOf(a.events)
 	seen := func(columns ...string) *bun.SelectQuery {
 		return db.NewSelect().Model((*EventRow)(nil)).Column(columns...).Where("e.id >= $1 AND e.id < $2").Where(kept).OrderExpr("e.id DESC")
 	}

@@ -65,7 +65,7 @@ type checking struct {
 }
 
 func composeChecking(db *bun.DB) checking {
-	c := checking{ofUser: fieldsOf[userRow](db, checkedOfUser), ofKey: fieldsOf[keyRow](db, checkedOfKey)}
+	c := checking{ofUser: fieldsNamed[userRow](db, checkedOfUser), ofKey: fieldsNamed[keyRow](db, checkedOfKey)}
 	for way := range c.texts {
 		for power := range c.texts[way] {
 			c.texts[way][power] = sync.OnceValue(func() string { return composeCheck(db, way, 1<<power) })

@@ -25,18 +25,17 @@ func schemaOnly() *bun.DB {
 // Models returns the columns of each table as its model declares them.
 func Models() map[string][]string {
 	db := schemaOnly()
-	return map[string][]string{"users": columnsOf[userRow](db), "credentials": columnsOf[credentialRow](db), "keys": columnsOf[keyRow](db),
-		"events": columnsOf[EventRow](db), "outbox": columnsOf[outboxRow](db), "claims": columnsOf[claimRow](db), "erasures": columnsOf[erasureRow](db),
-		"feed_floor": columnsOf[feedFloorRow](db), "groups": columnsOf[groupRow](db), "group_members": columnsOf[memberRow](db),
-		"audit": columnsOf[auditRow](db), "unformed_users": columnsOf[unformedRow](db)}
+	return map[string][]string{"users": columnsOf(fieldsOf[userRow](db)), "credentials": columnsOf(fieldsOf[credentialRow](db)), "keys": columnsOf(fieldsOf[keyRow](db)),
+		"events": columnsOf(fieldsOf[EventRow](db)), "outbox": columnsOf(fieldsOf[outboxRow](db)), "claims": columnsOf(fieldsOf[claimRow](db)), "erasures": columnsOf(fieldsOf[erasureRow](db)),
+		"feed_floor": columnsOf(fieldsOf[feedFloorRow](db)), "groups": columnsOf(fieldsOf[groupRow](db)), "group_members": columnsOf(fieldsOf[memberRow](db)),
+		"audit": columnsOf(fieldsOf[auditRow](db)), "unformed_users": columnsOf(fieldsOf[unformedRow](db))}
 }
 
 // CopyRows are users as COPY takes them, by the model that an insert goes through.
 func CopyRows(n int, user func(i int) *user.User) ([]string, pgx.CopyFromSource) {
 	db := schemaOnly()
-	columns := columnsOf[userRow](db)
-	fields := fieldsOf[userRow](db, columns)
-	return columns, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
+	fields := fieldsOf[userRow](db)
+	return columnsOf(fields), pgx.CopyFromSlice(n, func(i int) ([]any, error) {
 		u := user(i)
 		u.SetForms()
 		row := rowOf(u)

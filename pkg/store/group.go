@@ -42,9 +42,10 @@ type grouping struct {
 
 func composeGrouping(db *bun.DB) grouping {
 	var st grouping
-	columns := columnsOf[groupRow](db)
-	st.columns = fieldsOf[groupRow](db, columns)
-	groups := func() *bun.SelectQuery { return db.NewSelect().Model((*groupRow)(nil)).Column(columns...) }
+	st.columns = fieldsOf[groupRow](db)
+	groups := func() *bun.SelectQuery {
+		return db.NewSelect().Model((*groupRow)(nil)).Column(columnsOf(st.columns)...)
+	}
 	members := func() *bun.SelectQuery { return db.NewSelect().Model((*memberRow)(nil)) }
 	st.get = groups().Where("g.id = $1").String()
 	st.lock = groups().Where("g.id = $1").For("UPDATE").String()
@@ -53,9 +54,8 @@ func composeGrouping(db *bun.DB) grouping {
 	st.users = db.NewSelect().Model((*userRow)(nil)).Column("id").Where("u.id = ANY ($1::uuid[])").String()
 	st.membersAmong = members().Column("user_id").Where("m.group_id = $1 AND m.user_id = ANY ($2::uuid[])").String()
 	st.members = members().Column("user_id").Where("m.group_id = $1").String()
-	st.insert = db.NewInsert().Model((*groupRow)(nil)).TableExpr(given[groupRow](db, columns, 1)).Column(columns...).String()
-	st.update = setGiven(db.NewUpdate().Model((*groupRow)(nil)).TableExpr(given[groupRow](db, columns, 1)), columns[1:]).
-		Where("g.id = given.id").String()
+	st.insert = insertGiven[groupRow](db, st.columns, 1).String()
+	st.update = updateGiven[groupRow](db, st.columns, st.columns[1:]).Where("g.id = given.id").String()
 	st.drop = db.NewDelete().Model((*groupRow)(nil)).Where("id = $1").String()
 	st.add = db.NewInsert().Model((*memberRow)(nil)).Column("group_id", "user_id").
 		TableExpr("(SELECT $1::uuid AS group_id, unnest($2::uuid[]) AS user_id) AS given").On("CONFLICT DO NOTHING").String()

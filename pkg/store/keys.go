@@ -18,7 +18,7 @@ func (r keyRow) listed() user.ListedKey {
 
 // shownKeyColumns returns the columns of a key except its hashes.
 func (s *Store) shownKeyColumns() []string {
-	return columnsOf[keyRow](s.db, "hash", "previous_hash")
+	return columnsOf(fieldsOf[keyRow](s.db, "hash", "previous_hash"))
 }
 
 // UserKeys returns all keys of a user, newest first. An unknown user has none.

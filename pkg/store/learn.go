@@ -127,17 +127,16 @@ const (
 
 func composeLearning(db *bun.DB) learning {
 	var l learning
-	columns := columnsOf[userRow](db, derivedColumns...)
+	columns := columnsOf(fieldsOf[userRow](db, derivedColumns...))
 	l.users = decoderOf(append(slices.Clip(columns), "groups"))
-	seals := columnsOf[credentialRow](db, "user_created_at")
-	l.sealFields = fieldsOf[credentialRow](db, seals)
+	l.sealFields = fieldsOf[credentialRow](db, "user_created_at")
 	for i, condition := range []string{byID, byAny} {
 		locking := func(how string) string {
 			return db.NewSelect().Model((*userRow)(nil)).Column(columns...).ColumnExpr(groupsOf).Where(condition).OrderExpr("u.id").For(how).String()
 		}
 		l.lock[i], l.lockSkip[i] = locking("UPDATE"), locking("UPDATE SKIP LOCKED")
 		l.present[i] = db.NewSelect().Model((*userRow)(nil)).Column(uniqueColumns[:]...).Where(condition).String()
-		l.seals[i] = db.NewSelect().Model((*credentialRow)(nil)).Column(seals...).
+		l.seals[i] = db.NewSelect().Model((*credentialRow)(nil)).Column(columnsOf(l.sealFields)...).
 			Where("c.user_id IN (?)", db.NewSelect().Model((*userRow)(nil)).Column("id").Where(condition)).String()
 		l.fallbacks[i] = db.NewSelect().Model((*userRow)(nil)).ColumnExpr("?::int, h.user_name_key, h.id", KeyUserName).
 			Join("JOIN users AS h ON h.user_name_key IN (u.email_key, u.tag) AND h.user_name_key IS NOT NULL").Where(condition).String()
@@ -178,13 +177,9 @@ func (l *learning) composeClaims(db *bun.DB) {
 	const ofLocks = " FROM unnest($1::bigint[]) WITH ORDINALITY AS l(lock, n) ORDER BY n"
 	l.takeLocks = "SELECT pg_try_advisory_xact_lock(lock)" + ofLocks
 	l.reserve = failUnless("pg_try_advisory_xact_lock(lock)") + ofLocks
-	claims, events := columnsOf[claimRow](db, "expires_at"), columnsOf[EventRow](db, "seq", "xid", "changes")
-	l.claimFields, l.ofEvents = fieldsOf[claimRow](db, claims), fieldsOf[EventRow](db, events)
-	q := db.NewSelect().Model((*claimRow)(nil)).Column(claims...).Join("LEFT JOIN events AS e ON e.id = c.event_id").Where("c.key = ANY ($1)")
-	for _, column := range events {
-		q = q.ColumnExpr("e.?", bun.Ident(column))
-	}
-	l.claims = q.String()
+	l.claimFields, l.ofEvents = fieldsOf[claimRow](db, "expires_at"), fieldsOf[EventRow](db, "seq", "xid", "changes")
+	q := db.NewSelect().Model((*claimRow)(nil)).Column(columnsOf(l.claimFields)...).Join("LEFT JOIN events AS e ON e.id = c.event_id").Where("c.key = ANY ($1)")
+	l.claims = q.Column(qualified("e", columnsOf(l.ofEvents))...).String()
 }
 
 // learn starts the transaction, and finds and locks what is wanted.

@@ -29,14 +29,14 @@ type logReading struct {
 }
 
 func composeLog(db *bun.DB) logReading {
-	history, feed := columnsOf[EventRow](db, "data"), columnsOf[EventRow](db, "changes")
+	history, feed := fieldsOf[EventRow](db, "data"), fieldsOf[EventRow](db, "changes")
 	events := func() *bun.SelectQuery { return db.NewSelect().Model((*EventRow)(nil)) }
 	return logReading{
-		history: events().Column(history...).Where("e.user_id = $1 AND e.seq < $2").Where(kept).OrderExpr("e.seq DESC LIMIT $3").String(),
-		feed:    events().Column(feed...).Where("(e.xid, e.seq) > ($1::text::xid8, $2)").Where(final).OrderExpr("e.xid, e.seq LIMIT $3").String(),
+		history: events().Column(columnsOf(history)...).Where("e.user_id = $1 AND e.seq < $2").Where(kept).OrderExpr("e.seq DESC LIMIT $3").String(),
+		feed:    events().Column(columnsOf(feed)...).Where("(e.xid, e.seq) > ($1::text::xid8, $2)").Where(final).OrderExpr("e.xid, e.seq LIMIT $3").String(),
 		known:   events().ColumnExpr("true").Where("e.user_id = $1").Where(kept).Limit(1).String(),
 
-		ofHistory: fieldsOf[EventRow](db, history), ofFeed: fieldsOf[EventRow](db, feed),
+		ofHistory: history, ofFeed: feed,
 	}
 }
 

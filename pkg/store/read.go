@@ -26,7 +26,7 @@ type reading struct {
 const lookupPowers = 7 // up to 64 users by one statement
 
 func composeReading(db *bun.DB) reading {
-	r := reading{columns: columnsOf[userRow](db, derivedColumns...), all: columnsOf[userRow](db)}
+	r := reading{columns: columnsOf(fieldsOf[userRow](db, derivedColumns...)), all: columnsOf(fieldsOf[userRow](db))}
 	r.decoder = decoderOf(append(slices.Clip(r.columns), "groups"))
 	// PostgreSQL plans each of these once per connection, since the number of keys is in the text.
 	// It would plan "= ANY ($1)" anew at each call, for want of that number.

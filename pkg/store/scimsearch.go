@@ -105,11 +105,7 @@ func (s *Store) userSearcher() *searcher[*user.User] {
 // SearchGroups finds groups, like [Store.SearchUsers].
 func (s *Store) SearchGroups(ctx context.Context, q scim.Query) (scim.Page[*user.Group], error) {
 	fields := s.statements().grouping.columns
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = "g." + f.Name
-	}
-	find := searcher[*user.Group]{store: s, table: "groups AS g", columns: strings.Join(names, ", "), sorts: groupSorts,
+	find := searcher[*user.Group]{store: s, table: "groups AS g", columns: strings.Join(qualified("g", columnsOf(fields)), ", "), sorts: groupSorts,
 		compare: (*sqlFilter).groups, id: func(g *user.Group) uuid.UUID { return g.ID },
 		scan: func(rows pgx.Rows) (*user.Group, *string, error) {
 			var row groupRow

@@ -19,36 +19,28 @@ import (
 // call. Hot statements are therefore composed by Bun once, with numbered placeholders, and run
 // prepared by pgx; their rows are scanned by the same models. All others are Bun's alone.
 
-// columnsOf returns the columns of a model's table but those excluded, in the order of its fields.
-func columnsOf[R any](db *bun.DB, excluded ...string) []string {
-	var columns []string
-	for _, f := range db.Table(reflect.TypeFor[R]()).Fields {
-		if !slices.Contains(excluded, f.Name) {
-			columns = append(columns, f.Name)
-		}
-	}
-	return columns
+// fieldsOf returns the fields of a model but those of the columns excluded.
+func fieldsOf[R any](db *bun.DB, excluded ...string) []*schema.Field {
+	return slices.DeleteFunc(slices.Clone(db.Table(reflect.TypeFor[R]()).Fields), func(f *schema.Field) bool { return slices.Contains(excluded, f.Name) })
 }
 
-func fieldsOf[R any](db *bun.DB, columns []string) []*schema.Field {
+// fieldsNamed returns the fields of a model that have these columns.
+func fieldsNamed[R any](db *bun.DB, columns []string) []*schema.Field {
 	table := db.Table(reflect.TypeFor[R]())
-	fields := make([]*schema.Field, len(columns))
-	for i, column := range columns {
-		f, err := table.Field(column)
-		if err != nil {
-			panic(err) // no input can cause it: the name is a constant
-		}
-		fields[i] = f
-	}
-	return fields
+	return sliceOf(len(columns), func(i int) *schema.Field { return table.FieldMap[columns[i]] })
+}
+
+// columnsOf returns the columns of fields.
+func columnsOf(fields []*schema.Field) []string {
+	return sliceOf(len(fields), func(i int) string { return fields[i].Name })
 }
 
 // given returns a table of rows that are passed as parameters: one array for each column, from $first
 // on. Its column n numbers the rows. Arrays of arrays must be rectangular, so array columns are
 // passed as text.
-func given[R any](db *bun.DB, columns []string, first int) string {
+func given(fields []*schema.Field, first int) string {
 	var arrays, values []string
-	for i, f := range fieldsOf[R](db, columns) {
+	for i, f := range fields {
 		element, value := f.CreateTableSQLType, f.Name
 		if strings.HasSuffix(element, "[]") {
 			element, value = "text", f.Name+"::"+f.CreateTableSQLType+" AS "+f.Name
@@ -57,7 +49,21 @@ func given[R any](db *bun.DB, columns []string, first int) string {
 		values = append(values, value)
 	}
 	return fmt.Sprintf("(SELECT %s, n FROM unnest(%s) WITH ORDINALITY AS g(%s, n)) AS given",
-		strings.Join(values, ", "), strings.Join(arrays, ", "), strings.Join(columns, ", "))
+		strings.Join(values, ", "), strings.Join(arrays, ", "), strings.Join(columnsOf(fields), ", "))
+}
+
+// insertGiven composes the insertion of given rows.
+func insertGiven[R any](db *bun.DB, fields []*schema.Field, first int) *bun.InsertQuery {
+	return db.NewInsert().Model((*R)(nil)).TableExpr(given(fields, first)).Column(columnsOf(fields)...)
+}
+
+// updateGiven composes the update of some fields to those of given rows.
+func updateGiven[R any](db *bun.DB, fields, changed []*schema.Field) *bun.UpdateQuery {
+	q := db.NewUpdate().Model((*R)(nil)).TableExpr(given(fields, 1))
+	for _, f := range changed {
+		q = q.Set("? = given.?", bun.Ident(f.Name), bun.Ident(f.Name))
+	}
+	return q
 }
 
 // arrays returns the arguments of [given]: one array for each column.

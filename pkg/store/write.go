@@ -206,25 +206,20 @@ type writing struct {
 
 func composeWriting(db *bun.DB) writing {
 	var w writing
-	users := columnsOf[userRow](db)
-	w.users = fieldsOf[userRow](db, users)
-	w.insertUsers = db.NewInsert().Model((*userRow)(nil)).TableExpr(given[userRow](db, users, 1)).Column(users...).String()
-	w.updateUsers = setGiven(db.NewUpdate().Model((*userRow)(nil)).TableExpr(given[userRow](db, users, 1)), users[1:]).
-		Where("u.id = given.id").String()
+	w.users = fieldsOf[userRow](db)
+	w.insertUsers = insertGiven[userRow](db, w.users, 1).String()
+	w.updateUsers = updateGiven[userRow](db, w.users, w.users[1:]).Where("u.id = given.id").String()
 	w.deleteUsers = db.NewDelete().Model((*userRow)(nil)).Where("id = ANY ($1::uuid[])").String()
 
-	seals := columnsOf[credentialRow](db)
-	w.seals = fieldsOf[credentialRow](db, seals)
-	w.storeSeals = db.NewInsert().Model((*credentialRow)(nil)).TableExpr(given[credentialRow](db, seals, 1)).Column(seals...).
+	w.seals = fieldsOf[credentialRow](db)
+	w.storeSeals = insertGiven[credentialRow](db, w.seals, 1).
 		On("CONFLICT (user_id, provider) DO UPDATE").Set("sealed = excluded.sealed").String()
-	w.dropSeals = db.NewDelete().Model((*credentialRow)(nil)).TableExpr(given[credentialRow](db, seals[:2], 1)).
+	w.dropSeals = db.NewDelete().Model((*credentialRow)(nil)).TableExpr(given(w.seals[:2], 1)).
 		Where("c.user_id = given.user_id AND c.provider = given.provider").String()
 
-	keys := columnsOf[keyRow](db, "previous_hash", "last_used_at") // which the database has
-	w.keys = fieldsOf[keyRow](db, keys)
-	w.insertKeys = db.NewInsert().Model((*keyRow)(nil)).TableExpr(given[keyRow](db, keys, 1)).Column(keys...).String()
-	w.updateKeys = setGiven(db.NewUpdate().Model((*keyRow)(nil)).TableExpr(given[keyRow](db, keys, 1)),
-		slices.DeleteFunc(slices.Clone(keys), func(column string) bool { return column == "id" || column == "hash" })).
+	w.keys = fieldsOf[keyRow](db, "previous_hash", "last_used_at") // which the database has
+	w.insertKeys = insertGiven[keyRow](db, w.keys, 1).String()
+	w.updateKeys = updateGiven[keyRow](db, w.keys, fieldsOf[keyRow](db, "id", "hash", "previous_hash", "last_used_at")).
 		Set("hash = coalesce(given.hash, k.hash)"). // without one, the key keeps its secret
 		Set("previous_hash = CASE WHEN given.previous_valid_until IS NULL THEN NULL WHEN given.hash IS NULL THEN k.previous_hash ELSE k.hash END").
 		Where("k.id = given.id").String()
@@ -235,33 +230,23 @@ func composeWriting(db *bun.DB) writing {
 	return w
 }
 
-func setGiven(q *bun.UpdateQuery, columns []string) *bun.UpdateQuery {
-	for _, column := range columns {
-		q = q.Set("? = given.?", bun.Ident(column), bun.Ident(column))
-	}
-	return q
-}
-
 // composeRecord composes the statement that appends events in their order, queues them to be sent, and takes
 // claims. In the feed, an event comes after the user's last one, even after the deletion of a former user
 // with the same id. A transaction has its id before it gets a row's lock, so ids alone would not give that
 // order.
 func (w *writing) composeRecord(db *bun.DB) {
-	events := columnsOf[EventRow](db, "seq", "xid")
-	claims := columnsOf[claimRow](db)
-	w.events, w.claims = fieldsOf[EventRow](db, events), fieldsOf[claimRow](db, claims)
-	event := db.NewInsert().Model((*EventRow)(nil)).Column(append([]string{"xid"}, events...)...).
+	w.events, w.claims = fieldsOf[EventRow](db, "seq", "xid"), fieldsOf[claimRow](db)
+	event := db.NewInsert().Model((*EventRow)(nil)).Column(append([]string{"xid"}, columnsOf(w.events)...)...).
 		TableExpr("(SELECT greatest(feed_xid(), (?)) AS xid, given.* FROM ? ORDER BY n) AS given",
 			db.NewSelect().Model((*EventRow)(nil)).Column("xid").Where("e.user_id = given.user_id").OrderExpr("e.seq DESC").Limit(1),
-			bun.Safe(given[EventRow](db, events, 1))).
+			bun.Safe(given(w.events, 1))).
 		Returning("id, seq, user_id, type")
 	queued := db.NewInsert().Model((*outboxRow)(nil)).Column("partition", "seq", "event_id", "user_id").
 		TableExpr("(SELECT get_byte(uuid_send(user_id), 15) % ? AS partition, seq, id AS event_id, user_id FROM event) AS given", Partitions)
 	erasure := db.NewInsert().Model((*erasureRow)(nil)).Column("user_id", "seq").
 		TableExpr("(SELECT user_id, seq FROM event WHERE type = ?) AS given", string(user.Deleted))
-	w.record = db.NewInsert().Model((*claimRow)(nil)).Column(claims...).
-		With("event", event).With("queued", queued).With("erasure", erasure).
-		TableExpr(given[claimRow](db, claims, 1+len(events))).String()
+	w.record = insertGiven[claimRow](db, w.claims, 1+len(w.events)).
+		With("event", event).With("queued", queued).With("erasure", erasure).String()
 }
 
 func (tx *Tx) write(w *Writes) {
