@@ -38,11 +38,28 @@ func (q *Query) CursorAfter(last *User) string {
 	for _, key := range q.Sort {
 		cursor.Keys = append(cursor.Keys, sortValue(last, key.Field))
 	}
-	encoded, err := json.Marshal(cursor, json.Deterministic(true))
+	return encodePlace(cursor)
+}
+
+// encodePlace writes a place in a listing as clients carry it.
+func encodePlace(place any) string {
+	encoded, err := json.Marshal(place, json.Deterministic(true))
 	if err != nil {
-		panic(err) // a struct of strings always encodes
+		panic(err) // strings, ids and times of the database always encode
 	}
 	return base64.RawURLEncoding.EncodeToString(encoded)
+}
+
+// decodePlace reads what encodePlace wrote.
+func decodePlace(text string, place any) error {
+	if len(text) > maxCursor {
+		return errCursor
+	}
+	encoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || json.Unmarshal(encoded, place, json.RejectUnknownMembers(true)) != nil {
+		return errCursor
+	}
+	return nil
 }
 
 func sortValue(u *User, field string) *string {
@@ -64,16 +81,9 @@ func sortValue(u *User, field string) *string {
 }
 
 func decodeCursor(text string, q *Query) (*Cursor, error) {
-	if len(text) > maxCursor {
-		return nil, errCursor
-	}
-	encoded, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return nil, errCursor
-	}
 	var cursor Cursor
-	if err := json.Unmarshal(encoded, &cursor, json.RejectUnknownMembers(true)); err != nil {
-		return nil, errCursor
+	if err := decodePlace(text, &cursor); err != nil {
+		return nil, err
 	}
 	if string(cursor.Listing) != string(q.fingerprint()) {
 		return nil, errForeignCursor

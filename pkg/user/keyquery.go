@@ -2,13 +2,11 @@ package user
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 )
 
@@ -68,15 +66,18 @@ const keyHintPrefix = "aik_…"
 func ParseKeyQuery(values url.Values) (KeyQuery, error) {
 	q := KeyQuery{Limit: DefaultLimit}
 	problems := keyParameters.read(&q, values, "this listing")
-	if text := values.Get("cursor"); values.Has("cursor") {
-		after, err := decodeKeyPlace(text)
-		if err == nil && string(after.Listing) != string(q.fingerprint()) {
+	if values.Has("cursor") {
+		q.After = &KeyPlace{}
+		err := decodePlace(values.Get("cursor"), q.After)
+		switch {
+		case err == nil && q.After.CreatedAt.Year() < 1:
+			err = errCursor
+		case err == nil && string(q.After.Listing) != string(q.fingerprint()):
 			err = errForeignCursor
 		}
 		if err != nil {
-			problems.addOnce("cursor", codeCursor, "%s", err.Error())
+			problems.addOnce("cursor", codeCursor, "%s", err)
 		}
-		q.After = after
 	}
 	return q, problems.Err()
 }
@@ -103,20 +104,7 @@ var keyParameters = parameters[KeyQuery]{
 
 // CursorAfter makes the cursor behind a page's last key, as clients carry it.
 func (q *KeyQuery) CursorAfter(last *ListedKey) string {
-	encoded, err := json.Marshal(KeyPlace{last.CreatedAt, last.ID, q.fingerprint()})
-	if err != nil {
-		panic(err) // a time of the database and an id always encode
-	}
-	return base64.RawURLEncoding.EncodeToString(encoded)
-}
-
-func decodeKeyPlace(text string) (*KeyPlace, error) {
-	encoded, err := base64.RawURLEncoding.DecodeString(text)
-	var place KeyPlace
-	if err != nil || len(text) > maxCursor || json.Unmarshal(encoded, &place, json.RejectUnknownMembers(true)) != nil || place.CreatedAt.Year() < 1 {
-		return nil, errCursor
-	}
-	return &place, nil
+	return encodePlace(KeyPlace{last.CreatedAt, last.ID, q.fingerprint()})
 }
 
 // fingerprint identifies the listing that a query is a page of: its filters, not its limit.
