@@ -271,7 +271,7 @@ func asked(items []item, semantic access.Semantic) int {
 
 func misfit(err error) answer {
 	var f fault
-	f.Error.Status, f.Error.Message = http.StatusBadRequest, publicMessage(err)
+	f.Error.Status, f.Error.Message = http.StatusBadRequest, user.Public(err).Message
 	return answer{Context: f}
 }
 
@@ -469,13 +469,6 @@ func place(path string, pointer jsontext.Pointer) string {
 	return path[:min(len(path), most)]
 }
 
-func publicMessage(err error) string {
-	if known, ok := errors.AsType[*user.Error](err); ok {
-		return known.Message
-	}
-	return "an internal error: the log has it under the request's id"
-}
-
 // failText answers an error as the specification words it: a message in plain text, for the
 // statuses that it knows (section 10.1.7). The others are problems, as everywhere.
 func (h *Handler) failText(w http.ResponseWriter, r *http.Request, by gateway, err error) {
@@ -492,7 +485,7 @@ func (h *Handler) failText(w http.ResponseWriter, r *http.Request, by gateway, e
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintln(w, publicMessage(err))
+	_, _ = fmt.Fprintln(w, user.Public(err).Message)
 }
 
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request, path, allow string) {

@@ -255,10 +255,7 @@ var statuses = map[user.Kind]int{
 
 // statusOf is the status of a failure: 422 for every kind that trying again cannot mend.
 func statusOf(err error) int {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return statuses[user.Timeout]
-	}
-	if status, ok := statuses[user.KindOf(err)]; ok {
+	if status, ok := statuses[user.Public(err).Kind]; ok {
 		return status
 	}
 	return http.StatusUnprocessableEntity
