@@ -45,8 +45,8 @@ func ParseKeyRing(files map[string]string) (*KeyRing, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	ring.ids = slices.Sorted(maps.Keys(ring.keys))
-	slices.SortStableFunc(ring.ids, ring.primaryFirst)
+	others := slices.DeleteFunc(slices.Sorted(maps.Keys(ring.keys)), func(id string) bool { return id == ring.primary })
+	ring.ids = append([]string{ring.primary}, others...)
 	return ring, nil
 }
 
@@ -70,16 +70,6 @@ func checkPrimary(files map[string]string) error {
 		return errors.New("is missing: write the id of the key that seals, which is the name of one of the key files here")
 	}
 	return errors.New("must be the name of one of the key files here")
-}
-
-func (r *KeyRing) primaryFirst(a, b string) int {
-	switch r.primary {
-	case a:
-		return -1
-	case b:
-		return 1
-	}
-	return 0
 }
 
 // Primary is the id of the key that seals.
