@@ -107,8 +107,12 @@ func (j *Janitor) Run(ctx context.Context) {
 		}
 		if now.Sub(prune) >= sooner(sooner(pruneEvery, kept.History), kept.Audit) {
 			prune = now
-			j.prune(ctx, now)
-			j.removeAudit(ctx, now, kept.Audit)
+			if kept.History > 0 {
+				j.prune(ctx, now.Add(-kept.History))
+			}
+			if kept.Audit > 0 {
+				j.batches(ctx, "audit", batchRows, func() (int64, error) { return j.store.RemoveOldAudit(ctx, now.Add(-kept.Audit), batchRows) })
+			}
 		}
 		timer := time.NewTimer(max(time.Second, sooner(sooner(sooner(eraseEvery, kept.History), kept.Claims), kept.Audit)))
 		select {
@@ -147,12 +151,6 @@ func sooner(usual, kept time.Duration) time.Duration {
 	return min(usual, kept)
 }
 
-func (j *Janitor) removeAudit(ctx context.Context, now time.Time, kept time.Duration) {
-	if kept > 0 {
-		j.batches(ctx, "audit", batchRows, func() (int64, error) { return j.store.RemoveOldAudit(ctx, now.Add(-kept), batchRows) })
-	}
-}
-
 // batches repeats a removal until it finds less than it may take.
 func (j *Janitor) batches(ctx context.Context, kind string, full int64, remove func() (int64, error)) {
 	for ctx.Err() == nil {
@@ -168,14 +166,9 @@ func (j *Janitor) batches(ctx context.Context, kind string, full int64, remove f
 	}
 }
 
-// prune removes history that is older than its retention, except what answers a claim.
-// What a sink is still to get is kept; without a sink, nothing waits to be sent.
-func (j *Janitor) prune(ctx context.Context, now time.Time) {
-	kept := j.retention()
-	if kept.History <= 0 {
-		return
-	}
-	before := now.Add(-kept.History)
+// prune removes history from before a time, except what answers a claim. What a sink is
+// still to get is kept; without a sink, nothing waits to be sent.
+func (j *Janitor) prune(ctx context.Context, before time.Time) {
 	var after user.Place
 	for more := true; more && ctx.Err() == nil; {
 		page, err := j.store.Prune(ctx, before, !j.sends, after, batchRows)
