@@ -71,18 +71,10 @@ func (b *batch) wanted() *store.Wanted {
 		}
 		switch change := command.Change.(type) {
 		case user.Create:
-			if change.ID.Set {
-				w.Former = append(w.Former, change.ID.Value)
-				w.Keys[store.KeyID] = append(w.Keys[store.KeyID], change.ID.Value.String())
-			}
-			wantKeys(w, change.Patch)
+			wantCreation(w, change)
 			continue
 		case user.Upsert:
-			if creation := change.Create; creation.ID.Set {
-				w.Former = append(w.Former, creation.ID.Value)
-				w.Keys[store.KeyID] = append(w.Keys[store.KeyID], creation.ID.Value.String())
-			}
-			wantKeys(w, change.Create.Patch)
+			wantCreation(w, change.Create)
 			w.Seals = w.Seals || len(change.Create.Credentials.Set) > 0
 		case user.Update:
 			wantKeys(w, change.Patch)
@@ -94,6 +86,14 @@ func (b *batch) wanted() *store.Wanted {
 		w.Users = append(w.Users, command.User)
 	}
 	return w
+}
+
+func wantCreation(w *store.Wanted, creation user.Create) {
+	if creation.ID.Set {
+		w.Former = append(w.Former, creation.ID.Value)
+		w.Keys[store.KeyID] = append(w.Keys[store.KeyID], creation.ID.Value.String())
+	}
+	wantKeys(w, creation.Patch)
 }
 
 // wantKeys asks for the holders of the unique keys that a patch may bring. Which userName takes effect

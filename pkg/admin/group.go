@@ -146,7 +146,7 @@ func decodeGroupPlace(cursor string) (id uuid.UUID, name string, err error) {
 	}
 	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil || len(decoded) < len(id) || !utf8.Valid(decoded[len(id):]) || bytes.IndexByte(decoded[len(id):], 0) >= 0 {
-		return id, "", user.Problems{{Field: "cursor", Code: "validation_cursor", Message: "is not a cursor of this list: take it from an answer as it is"}}.Err()
+		return id, "", errCursor("cursor")
 	}
 	copy(id[:], decoded)
 	return id, string(decoded[len(id):]), nil

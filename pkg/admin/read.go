@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 
 	"github.com/google/uuid"
@@ -150,27 +151,25 @@ func encodePlace(format string, parts ...any) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, format, parts...))
 }
 
+func errCursor(parameter string) error {
+	return user.Problems{{Field: parameter, Code: "validation_cursor", Message: "is not a cursor of this list: take it from an answer as it is"}}.Err()
+}
+
 // decodePlace reads what encodePlace wrote, and nothing else; parameter is where it came in.
 func decodePlace(parameter, cursor, format string, parts ...any) error {
-	problem := user.Problems{{Field: parameter, Code: "validation_cursor", Message: "is not a cursor of this list: take it from an answer as it is"}}
 	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil || len(decoded) > 64 {
-		return problem.Err()
+		return errCursor(parameter)
 	}
 	if _, err := fmt.Sscanf(string(decoded), format, parts...); err != nil {
-		return problem.Err()
+		return errCursor(parameter)
 	}
 	values := make([]any, len(parts))
 	for i, part := range parts {
-		switch p := part.(type) {
-		case *int64:
-			values[i] = *p
-		case *uint64:
-			values[i] = *p
-		}
+		values[i] = reflect.ValueOf(part).Elem().Interface()
 	}
 	if encodePlace(format, values...) != cursor {
-		return problem.Err()
+		return errCursor(parameter)
 	}
 	return nil
 }
