@@ -60,9 +60,26 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ai_admin_build_info", Help: "What the binary was built from; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.checks, m.audit, m.unwritten, m.imported, m.requests, m.duration, m.scim, m.refused, m.reloads, build, poolCollector{stats}, readyCollector{checks},
+	m.registry.MustRegister(m.checks, m.audit, m.unwritten, m.imported, m.requests, m.duration, m.scim, m.refused, m.reloads, build, readyCollector{checks},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.pool(stats)
 	return m
+}
+
+// pool registers the connection pool's figures, which are read when they are asked for.
+func (m *metrics) pool(stats func() sql.DBStats) {
+	gauge := func(name, help string, value func(sql.DBStats) int) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "ai_admin_database_" + name, Help: help},
+			func() float64 { return float64(value(stats())) }))
+	}
+	gauge("connections_open", "Open database connections.", func(s sql.DBStats) int { return s.OpenConnections })
+	gauge("connections_in_use", "Database connections at work.", func(s sql.DBStats) int { return s.InUse })
+	gauge("connections_max", "The most database connections there may be.", func(s sql.DBStats) int { return s.MaxOpenConnections })
+	m.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "ai_admin_database_waits_total", Help: "Times a request waited for a database connection."},
+			func() float64 { return float64(stats().WaitCount) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "ai_admin_database_wait_seconds_total", Help: "Time that requests waited for a database connection."},
+			func() float64 { return stats().WaitDuration.Seconds() }))
 }
 
 // streams registers the number of open streams.
@@ -130,38 +147,6 @@ func (m *metrics) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	return mux
-}
-
-// poolCollector reads the connection pool's figures when they are asked for.
-type poolCollector struct{ stats func() sql.DBStats }
-
-var (
-	poolOpen  = prometheus.NewDesc("ai_admin_database_connections_open", "Open database connections.", nil, nil)
-	poolInUse = prometheus.NewDesc("ai_admin_database_connections_in_use", "Database connections at work.", nil, nil)
-	poolMax   = prometheus.NewDesc("ai_admin_database_connections_max", "The most database connections there may be.", nil, nil)
-	poolWaits = prometheus.NewDesc("ai_admin_database_waits_total", "Times a request waited for a database connection.", nil, nil)
-	poolTime  = prometheus.NewDesc("ai_admin_database_wait_seconds_total", "Time that requests waited for a database connection.", nil, nil)
-)
-
-// Describe implements [prometheus.Collector].
-func (c poolCollector) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, out) }
-
-// Collect implements [prometheus.Collector].
-func (c poolCollector) Collect(out chan<- prometheus.Metric) {
-	s := c.stats()
-	for _, m := range []struct {
-		desc  *prometheus.Desc
-		kind  prometheus.ValueType
-		value float64
-	}{
-		{poolOpen, prometheus.GaugeValue, float64(s.OpenConnections)},
-		{poolInUse, prometheus.GaugeValue, float64(s.InUse)},
-		{poolMax, prometheus.GaugeValue, float64(s.MaxOpenConnections)},
-		{poolWaits, prometheus.CounterValue, float64(s.WaitCount)},
-		{poolTime, prometheus.CounterValue, s.WaitDuration.Seconds()},
-	} {
-		out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value)
-	}
 }
 
 // readyCollector carries out the readiness checks when it is asked for them.
