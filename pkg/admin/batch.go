@@ -151,7 +151,7 @@ func (b *batch) heldBy(command user.Command) (uuid.UUID, bool) {
 		return uuid.Nil, false
 	}
 	for _, u := range b.known.Held {
-		if u.ID == command.User.ID || command.User.ID == uuid.Nil && command.User.Names(u) {
+		if index, value := store.KeyOf(command.User); value != "" && value == store.KeysOf(u)[index] {
 			return u.ID, true
 		}
 	}

@@ -89,12 +89,6 @@ func ParseRef(text string) (Ref, bool) {
 	}
 }
 
-// Names reports whether the reference, which is not by id, is to this user.
-func (r Ref) Names(u *User) bool {
-	return r.Tag != "" && r.Tag == u.Tag || r.Email != "" && r.Email == u.EmailKey ||
-		r.UserName != "" && r.UserName == u.UserNameKey || r.ExternalID != "" && u.ExternalID != nil && r.ExternalID == *u.ExternalID
-}
-
 // Precondition is an If-Match header's meaning (RFC 9110, section 13.1.1): any current
 // version, or one of those listed.
 type Precondition struct {
