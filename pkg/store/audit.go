@@ -204,15 +204,16 @@ const usualLogBudget = 20_000
 // continue.
 func (s *Store) Log(ctx context.Context, q user.LogQuery, limit int) (found []user.LogEntry, seen uuid.UUID, err error) {
 	st := &s.statements().auditing
-	from, before := firstIDAt(q.From), firstIDAt(maxTime)
-	if q.Before != uuid.Nil {
+	to := q.To
+	if to.IsZero() {
+		to = maxTime
+	}
+	from, before := firstIDAt(q.From), firstIDAt(to.Add(time.Millisecond))
+	if q.Before != uuid.Nil && bytes.Compare(q.Before[:], before[:]) < 0 {
 		before = q.Before
 	}
-	if next := firstIDAt(q.To.Add(time.Millisecond)); !q.To.IsZero() && bytes.Compare(next[:], before[:]) < 0 {
-		before = next
-	}
 	bounds := []any{[16]byte(from), [16]byte(before), s.logBudget}
-	rows, err := collect[EventRow](ctx, s.pool, st.log, st.events, append(bounds, q.From, timeOr(q.To, maxTime), q.Actor, q.Field, int64(limit))...)
+	rows, err := collect[EventRow](ctx, s.pool, st.log, st.events, append(bounds, q.From, to, q.Actor, q.Field, int64(limit))...)
 	if err != nil || len(rows) == limit {
 		return rowsOf(rows, EventRow.entry), uuid.Nil, err
 	}
@@ -225,10 +226,3 @@ func (s *Store) Log(ctx context.Context, q user.LogQuery, limit int) (found []us
 
 // maxTime is later than every entry, and within what a version 7 UUID and PostgreSQL can hold.
 var maxTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
-
-func timeOr(t, instead time.Time) time.Time {
-	if t.IsZero() {
-		return instead
-	}
-	return t
-}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"aiadmin/pkg/user"
 )
@@ -146,17 +145,9 @@ func ownKey(holders map[string]uuid.UUID, key string, id uuid.UUID) string {
 }
 
 // FormConflicts returns the users whose values equal other users'.
-func (s *Store) FormConflicts(ctx context.Context) ([]FormConflict, error) {
-	rows, err := s.pool.Query(ctx, s.db.NewSelect().Model((*userRow)(nil)).Column("id").
-		ColumnExpr("CASE WHEN right(email_key, 37) = '#' || id::text THEN 'email' ELSE 'userName' END").
-		Where("right(email_key, 37) = '#' || id::text OR right(user_name_key, 37) = '#' || id::text").OrderExpr("id").String())
-	if err != nil {
-		return nil, translate(err)
-	}
-	conflicts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (FormConflict, error) {
-		var c FormConflict
-		err := row.Scan((*[16]byte)(&c.UserID), &c.Field)
-		return c, err
-	})
+func (s *Store) FormConflicts(ctx context.Context) (conflicts []FormConflict, err error) {
+	err = s.db.NewSelect().Model((*userRow)(nil)).ColumnExpr("id AS user_id").
+		ColumnExpr("CASE WHEN right(email_key, 37) = '#' || id::text THEN 'email' ELSE 'userName' END AS field").
+		Where("right(email_key, 37) = '#' || id::text OR right(user_name_key, 37) = '#' || id::text").OrderExpr("id").Scan(ctx, &conflicts)
 	return conflicts, translate(err)
 }
