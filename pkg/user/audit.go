@@ -192,16 +192,12 @@ var (
 
 // ParseAuditQuery reads the parameters of the audit log; everything wrong with them is one [Invalid] error.
 func ParseAuditQuery(values url.Values) (AuditQuery, error) {
-	q := AuditQuery{LogRange: LogRange{Limit: DefaultLimit}}
-	problems := auditParameters.read(&q, values, "the audit log")
-	return q, problems.Err()
+	return auditParameters.parse(AuditQuery{LogRange: LogRange{Limit: DefaultLimit}}, values, "the audit log")
 }
 
 // ParseLogQuery reads the parameters of the history of all users.
 func ParseLogQuery(values url.Values) (LogQuery, error) {
-	q := LogQuery{LogRange: LogRange{Limit: DefaultLimit}}
-	problems := historyParameters.read(&q, values, "the history of all users")
-	return q, problems.Err()
+	return historyParameters.parse(LogQuery{LogRange: LogRange{Limit: DefaultLimit}}, values, "the history of all users")
 }
 
 // LogCursor writes the place before an entry of the audit log, or of the history of all users, as clients

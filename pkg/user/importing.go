@@ -39,9 +39,7 @@ var importParameters = parameters[Import]{
 
 // ParseImport reads the parameters of an import; everything wrong with them is one [Invalid] error.
 func ParseImport(values url.Values) (Import, error) {
-	parsed := Import{Mode: ImportCreate, Match: "tag"}
-	problems := importParameters.read(&parsed, values, "an import")
-	return parsed, problems.Err()
+	return importParameters.parse(Import{Mode: ImportCreate, Match: "tag"}, values, "an import")
 }
 
 // Upsert updates the user that its command names or, if there is none, creates it.

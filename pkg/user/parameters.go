@@ -80,6 +80,12 @@ func (p parameters[Q]) read(q *Q, values url.Values, of string) (problems Proble
 	return problems
 }
 
+// parse reads a query string over what holds without it; everything wrong with it is one [Invalid] error.
+func (p parameters[Q]) parse(usual Q, values url.Values, of string) (Q, error) {
+	problems := p.read(&usual, values, of)
+	return usual, problems.Err()
+}
+
 // validText refuses a parameter that the database cannot hold.
 func validText(problems *Problems, name string, values ...string) bool {
 	for _, v := range append([]string{name}, values...) {
@@ -148,14 +154,10 @@ var (
 
 // ParsePageQuery reads the parameters cursor and limit; its error is [Invalid] with every problem.
 func ParsePageQuery(values url.Values) (PageQuery, error) {
-	q := PageQuery{Limit: DefaultLimit}
-	problems := pageParameters.read(&q, values, "this list")
-	return q, problems.Err()
+	return pageParameters.parse(PageQuery{Limit: DefaultLimit}, values, "this list")
 }
 
 // ParseFeedQuery reads the parameters of the change feed, after and limit, like [ParsePageQuery].
 func ParseFeedQuery(values url.Values) (PageQuery, error) {
-	q := PageQuery{Limit: DefaultLimit}
-	problems := feedParameters.read(&q, values, "the change feed")
-	return q, problems.Err()
+	return feedParameters.parse(PageQuery{Limit: DefaultLimit}, values, "the change feed")
 }
