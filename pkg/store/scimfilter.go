@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -172,7 +173,7 @@ func (b *sqlFilter) text(c scim.Compare, column, equals string) condition {
 	}
 	text, _ := c.Value.(string)
 	if strings.ContainsRune(text, 0) { // which the database cannot hold
-		return condition{sql: map[bool]string{true: "true", false: "false"}[c.Op == scim.NotEqual], exact: true}
+		return condition{sql: strconv.FormatBool(c.Op == scim.NotEqual), exact: true}
 	}
 	like := func(before, after string) string {
 		return column + " LIKE " + b.arg(before+escapeLike(text)+after, "text")

@@ -148,7 +148,6 @@ func (f *searcher[T]) page(ctx context.Context, q scim.Query) (scim.Page[T], err
 
 // exactly reads a page that SQL alone finds.
 func (f *searcher[T]) exactly(ctx context.Context, c *query) (page scim.Page[T], err error) {
-	whole, args := c.where.sql, slices.Clone(c.args)
 	page.First, page.Total = max(1, c.Start), -1
 	offset := page.First - 1
 	if place, ok := recall(f.store.searches.places, c.placeKey(page.First)); ok && c.After == nil && offset > searchDeep {
@@ -158,7 +157,7 @@ func (f *searcher[T]) exactly(ctx context.Context, c *query) (page scim.Page[T],
 		offset, page.First = 0, c.After.Seen+1
 	}
 	if c.Limit > 0 {
-		keys, err := f.readPage(ctx, c, offset, &page)
+		keys, err := f.readPage(ctx, *c, offset, &page)
 		if err != nil {
 			return page, err
 		}
@@ -173,24 +172,24 @@ func (f *searcher[T]) exactly(ctx context.Context, c *query) (page scim.Page[T],
 		}
 	}
 	if page.Total < 0 {
-		page.Total, err = f.count(ctx, c.where.point, c.key, "SELECT count(*) FROM "+f.table+" WHERE "+whole, args)
+		page.Total, err = f.count(ctx, c)
 	}
 	return page, err
 }
 
 // readPage reads a page and the row after it. By e-mail address, those that have one are read first, in the
 // order of their index; only a page that they do not fill needs the others, whom no index has in order.
-func (f *searcher[T]) readPage(ctx context.Context, c *query, offset int64, page *scim.Page[T]) (keys []*string, err error) {
-	where, args := c.where.sql, slices.Clip(c.args)
+func (f *searcher[T]) readPage(ctx context.Context, c query, offset int64, page *scim.Page[T]) (keys []*string, err error) {
+	c.args = slices.Clip(c.args) // each statement adds arguments of its own
 	if c.column == "u.email_key" && (!c.Descending || c.After != nil && c.After.Key != nil) {
-		c.where.sql = "(" + where + ") AND u.email_key IS NOT NULL"
-		page.Found, keys, err = f.read(ctx, c, f.text(c, offset))
-		c.where.sql, c.args = where, args
+		with := c
+		with.where.sql = "(" + c.where.sql + ") AND u.email_key IS NOT NULL"
+		page.Found, keys, err = f.read(ctx, &with, f.text(&with, offset))
 		if err != nil || len(page.Found) > c.Limit {
 			return keys, err
 		}
 	}
-	page.Found, keys, err = f.read(ctx, c, f.text(c, offset))
+	page.Found, keys, err = f.read(ctx, &c, f.text(&c, offset))
 	return keys, err
 }
 
@@ -299,14 +298,14 @@ func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], 
 }
 
 // count counts, or returns a recent count.
-func (f *searcher[T]) count(ctx context.Context, point bool, key, text string, args []any) (int64, error) {
-	if total, ok := recall(f.store.searches.totals, key); ok {
+func (f *searcher[T]) count(ctx context.Context, c *query) (int64, error) {
+	if total, ok := recall(f.store.searches.totals, c.key); ok {
 		return total, nil
 	}
 	var total int64
-	err := f.store.search(ctx, point, text, args, func(rows pgx.Rows) error { return rows.Scan(&total) })
+	err := f.store.search(ctx, c.where.point, "SELECT count(*) FROM "+f.table+" WHERE "+c.where.sql, c.args, func(rows pgx.Rows) error { return rows.Scan(&total) })
 	if err == nil && total > totalKeptFrom {
-		f.store.searches.totals.Add(key, remembered[int64]{total, time.Now().Add(totalKeptFor)})
+		f.store.searches.totals.Add(c.key, remembered[int64]{total, time.Now().Add(totalKeptFor)})
 	}
 	return total, err
 }
