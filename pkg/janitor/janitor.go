@@ -105,7 +105,7 @@ func (j *Janitor) Run(ctx context.Context) {
 			claims = now
 			j.batches(ctx, "claims", batchRows, func() (int64, error) { return j.store.RemoveExpiredClaims(ctx, now, batchRows) })
 		}
-		if now.Sub(prune) >= sooner(sooner(pruneEvery, kept.History), kept.Audit) {
+		if now.Sub(prune) >= sooner(pruneEvery, kept.History, kept.Audit) {
 			prune = now
 			if kept.History > 0 {
 				j.prune(ctx, now.Add(-kept.History))
@@ -114,14 +114,12 @@ func (j *Janitor) Run(ctx context.Context) {
 				j.batches(ctx, "audit", batchRows, func() (int64, error) { return j.store.RemoveOldAudit(ctx, now.Add(-kept.Audit), batchRows) })
 			}
 		}
-		timer := time.NewTimer(max(time.Second, sooner(sooner(sooner(eraseEvery, kept.History), kept.Claims), kept.Audit)))
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
+		case <-time.After(max(time.Second, sooner(eraseEvery, kept.History, kept.Claims, kept.Audit))):
 		case <-j.wake:
 			pause(ctx, eraseSoon)
 		}
-		timer.Stop()
 	}
 }
 
@@ -144,11 +142,13 @@ func (j *Janitor) tidy(ctx context.Context) {
 
 // sooner is how often to look for what is kept for a while: often enough that it is not
 // kept for much longer.
-func sooner(usual, kept time.Duration) time.Duration {
-	if kept <= 0 {
-		return usual
+func sooner(usual time.Duration, kept ...time.Duration) time.Duration {
+	for _, d := range kept {
+		if d > 0 {
+			usual = min(usual, d)
+		}
 	}
-	return min(usual, kept)
+	return usual
 }
 
 // batches repeats a removal until it finds less than it may take.
@@ -184,10 +184,8 @@ func (j *Janitor) prune(ctx context.Context, before time.Time) {
 
 // pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case <-timer.C:
+	case <-time.After(d):
 	}
 }

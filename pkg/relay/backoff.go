@@ -127,12 +127,10 @@ func (p *pace) wait(ctx context.Context) {
 		left = sendTimeout
 	}
 	p.mu.Unlock()
-	timer := time.NewTimer(left)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-changed:
-	case <-timer.C:
+	case <-time.After(left):
 	}
 }
 
