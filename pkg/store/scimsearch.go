@@ -56,15 +56,7 @@ type remembered[T any] struct {
 }
 
 func newSearches() searches {
-	places, err := lru.New[string, remembered[scim.Place]](placesKept)
-	if err != nil {
-		panic(err) // the constant above is not a size
-	}
-	totals, err := lru.New[string, remembered[int64]](totalsKept)
-	if err != nil {
-		panic(err)
-	}
-	return searches{places, totals}
+	return searches{newCache[string, remembered[scim.Place]](placesKept), newCache[string, remembered[int64]](totalsKept)}
 }
 
 func recall[T any](from *lru.Cache[string, remembered[T]], key string) (value T, ok bool) {

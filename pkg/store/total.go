@@ -42,12 +42,14 @@ const (
 	farPast = 10 * user.MaxExact
 )
 
-func newTotals() *totals {
-	kept, err := lru.New[[16]byte, total](totalsKept)
+func newTotals() *totals { return &totals{newCache[[16]byte, total](totalsKept)} }
+
+func newCache[K comparable, V any](size int) *lru.Cache[K, V] {
+	cache, err := lru.New[K, V](size)
 	if err != nil {
-		panic(err) // the constant above is not a size
+		panic(err) // the size is a constant, and none
 	}
-	return &totals{kept}
+	return cache
 }
 
 // update changes what is remembered of a filter.
