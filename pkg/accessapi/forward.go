@@ -104,7 +104,7 @@ func providerOf(rest string) (provider string, ok bool) {
 func (h *Handler) gatewayOf(r *http.Request) (gateway, error) {
 	tokens := r.Header[headerGatewayToken]
 	if len(tokens) == 0 && h.options.Settings().TokenOptional && len(r.Header[headerSubject]) == 0 {
-		return gateway{name: "self", self: true}, nil
+		return gateway{name: "self"}, nil // a key asks about itself
 	}
 	authorization := ""
 	if len(tokens) > 0 {
@@ -123,7 +123,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, by gateway, pr
 	if reason := readCaller(r.Header, &q); reason != "" {
 		return refused(reason), false, nil
 	}
-	if by.reveals && !by.self {
+	if by.reveals {
 		q.Provider = provider
 	}
 	q.Model, cached = h.readModel(w, r)

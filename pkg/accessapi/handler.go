@@ -99,10 +99,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // gateway is who asks.
 type gateway struct {
 	name string
-	// reveals says whether credentials may be handed to it.
+	// reveals says whether credentials may be handed to it: never to a key that asks about itself.
 	reveals bool
-	// self says that a key asks about itself, with no gateway's token.
-	self bool
 }
 
 // identify judges a gateway's token.
