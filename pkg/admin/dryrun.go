@@ -16,11 +16,11 @@ func (s *Service) Export(ctx context.Context, q user.Query, yield func(*user.Use
 	return EncodeCursor(place), err
 }
 
-// dryRun judges commands as if those before them had been carried out, and changes nothing: all happens in
-// one transaction that is never committed. The users that it touches are locked until its end.
+// dryRun judges commands as if those before them had been carried out, and changes nothing: all happens in a draft
+// of the database.
 type dryRun struct {
 	service *Service
-	tx      *store.Tx
+	draft   *store.Draft // from the first call on
 }
 
 // DryRun returns a stand-in for [Service.ApplyAll] that changes nothing, and knows what earlier calls of
@@ -31,36 +31,33 @@ func (s *Service) DryRun() (applyAll func(context.Context, []user.Command) ([]us
 }
 
 func (d *dryRun) end() {
-	if d.tx != nil {
-		d.tx.Rollback()
+	if d.draft != nil {
+		d.draft.Close()
 	}
 }
 
 func (d *dryRun) applyAll(ctx context.Context, commands []user.Command) ([]user.Result, error) {
 	commands = slices.Clone(commands)
 	for i := range commands {
-		commands[i].Claim = nil // a lock for each, until the end, would be too many
+		commands[i].Claim = nil
 	}
 	results := make([]user.Result, len(commands))
-	err := gather.Guarded(func() error { return d.try(ctx, newBatch(d.service, commands), results) })
-	if store.Conflict(err) {
-		return nil, user.Errorf(user.Unavailable, "others have changed the same users meanwhile: run it again").Wrap(store.Loggable(err))
-	}
-	return results, err
+	return results, gather.Guarded(func() error { return d.try(ctx, newBatch(d.service, commands), results) })
 }
 
 func (d *dryRun) try(ctx context.Context, b *batch, results []user.Result) (err error) {
-	if d.tx == nil {
-		d.tx, b.known, err = d.service.store.Begin(ctx, store.Wait, b.wanted())
-	} else {
-		b.known, err = d.tx.Learn(ctx, store.Wait, b.wanted())
+	if d.draft == nil {
+		if d.draft, err = d.service.store.Draft(ctx); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	if b.tx, b.known, err = d.draft.Begin(ctx, b.wanted()); err != nil {
 		return err
 	}
-	b.tx, b.state = d.tx, newState(b.known)
+	defer b.tx.Rollback()
+	b.state = newState(b.known)
 	if _, err := b.judgeAll(ctx, results); err != nil {
 		return err
 	}
-	return d.tx.Write(ctx, b.pending.writes())
+	return b.tx.Commit(ctx, b.pending.writes(), nil)
 }

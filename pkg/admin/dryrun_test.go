@@ -1,7 +1,13 @@
 package admin_test
 
 import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"aiadmin/pkg/user"
 	"aiadmin/test/pgtest"
@@ -13,11 +19,14 @@ func TestDryRunChangesNothing(t *testing.T) {
 	t.Parallel()
 	s, _ := running(t, pgtest.Database(t))
 	ann := apply(t, s, create(t, "e1", `{"tag":"ann","name":"A","email":"a@x.example"}`)).User
+	dee := apply(t, s, create(t, "e5", `{"tag":"dee","name":"D","userName":"dora"}`)).User
+	apply(t, s, create(t, "e6", `{"tag":"eve","name":"E","userName":"dee"}`))
 	applyAll, end := s.DryRun()
 	for i, step := range []struct {
 		command user.Command
 		kind    user.Kind // empty: it would be done
 	}{
+		{update(t, "e7", user.Ref{ID: dee.ID}, `{"userName":null}`), user.DuplicateUserName}, // its tag is eve's userName
 		{create(t, "e2", `{"tag":"bob","name":"B","email":"b@x.example"}`), ""},
 		{create(t, "e3", `{"tag":"bob","name":"B"}`), user.DuplicateTag},
 		{create(t, "e2", `{"tag":"cy","name":"C","email":"b@x.example"}`), user.DuplicateEmail},
@@ -44,6 +53,117 @@ func TestDryRunChangesNothing(t *testing.T) {
 	if err != nil || len(page.Entries) != 1 {
 		t.Errorf("%d events, %v", len(page.Entries), err)
 	}
+}
+
+// TestADryRunForesees makes up commands about a few users that are often in each other's way, and carries them out
+// twice, in groups: what becomes of each must be what the dry run said.
+func TestADryRunForesees(t *testing.T) {
+	t.Parallel()
+	s, _ := running(t, pgtest.Database(t))
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
+	names := []string{"ann", "bob", "cy", "dee", "ann@x.example", "BOB@x.example"}
+	pick := func() string { return names[random.IntN(len(names))] }
+	line := func() string {
+		members := []string{`"tag":"` + pick() + `"`}
+		for name, values := range map[string][]string{"email": {`"` + pick()[:2] + `@x.example"`, "null"}, "userName": {`"` + pick() + `"`, "null"},
+			"externalId": {`"` + pick() + `"`, "null"}, "name": {`"` + pick() + `"`}, "credentials": {`{"openai":"sk-1"}`, `{"openai":"sk-2"}`, `{"openai":null}`}} {
+			if random.IntN(2) == 0 {
+				members = append(members, `"`+name+`":`+values[random.IntN(len(values))])
+			}
+		}
+		return "{" + strings.Join(members, ",") + "}"
+	}
+	run := func(round int, mode user.ImportMode) {
+		how := user.Import{Mode: mode, Match: []string{"tag", "email", "externalId", "userName"}[random.IntN(4)]}
+		var commands []user.Command
+		for range 30 {
+			object, err := user.ParseBody([]byte(line()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if change, ref, err := how.Command(object); err == nil {
+				commands = append(commands, user.Command{Change: change, User: ref, Origin: user.Origin{Actor: "test"}})
+			}
+		}
+		dryly, end := s.DryRun()
+		defer end()
+		told := outcomes(t, dryly, commands, random)
+		for i, got := range outcomes(t, s.ApplyAll, commands, random) {
+			if got != told[i] {
+				t.Fatalf("round %d, %s by %s: command %d of %v came out as %s, and the dry run said %s", round, mode, how.Match, i, commands[i], got, told[i])
+			}
+		}
+	}
+	for round := range 40 {
+		run(round, []user.ImportMode{user.ImportUpsert, user.ImportCreate, user.ImportUpdate, user.ImportDelete}[round%4])
+	}
+}
+
+// outcomes carries commands out in groups, and tells what became of each.
+func outcomes(t *testing.T, applyAll func(context.Context, []user.Command) ([]user.Result, error), commands []user.Command, random *rand.Rand) (told []string) {
+	t.Helper()
+	for group := range slices.Chunk(commands, 1+random.IntN(10)) {
+		results, err := applyAll(t.Context(), group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			switch {
+			case r.Err != nil:
+				told = append(told, string(user.KindOf(r.Err))+": "+r.Err.Error())
+			case r.Event == nil:
+				told = append(told, "nothing")
+			case r.User == nil:
+				told = append(told, "deleted "+r.Before.Tag)
+			default:
+				told = append(told, fmt.Sprintf("%s %s %d %s", r.Event.Type, r.User.Tag, r.User.Version, r.User.UserNameKey))
+			}
+		}
+	}
+	return told
+}
+
+// TestADryRunHoldsNobodyUp: while one goes on, others change the users that it is about, take names that it gave, and
+// read the change feed.
+func TestADryRunHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	s, _ := running(t, pgtest.Database(t))
+	ann := apply(t, s, create(t, "e1", `{"tag":"ann","name":"A"}`)).User
+	applyAll, end := s.DryRun()
+	defer end()
+	dryly := func(command user.Command) user.Kind {
+		t.Helper()
+		results, err := applyAll(t.Context(), []user.Command{command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if results[0].Err == nil {
+			return ""
+		}
+		return user.KindOf(results[0].Err)
+	}
+	if got := dryly(update(t, "d1", user.Ref{Tag: "ann"}, `{"name":"Other"}`)); got != "" {
+		t.Fatal(got)
+	}
+	if got := dryly(create(t, "d2", `{"tag":"bob","name":"B"}`)); got != "" {
+		t.Fatal(got)
+	}
+	begun := time.Now()
+	apply(t, s, update(t, "e2", user.Ref{ID: ann.ID}, `{"name":"Ann"}`))
+	apply(t, s, create(t, "e3", `{"tag":"bob","name":"Bob"}`))
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("two changes beside a dry run took %v", took)
+	}
+	for shown := 0; shown < 3; time.Sleep(time.Millisecond) { // other tests' transactions hold the feed up for a moment
+		page, err := s.Changes(t.Context(), "", 10)
+		if shown = len(page.Entries); err != nil || time.Since(begun) > 30*time.Second {
+			t.Fatalf("%d events in the feed, %v", shown, err)
+		}
+	}
+	if got := dryly(create(t, "d3", `{"tag":"bob","name":"B"}`)); got != user.DuplicateTag {
+		t.Errorf("a tag that the dry run gave: %s", got)
+	}
+	apply(t, s, remove("e4", user.Ref{ID: ann.ID}))
 }
 
 // TestUpsert: the same command creates, then updates, and says so; what a creation needs is asked of it alone.

@@ -68,17 +68,22 @@ func TestRevealIsRecordedOrRefused(t *testing.T) {
 		_ = pgtest.Exec(t.Context(), address, "DROP OWNED BY "+role)
 		_ = pgtest.Exec(t.Context(), address, "DROP ROLE "+role)
 	})
-	separator := "?"
-	if parsed, _ := url.Parse(address); parsed.RawQuery != "" {
-		separator = "&"
-	}
-	limited := open(t, address+separator+"options="+strings.ReplaceAll(url.QueryEscape("-c role="+role), "+", "%20"))
+	limited := open(t, asRole(address, role))
 	if sealed, err := limited.Reveal(t.Context(), u.ID, "openai", entry); err == nil || sealed != "" || !strings.Contains(err.Error(), "42501") {
 		t.Errorf("what cannot be recorded was revealed: %q, %v", sealed, err)
 	}
 	if _, err := limited.Get(t.Context(), user.Ref{ID: u.ID}); err != nil {
 		t.Errorf("the role can do all else: %v", err)
 	}
+}
+
+// asRole returns a database's URL for sessions that take up a role.
+func asRole(address, role string) string {
+	separator := "?"
+	if parsed, _ := url.Parse(address); parsed.RawQuery != "" {
+		separator = "&"
+	}
+	return address + separator + "options=" + strings.ReplaceAll(url.QueryEscape("-c role="+role), "+", "%20")
 }
 
 // TestAuditQueries: every filter, the order, and pages by the last entry of the one before.

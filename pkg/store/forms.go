@@ -101,7 +101,7 @@ func (tx *Tx) form(ctx context.Context, known *Known) error {
 		keys[KeyEmail], keys[KeyUserName] = append(keys[KeyEmail], u.EmailKey), append(keys[KeyUserName], u.UserNameKey)
 	}
 	tx.askHolders(keys, known)
-	if err := tx.next.run(ctx, tx.conn.Conn()); err != nil {
+	if err := tx.next.run(ctx, tx.conn); err != nil {
 		return err
 	}
 	if known.releaseKeys() {

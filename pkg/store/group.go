@@ -90,7 +90,7 @@ func (s *Store) BeginGroup(ctx context.Context, command *user.GroupCommand) (*Tx
 	tx.next.exec("BEGIN")
 	tx.next.exec("SET LOCAL plan_cache_mode = force_generic_plan")
 	tx.askGroup(command, known)
-	if err := tx.next.run(ctx, tx.conn.Conn()); err != nil {
+	if err := tx.next.run(ctx, tx.conn); err != nil {
 		tx.Rollback()
 		return nil, nil, translate(err)
 	}
@@ -158,7 +158,7 @@ func (tx *Tx) CommitGroup(ctx context.Context, w *GroupWrites, records []Record)
 	tx.changeMembers(st.add, w.After, w.Added)
 	tx.record(records)
 	tx.next.exec("COMMIT")
-	return translate(tx.next.run(ctx, tx.conn.Conn()))
+	return translate(tx.next.run(ctx, tx.conn))
 }
 
 // changeMembers adds or removes members in the order of their ids, so that two transactions with the same

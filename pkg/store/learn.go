@@ -99,6 +99,29 @@ func KeyOf(r user.Ref) (index int, value string) {
 	}
 }
 
+// references returns what would name the holders of the keys.
+func (k UniqueKeys) references() (refs []user.Ref) {
+	for index, values := range k {
+		for _, value := range values {
+			ref := user.Ref{}
+			switch index {
+			case KeyID:
+				ref.ID, _ = uuid.Parse(value) // a user's own
+			case KeyTag:
+				ref.Tag = value
+			case KeyEmail:
+				ref.Email = value
+			case KeyExternalID:
+				ref.ExternalID = value
+			case KeyUserName:
+				ref.UserName = value
+			}
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
 // Holders is who has which unique key, by the indexes of [UniqueKeys].
 type Holders [uniqueIndexes]map[string]uuid.UUID
 
@@ -217,7 +240,7 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 			return err
 		})
 	}
-	if err := tx.next.run(ctx, tx.conn.Conn()); err != nil {
+	if err := tx.next.run(ctx, tx.conn); err != nil {
 		return nil, err
 	}
 	if err := tx.findHeld(ctx, wanted.Users, known); err != nil {
@@ -231,6 +254,15 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 
 // references returns the arguments of byID or byAny.
 func references(refs []user.Ref) (kind int, args []any) {
+	args = argumentsOfAny(refs)
+	if ids, _ := args[0].([]uuid.UUID); len(ids) == len(refs) {
+		return 0, args[:1]
+	}
+	return 1, args
+}
+
+// argumentsOfAny returns the arguments of byAny.
+func argumentsOfAny(refs []user.Ref) []any {
 	ids := []uuid.UUID{}
 	values := UniqueKeys{{}, {}, {}, {}, {}} // nil would be NULL
 	for _, r := range refs {
@@ -240,10 +272,7 @@ func references(refs []user.Ref) (kind int, args []any) {
 			values[index] = append(values[index], value)
 		}
 	}
-	if len(ids) == len(refs) {
-		return 0, []any{ids}
-	}
-	return 1, []any{ids, values[KeyTag], values[KeyEmail], values[KeyExternalID], values[KeyUserName]}
+	return []any{ids, values[KeyTag], values[KeyEmail], values[KeyExternalID], values[KeyUserName]}
 }
 
 // askUsers asks for users, keeps others from changing them, and asks for what is sealed for them.
@@ -307,7 +336,7 @@ func (tx *Tx) findHeld(ctx context.Context, wanted []user.Ref, known *Known) err
 		}
 		return nil
 	})
-	return tx.next.run(ctx, tx.conn.Conn())
+	return tx.next.run(ctx, tx.conn)
 }
 
 func orEmpty(s *string) string {

@@ -318,8 +318,8 @@ func (s *Store) search(ctx context.Context, point bool, text string, args []any,
 	if err != nil {
 		return translate(err)
 	}
-	tx := &Tx{store: s, conn: conn}
-	defer tx.end()
+	tx := &Tx{store: s, conn: conn.Conn(), release: conn.Release}
+	defer tx.Rollback()
 	if !point {
 		if _, err := conn.Exec(ctx, beginSearch, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return translate(err)

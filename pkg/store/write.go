@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/schema"
 
@@ -20,9 +20,10 @@ import (
 // they are about, Commit writes what came of them. Where a user is unknown or held, learning takes a second
 // one. Nothing is changed before Commit, and Rollback ends a transaction in whatever state.
 type Tx struct {
-	store *Store
-	conn  *pgxpool.Conn
-	next  pipeline
+	store   *Store
+	conn    *pgx.Conn
+	release func() // gives the connection back
+	next    pipeline
 }
 
 // Mode is how a transaction learns about the users that it will change.
@@ -98,19 +99,13 @@ func (s *Store) begin(ctx context.Context) (*Tx, error) {
 		s.changes.leave()
 		return nil, translate(err)
 	}
-	return &Tx{store: s, conn: conn}, nil
-}
-
-// Learn learns what else is wanted, including what the transaction has written.
-func (tx *Tx) Learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, error) {
-	known, err := tx.learn(ctx, mode, wanted)
-	return known, translate(err)
+	return &Tx{store: s, conn: conn.Conn(), release: func() { conn.Release(); s.changes.leave() }}, nil
 }
 
 // Write writes users without events, for changes that could not be written together with later ones.
 func (tx *Tx) Write(ctx context.Context, w *Writes) error {
 	tx.write(w)
-	return translate(tx.next.run(ctx, tx.conn.Conn()))
+	return translate(tx.next.run(ctx, tx.conn))
 }
 
 // Commit writes users and records and ends the transaction. If [RolledBack] is true for the error,
@@ -120,7 +115,7 @@ func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
 	tx.record(records)
 	tx.audit(records)
 	tx.next.exec("COMMIT")
-	return translate(tx.next.run(ctx, tx.conn.Conn()))
+	return translate(tx.next.run(ctx, tx.conn))
 }
 
 const rollbackTime = 5 * time.Second
@@ -128,21 +123,14 @@ const rollbackTime = 5 * time.Second
 // Rollback undoes what is not committed and releases the connection. A connection that fails to roll
 // back is closed.
 func (tx *Tx) Rollback() {
-	defer tx.store.changes.leave()
-	tx.end()
-}
-
-// end rolls back what is not committed and releases the connection.
-func (tx *Tx) end() {
-	defer tx.conn.Release()
-	conn := tx.conn.Conn()
-	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
+	defer tx.release()
+	if tx.conn.IsClosed() || tx.conn.PgConn().TxStatus() == 'I' {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), rollbackTime)
 	defer cancel()
-	if _, err := conn.Exec(ctx, "ROLLBACK"); err != nil {
-		_ = conn.Close(ctx)
+	if _, err := tx.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		_ = tx.conn.Close(ctx)
 	}
 }
 
