@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"aiadmin/pkg/body"
+	"aiadmin/pkg/gather"
 	"aiadmin/pkg/request"
 	"aiadmin/pkg/user"
 )
@@ -66,10 +67,15 @@ func (a *API) importUsers(w http.ResponseWriter, r *http.Request) error {
 		return r.Context().Err()
 	}
 	control := http.NewResponseController(w)
-	_ = control.EnableFullDuplex() // HTTP/2 always is
 	lines, err := openLines(r, &patientReader{http.MaxBytesReader(w, r.Body, maxImportedFile), control})
 	if err != nil {
 		return importError(err)
+	}
+	_ = control.EnableFullDuplex() // HTTP/2 always is
+	if r.ProtoMajor == 1 {
+		// An import that ends early leaves a part of its file unread. In full duplex, net/http then panics at the
+		// connection's next request.
+		w.Header().Set("Connection", "close")
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
@@ -189,13 +195,17 @@ func (i *importing) run(ctx context.Context, control *http.ResponseController) e
 // read reads lines and makes them commands until the file, or ctx, ends.
 func (i *importing) read(ctx context.Context) {
 	defer close(i.queue)
+	i.readErr = gather.Guarded(func() error { return i.readLines(ctx) })
+}
+
+func (i *importing) readLines(ctx context.Context) error {
 	for {
 		line, err := i.lines.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				i.readErr = importError(err)
-			}
-			return
+			return importError(err)
 		}
 		if line.Err == nil && user.IsEnd(line.Object) {
 			continue
@@ -204,13 +214,13 @@ func (i *importing) read(ctx context.Context) {
 		if line.Err == nil {
 			next.command, next.Err = i.command(line)
 		}
-		if i.bytes.Acquire(ctx, next.weight) != nil {
-			return
+		if err := i.bytes.Acquire(ctx, next.weight); err != nil {
+			return err
 		}
 		select {
 		case i.queue <- next:
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -308,5 +309,46 @@ func TestImportIsRepeatedByItsKey(t *testing.T) {
 	s.do(t, "GET", usersPath+"?count=exact", "").is(t, 200).decode(t, &list)
 	if list.Page.Total != 3 {
 		t.Errorf("%d users", list.Page.Total)
+	}
+}
+
+// TestRefusedFilesLeaveTheConnectionWhole: what is left unread of a file that is refused disturbs nothing that the
+// client sends over the same connection.
+func TestRefusedFilesLeaveTheConnectionWhole(t *testing.T) {
+	t.Parallel()
+	s := serve(t, database(t))
+	conn, answers := net.Conn(nil), (*bufio.Reader)(nil)
+	t.Cleanup(func() {
+		if conn != nil {
+			_ = conn.Close()
+		}
+	})
+	send := func(mediaType, content string) (status int, body string) {
+		if conn == nil {
+			var err error
+			conn, err = net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+			must(t, err)
+			answers = bufio.NewReader(conn)
+		}
+		_, err := fmt.Fprintf(conn, "POST %s/import?mode=upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+			usersPath, adminToken, mediaType, len(content), content)
+		must(t, err)
+		answer, err := http.ReadResponse(answers, nil)
+		must(t, err)
+		text, err := io.ReadAll(answer.Body)
+		must(t, err)
+		if answer.Close {
+			must(t, conn.Close())
+			conn = nil
+		}
+		return answer.StatusCode, string(text)
+	}
+	for range 300 {
+		if status, body := send(csvs, "tag,foo\n"+strings.Repeat("a,b\n", 1500)); status != http.StatusBadRequest || !strings.Contains(body, "foo") {
+			t.Fatalf("an unknown column: %d %s", status, body)
+		}
+		if status, body := send(ndjson, `{"tag":"one","name":"1"}`+"\n"); status != http.StatusOK || !strings.Contains(body, `"failed":0`) {
+			t.Fatalf("the next import: %d %s", status, body)
+		}
 	}
 }
