@@ -3,6 +3,7 @@ package body
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"io"
@@ -76,6 +77,9 @@ func (l *Lines) Next() (Line, error) {
 		line := Line{Number: number, Err: err, Read: l.records.read}
 		if err == nil {
 			line.Object, line.Err = l.object(record)
+		}
+		if kind := user.KindOf(line.Err); l.records.line > number && (kind == user.Malformed || kind == user.TooLarge) {
+			line.Err = user.Errorf(kind, "%s (with its quotes it reaches to line %d: is one missing?)", user.Public(line.Err).Message, l.records.line)
 		}
 		return line, nil
 	}
@@ -183,6 +187,7 @@ type records struct {
 	line   int   // the number of line feeds seen
 	read   int64 // bytes
 	buffer []byte
+	unread error // that lines were taken for a part of another one's record
 }
 
 func newRecords(r io.Reader, csv bool) records {
@@ -216,7 +221,9 @@ func (s *records) next() (record []byte, line int, err error) {
 		case !errors.Is(err, io.EOF):
 			return nil, begun, err
 		case len(s.buffer) == 0 && !tooLarge:
-			return nil, begun, io.EOF
+			return nil, begun, cmp.Or(s.unread, io.EOF)
+		case at == quoted && s.line >= begun:
+			s.unread = user.Errorf(user.Malformed, "a quote that opens in the record of line %d does not end: the lines after it were not judged", begun)
 		}
 		record := bytes.TrimSuffix(bytes.TrimSuffix(s.buffer, []byte{'\n'}), []byte{'\r'})
 		if tooLarge || len(record) > MaxLine {

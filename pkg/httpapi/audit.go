@@ -81,7 +81,7 @@ func (a *API) auditLog(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	file, err := fileType(r, values, ndjsonType)
+	file, err := fileType(w, r, values, ndjsonType)
 	if err != nil {
 		return err
 	}

@@ -48,9 +48,9 @@ func (a *API) enterExport(ctx context.Context) (leave func(), err error) {
 
 // fileType returns the media type of the file that a request asks for, by its parameter format or by Accept;
 // "" is a page of JSON. What a file cannot have is refused.
-func fileType(r *http.Request, values url.Values, types ...string) (string, error) {
+func fileType(w http.ResponseWriter, r *http.Request, values url.Values, types ...string) (string, error) {
 	formats := map[string]string{"ndjson": ndjsonType, "csv": csvType}
-	wanted := negotiate(r, append([]string{"application/json"}, types...)...)
+	wanted := answerType(w, r, append([]string{"application/json"}, types...)...)
 	var problems user.Problems
 	if given, ok := values["format"]; ok {
 		wanted = formats[given[0]]

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -316,4 +317,15 @@ func ann() *user.User {
 	email := "ann@example.com"
 	return &user.User{ID: user.NewID(), Tag: "ann", Name: "Ann", Email: &email, Role: user.Member, Status: user.Active,
 		Metadata: []byte(`{"team":"research","costCenter":"4711"}`), Version: 1, CreatedAt: time.Now(), UpdatedAt: time.Now()}
+}
+
+// TestAnswersVaryByAccept: a cache between must not answer a request for CSV with JSON.
+func TestAnswersVaryByAccept(t *testing.T) {
+	t.Parallel()
+	server := over(t, transferring{export: func(_ context.Context, yield func(*user.User) error) error { return yield(ann()) }}, nil)
+	for _, accept := range []string{"text/csv", "application/x-ndjson", "text/html"} {
+		if answer := call(t, server, "GET", usersPath+"?format=csv", nil, "Accept", accept); !slices.Contains(answer.Header.Values("Vary"), "Accept") {
+			t.Errorf("%s: %s, Vary %q", accept, answer.Status, answer.Header.Values("Vary"))
+		}
+	}
 }

@@ -21,7 +21,7 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	file, err := fileType(r, values, ndjsonType)
+	file, err := fileType(w, r, values, ndjsonType)
 	if err != nil {
 		return err
 	}
@@ -61,10 +61,10 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	stream := a.options.Cursor != nil && !values.Has("format") && negotiate(r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
+	stream := a.options.Cursor != nil && !values.Has("format") && answerType(w, r, "application/json", "text/event-stream", ndjsonType) == "text/event-stream"
 	file := ""
 	if !stream {
-		if file, err = fileType(r, values, ndjsonType); err != nil {
+		if file, err = fileType(w, r, values, ndjsonType); err != nil {
 			return err
 		}
 	}

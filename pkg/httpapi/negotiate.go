@@ -2,9 +2,18 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
+
+// answerType returns the media type of an answer, which depends on the request's Accept.
+func answerType(w http.ResponseWriter, r *http.Request, offers ...string) string {
+	if vary := w.Header(); !slices.Contains(vary["Vary"], "Accept") {
+		vary.Add("Vary", "Accept")
+	}
+	return negotiate(r, offers...)
+}
 
 // negotiate picks, of the media types on offer, the one that the request's Accept prefers
 // (RFC 9110, section 12.5.1): the most specific range that matches a type gives its weight.

@@ -147,7 +147,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if file, err := fileType(r, values, ndjsonType, csvType); file != "" || err != nil {
+	if file, err := fileType(w, r, values, ndjsonType, csvType); file != "" || err != nil {
 		if err != nil {
 			return err
 		}
