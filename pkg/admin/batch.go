@@ -75,13 +75,9 @@ func (b *batch) wanted() *store.Wanted {
 			continue
 		case user.Upsert:
 			wantCreation(w, change.Create)
-			w.Seals = w.Seals || len(change.Create.Credentials.Set) > 0
+			wantUpdate(w, command.User, change.Update)
 		case user.Update:
-			wantKeys(w, change.Patch)
-			w.Seals = w.Seals || len(change.Credentials.Set) > 0
-			if change.UserName.Set && change.UserName.Value == nil || change.Email.Set && change.Email.Value == nil {
-				w.Fallbacks = append(w.Fallbacks, command.User)
-			}
+			wantUpdate(w, command.User, change)
 		}
 		w.Users = append(w.Users, command.User)
 	}
@@ -94,6 +90,14 @@ func wantCreation(w *store.Wanted, creation user.Create) {
 		w.Keys[store.KeyID] = append(w.Keys[store.KeyID], creation.ID.Value.String())
 	}
 	wantKeys(w, creation.Patch)
+}
+
+func wantUpdate(w *store.Wanted, of user.Ref, update user.Update) {
+	wantKeys(w, update.Patch)
+	w.Seals = w.Seals || len(update.Credentials.Set) > 0
+	if update.UserName.Set && update.UserName.Value == nil || update.Email.Set && update.Email.Value == nil {
+		w.Fallbacks = append(w.Fallbacks, of)
+	}
 }
 
 // wantKeys asks for the holders of the unique keys that a patch may bring. Which userName takes effect

@@ -42,7 +42,24 @@ func (d *dryRun) applyAll(ctx context.Context, commands []user.Command) ([]user.
 		commands[i].Claim = nil
 	}
 	results := make([]user.Result, len(commands))
-	return results, gather.Guarded(func() error { return d.try(ctx, newBatch(d.service, commands), results) })
+	return results, d.carryOut(ctx, commands, results)
+}
+
+// carryOut judges commands together or, where one stands in the others' way, in smaller groups, as a real run does.
+func (d *dryRun) carryOut(ctx context.Context, commands []user.Command, results []user.Result) error {
+	err := gather.Guarded(func() error { return d.try(ctx, newBatch(d.service, commands), results) })
+	switch {
+	case err == nil || !store.RolledBack(err):
+		return err
+	case len(commands) == 1:
+		results[0] = user.Result{Err: err}
+		return nil
+	}
+	half := len(commands) / 2
+	if err := d.carryOut(ctx, commands[:half], results[:half]); err != nil {
+		return err
+	}
+	return d.carryOut(ctx, commands[half:], results[half:])
 }
 
 func (d *dryRun) try(ctx context.Context, b *batch, results []user.Result) (err error) {

@@ -64,11 +64,15 @@ func TestADryRunForesees(t *testing.T) {
 	names := []string{"ann", "bob", "cy", "dee", "ann@x.example", "BOB@x.example"}
 	pick := func() string { return names[random.IntN(len(names))] }
 	line := func() string {
-		members := []string{`"tag":"` + pick() + `"`}
-		for name, values := range map[string][]string{"email": {`"` + pick()[:2] + `@x.example"`, "null"}, "userName": {`"` + pick() + `"`, "null"},
-			"externalId": {`"` + pick() + `"`, "null"}, "name": {`"` + pick() + `"`}, "credentials": {`{"openai":"sk-1"}`, `{"openai":"sk-2"}`, `{"openai":null}`}} {
-			if random.IntN(2) == 0 {
-				members = append(members, `"`+name+`":`+values[random.IntN(len(values))])
+		var members []string
+		for _, member := range []struct {
+			name   string
+			values []string
+		}{{"tag", []string{`"` + pick() + `"`}}, {"email", []string{`"` + pick()[:2] + `@x.example"`, "null"}}, {"userName", []string{`"` + pick() + `"`, "null"}},
+			{"externalId", []string{`"` + pick() + `"`, "null"}}, {"name", []string{`"` + pick() + `"`}}, {"metadata", []string{`{"a":"b"}`, `{"a":null}`}},
+			{"credentials", []string{`{"openai":"sk-1"}`, `{"openai":"sk-2"}`, `{"openai":null}`}}} {
+			if random.IntN(3) > 0 {
+				members = append(members, `"`+member.name+`":`+member.values[random.IntN(len(member.values))])
 			}
 		}
 		return "{" + strings.Join(members, ",") + "}"
@@ -94,7 +98,7 @@ func TestADryRunForesees(t *testing.T) {
 			}
 		}
 	}
-	for round := range 40 {
+	for round := range 60 {
 		run(round, []user.ImportMode{user.ImportUpsert, user.ImportCreate, user.ImportUpdate, user.ImportDelete}[round%4])
 	}
 }

@@ -49,6 +49,10 @@ type summary struct {
 	Unchanged int64 `json:"unchanged"`
 	Deleted   int64 `json:"deleted"`
 	Failed    int64 `json:"failed"`
+
+	// Of an import that stopped early.
+	DoneThrough int             `json:"doneThrough"`
+	Problem     json.RawMessage `json:"problem"`
 }
 
 type failedLine struct {
@@ -74,6 +78,9 @@ func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session
 	kept := &keeper{from: file}
 	got := &importAnswer{ResponseWriter: w, header: http.Header{}, result: &importResult{}}
 	c.options.Routes.ServeHTTP(got, p.request(r, s, kept))
+	if connection := got.header.Get("Connection"); connection != "" {
+		w.Header().Set("Connection", connection) // a part of the form may be unread
+	}
 	status := http.StatusOK
 	if got.status >= http.StatusBadRequest {
 		p.Fault, status = user.Public(problemOf(got.rest)), got.status
@@ -227,14 +234,14 @@ func (a *importAnswer) Write(b []byte) (int, error) {
 	}
 }
 
-func (a *importAnswer) line(text []byte) {
+func (a *importAnswer) line(answered []byte) {
 	var said struct {
 		Line    int             `json:"line"`
 		Status  int             `json:"status"`
 		Problem json.RawMessage `json:"problem"`
 		Summary *summary        `json:"summary"`
 	}
-	if json.Unmarshal(text, &said) != nil {
+	if json.Unmarshal(answered, &said) != nil {
 		return
 	}
 	if said.Status >= http.StatusBadRequest && len(a.result.Lines) < maxKept {
@@ -243,6 +250,9 @@ func (a *importAnswer) line(text []byte) {
 	switch {
 	case said.Summary != nil:
 		a.result.Summary, a.whole = *said.Summary, true
+		if len(said.Summary.Problem) > 0 {
+			a.result.Fault = text("import.stopped", said.Summary.DoneThrough, problemText(said.Summary.Problem))
+		}
 	case said.Status >= http.StatusBadRequest && len(a.result.Failed) >= maxProblems:
 		a.result.More++
 	case said.Status >= http.StatusBadRequest:

@@ -78,12 +78,15 @@ func TestRevealIsRecordedOrRefused(t *testing.T) {
 }
 
 // asRole returns a database's URL for sessions that take up a role.
-func asRole(address, role string) string {
+func asRole(address, role string) string { return withOption(address, "role="+role) }
+
+// withOption returns a database's URL for sessions that begin with a setting.
+func withOption(address, setting string) string {
 	separator := "?"
 	if parsed, _ := url.Parse(address); parsed.RawQuery != "" {
 		separator = "&"
 	}
-	return address + separator + "options=" + strings.ReplaceAll(url.QueryEscape("-c role="+role), "+", "%20")
+	return address + separator + "options=" + strings.ReplaceAll(url.QueryEscape("-c "+setting), "+", "%20")
 }
 
 // TestAuditQueries: every filter, the order, and pages by the last entry of the one before.

@@ -11,52 +11,59 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Draft is a stand-in for the database that a dry run writes to: a connection with temporary tables that come
-// before users and credentials in its search path. Users are copied there when a command first names them or asks
-// for one of their unique keys. Nobody else sees what is written, no row that others use is locked, and each
+// Draft is a stand-in for the database that a dry run writes to: a connection whose search path begins with its own
+// temporary tables of users and credentials. Users are copied there when a command first names them or asks for
+// one of their unique keys. Nobody else sees what is written, no row that others use is locked, and each
 // transaction is short, so that nobody waits for a dry run.
 type Draft struct {
-	store      *Store
-	conn       *pgx.Conn
-	named, own string // copy who is named, and who holds what is to be a userName
-	begun      int    // transactions
+	store   *Store
+	conn    *pgx.Conn
+	named   string // copies the users that are named
+	holders string // copies those whose userName is what others fall back to
+	begun   int    // transactions
 }
 
-// errNoDraft has a status of the operator's making, not of the client's.
 var errNoDraft = user.Errorf(user.Unavailable, "a dry run works on temporary tables, which the service's role may not make: "+
 	"GRANT TEMPORARY ON DATABASE … TO it")
 
 // Draft opens a draft. The caller closes it.
 func (s *Store) Draft(ctx context.Context) (*Draft, error) {
-	conn, err := s.connect(ctx, s.latest())
+	config := new(pgx.ConnConfig)
+	if err := s.useLatest(ctx, config); err != nil {
+		return nil, translate(err)
+	}
+	conn, err := s.connect(ctx, config)
 	if err != nil {
 		return nil, translate(err)
 	}
 	d := &Draft{store: s, conn: conn}
 	if err := d.begin(ctx); err != nil {
 		d.Close()
-		if state(err) == forbidden {
-			return nil, errNoDraft
-		}
 		return nil, translate(err)
 	}
 	return d, nil
 }
 
-const forbidden = "42501" // insufficient_privilege
-
-// begin makes the temporary tables. Bun has no word for LIKE.
+// begin makes the temporary tables. Bun has no word for LIKE. Unless the path names them first, a table of the same
+// name could come before them, and the dry run would be none.
 func (d *Draft) begin(ctx context.Context) error {
 	var schema string
-	if err := d.conn.QueryRow(ctx, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'users'::regclass").Scan(&schema); err != nil {
+	var may bool
+	if err := d.conn.QueryRow(ctx, "SELECT relnamespace::regnamespace::text, has_database_privilege(current_database(), 'TEMPORARY') "+
+		"FROM pg_class WHERE oid = 'users'::regclass").Scan(&schema, &may); err != nil {
 		return err
 	}
-	statements := fmt.Sprint(requestSettings, d.store.patience.Milliseconds()) + ";" + fmt.Sprintf(`
+	if !may {
+		return errNoDraft
+	}
+	statements := fmt.Sprint(requestSettings, d.store.patience.Milliseconds()) + fmt.Sprintf(`;
 		CREATE TEMPORARY TABLE credentials (LIKE %[1]s.credentials INCLUDING DEFAULTS, PRIMARY KEY (user_id, provider));
 		CREATE TEMPORARY TABLE users (LIKE %[1]s.users INCLUDING DEFAULTS INCLUDING GENERATED);
-		CREATE TEMPORARY TABLE drafted (id uuid PRIMARY KEY);`, schema)
-	for _, column := range uniqueColumns {
-		statements += fmt.Sprintf("CREATE UNIQUE INDEX ON pg_temp.users (%s);", column)
+		CREATE TEMPORARY TABLE drafted (id uuid PRIMARY KEY);
+		SELECT set_config('search_path', 'pg_temp, ' || current_setting('search_path'), false);
+		%[2]s;`, schema, failUnless("'users'::regclass = 'pg_temp.users'::regclass AND 'credentials'::regclass = 'pg_temp.credentials'::regclass"))
+	for index, column := range uniqueColumns {
+		statements += fmt.Sprintf("CREATE UNIQUE INDEX %s ON pg_temp.users (%s);", uniqueNames[index], column)
 	}
 	if _, err := d.conn.PgConn().Exec(ctx, statements).ReadAll(); err != nil {
 		return err
@@ -72,7 +79,7 @@ func (d *Draft) begin(ctx context.Context) error {
 			schema, users, seals, condition)
 	}
 	d.named = copying(byAny)
-	d.own = copying("u.user_name_key IN (SELECT unnest(ARRAY[u.email_key, u.tag]) FROM pg_temp.users AS u WHERE " + byAny + ")")
+	d.holders = copying("u.user_name_key IN (SELECT unnest(ARRAY[u.email_key, u.tag]) FROM pg_temp.users AS u WHERE " + byAny + ")")
 	return nil
 }
 
@@ -82,7 +89,7 @@ func (d *Draft) Begin(ctx context.Context, wanted *Wanted) (*Tx, *Known, error) 
 	tx.next.exec("BEGIN")
 	tx.next.exec(d.named, argumentsOfAny(append(wanted.Keys.references(), wanted.Users...))...)
 	if len(wanted.Fallbacks) > 0 {
-		tx.next.exec(d.own, argumentsOfAny(wanted.Fallbacks)...)
+		tx.next.exec(d.holders, argumentsOfAny(wanted.Fallbacks)...)
 	}
 	if d.begun++; d.begun&(d.begun-1) == 0 { // each time that it has doubled: autovacuum sees no temporary tables
 		tx.next.exec("ANALYZE pg_temp.users")

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
+	"aiadmin/pkg/store"
 	"aiadmin/pkg/user"
 	"aiadmin/test/pgtest"
 )
@@ -29,4 +32,28 @@ func TestADraftNeedsTemporaryTables(t *testing.T) {
 	draft, err := open(t, address).Draft(t.Context())
 	must(t, err)
 	draft.Close()
+}
+
+// TestADraftComesFirst whatever the search path says: what is written to it must never reach the real table.
+func TestADraftComesFirst(t *testing.T) {
+	t.Parallel()
+	address := pgtest.Database(t)
+	u := person(1, 10)
+	insert(t, open(t, address), u)
+	for _, path := range []string{"public", "public,pg_temp", "pg_temp,public", `"$user",public,pg_catalog,pg_temp`} {
+		s := open(t, withOption(address, "search_path="+path))
+		draft, err := s.Draft(t.Context())
+		must(t, err)
+		tx, known, err := draft.Begin(t.Context(), &store.Wanted{Users: []user.Ref{{ID: u.ID}}})
+		must(t, err)
+		if len(known.Users) != 1 {
+			t.Fatalf("%s: %d users", path, len(known.Users))
+		}
+		must(t, tx.Commit(t.Context(), &store.Writes{Delete: []uuid.UUID{u.ID}}, nil))
+		tx.Rollback()
+		draft.Close()
+		if _, err := s.Get(t.Context(), user.Ref{ID: u.ID}); err != nil {
+			t.Fatalf("%s: the dry run deleted a user: %v", path, err)
+		}
+	}
 }

@@ -27,12 +27,12 @@ var duplicates = map[string]*user.Error{
 	"groups_external_id": {Kind: user.DuplicateExternalID, Message: "a group with this externalId exists"},
 }
 
-// taken holds the errors for unique keys that another user has, by index of [UniqueKeys].
-var taken = [uniqueIndexes]*user.Error{KeyID: duplicates["users_pkey"], KeyTag: duplicates["users_tag"], KeyEmail: duplicates["users_email"],
-	KeyExternalID: duplicates["users_external_id"], KeyUserName: duplicates["users_user_name"]}
+// uniqueNames are the names of the indexes of [UniqueKeys].
+var uniqueNames = [uniqueIndexes]string{KeyID: "users_pkey", KeyTag: "users_tag", KeyEmail: "users_email",
+	KeyExternalID: "users_external_id", KeyUserName: "users_user_name"}
 
 // Taken returns the error for a unique key that another user has.
-func Taken(index int) error { return taken[index] }
+func Taken(index int) error { return duplicates[uniqueNames[index]] }
 
 // translate gives a database error its kind. Errors that clients need not know about stay as they
 // are.

@@ -337,7 +337,7 @@ func Conflict(err error) bool {
 	const uniqueViolation, foreignKeyViolation, deadlock, serialization, divisionByZero = "23505", "23503", "40P01", "40001", "22012"
 	code := state(err)
 	return errors.Is(err, errInterfered) || slices.Contains([]string{uniqueViolation, foreignKeyViolation, deadlock, serialization, divisionByZero}, code) ||
-		slices.ContainsFunc(taken[:], func(e *user.Error) bool { return e == err })
+		slices.ContainsFunc(uniqueNames[:], func(name string) bool { return duplicates[name] == err })
 }
 
 // errInterfered ends an attempt that missed a user, because another transaction gave the user its id or

@@ -64,6 +64,29 @@ func TestImport(t *testing.T) {
 	})
 }
 
+// TestAnImportThatStops says where and why, and has nothing to apply.
+func TestAnImportThatStops(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	file := filepath.Join(t.TempDir(), "people.csv")
+	if err := os.WriteFile(file, []byte("tag,name\nada,Ada\nbob,\"Bob\ncy,Cy\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.bothWays(t, func(p *tab, code bool) {
+		p.choose(file, code)
+		next := p.follows
+		if code {
+			next = p.press
+		}
+		next(button("Check the file"))
+		p.sees("The import stopped after line")
+		p.sees("does not end")
+		if got := p.eval(`String([...document.querySelectorAll('button')].some(b => b.innerText == 'Apply'))`); got != "false" {
+			p.Errorf("it can be applied")
+		}
+	})
+}
+
 // choose opens the import and chooses a file; with JavaScript, once the module is there.
 func (p *tab) choose(file string, code bool) {
 	p.Helper()

@@ -63,8 +63,17 @@ async function run(words, state, file, choice, dryRun, say, key) {
   title.textContent = dryRun ? words.judged : words.applied;
   said.remove();
   part.append(counts(words, summary));
+  if (summary.problem) { // it stopped early: one that changes goes on by the same key, one that judges begins anew
+    const stopped = document.createElement('p');
+    stopped.className = 'notice bad';
+    stopped.setAttribute('role', 'alert');
+    stopped.textContent = words.stopped.replace('%d', summary.doneThrough ?? 0).replace('%s', summary.problem.detail);
+    part.append(stopped);
+  }
   if (failed.length) part.append(problems(words, failed), await takeAway(words, file, failed));
-  if (dryRun) apply(crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now());
+  if (summary.problem) {
+    if (!dryRun) apply(key);
+  } else if (dryRun) apply(crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now());
   say(title.textContent);
   part.tabIndex = -1;
   part.focus();
