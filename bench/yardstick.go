@@ -59,7 +59,8 @@ func (b *bench) capture(ctx context.Context, o operation) (c captured, err error
 	if c.statements = [][]statement{each}; len(c.requests) == 1 {
 		return c, nil
 	}
-	records, n, m, err := b.logOf(ctx, logged, o, &c.answer, c.requests)
+	var last answer
+	records, n, m, err := b.logOf(ctx, logged, o, &last, c.requests)
 	all := slices.DeleteFunc(statementsOf(records, o, n, m), func(s statement) bool { return !contains(each, s) })
 	if err == nil && len(all) != len(each)*len(c.requests) {
 		err = fmt.Errorf("%d statements of %d requests in PostgreSQL's log, not %d of each", len(all), len(c.requests), len(each))

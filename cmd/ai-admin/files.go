@@ -314,6 +314,12 @@ func (s *service) sum(summary map[string]jsontext.Value, key string) error {
 	}
 	fmt.Fprintln(s.streams.err, strings.Join(counts, ", "))
 	if done := summary["doneThrough"]; done != nil {
+		var problem struct {
+			Status int `json:"status"`
+		}
+		if err := json.Unmarshal(summary["problem"], &problem); err == nil && problem.Status < http.StatusInternalServerError {
+			return exitError{1, fmt.Errorf("done through line %s, then: %s", done, problemText(summary["problem"], "stopped"))}
+		}
 		return torn("done through line %s, then: %s\nSend the file again with --key %s to go on", done, problemText(summary["problem"], "stopped"), key)
 	}
 	if string(summary["failed"]) != "0" {

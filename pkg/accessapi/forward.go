@@ -235,8 +235,8 @@ func ambiguous(header http.Header, separated bool) bool {
 	for _, declared := range header["Content-Type"] {
 		declared = strings.ToLower(declared)
 		_, charset, named := strings.Cut(declared, "charset")
-		charset, _, _ = strings.Cut(charset, ";")
-		if named && strings.Trim(charset, "= \t\"") != "utf-8" || separated && strings.Contains(declared, "form") {
+		charset, rest, _ := strings.Cut(charset, ";")
+		if named && (strings.Trim(charset, "= \t\"") != "utf-8" || strings.Contains(rest, "charset")) || separated && strings.Contains(declared, "form") {
 			return true
 		}
 	}

@@ -10,8 +10,8 @@ import (
 
 const migrateRetry = time.Second
 
-// awaitDatabase tries until the database can be used, however long it takes to answer; failure says what it means
-// that it cannot be yet.
+// awaitDatabase tries until the database can be used, however long it takes to answer; failure is what the
+// log says while it cannot.
 func (a *App) awaitDatabase(ctx context.Context, try func(context.Context) error, failure string) {
 	looked := sync.OnceFunc(func() { close(a.looked) })
 	for ctx.Err() == nil {

@@ -78,8 +78,8 @@ func (l *Lines) Next() (Line, error) {
 		if err == nil {
 			line.Object, line.Err = l.object(record)
 		}
-		if kind := user.KindOf(line.Err); l.records.line > number && (kind == user.Malformed || kind == user.TooLarge) {
-			line.Err = user.Errorf(kind, "%s (with its quotes it reaches to line %d: is one missing?)", user.Public(line.Err).Message, l.records.line)
+		if kind := user.KindOf(line.Err); l.records.last > number && (kind == user.Malformed || kind == user.TooLarge) {
+			line.Err = user.Errorf(kind, "%s (with its quotes it reaches to line %d: is one missing?)", user.Public(line.Err).Message, l.records.last)
 		}
 		return line, nil
 	}
@@ -185,9 +185,10 @@ type records struct {
 	from   *bufio.Reader
 	csv    bool
 	line   int   // the number of line feeds seen
+	last   int   // the line where the latest record ended
 	read   int64 // bytes
 	buffer []byte
-	unread error // that lines were taken for a part of another one's record
+	unread error // what the file's end shows: lines were taken for a part of a quoted cell
 }
 
 func newRecords(r io.Reader, csv bool) records {
@@ -224,6 +225,9 @@ func (s *records) next() (record []byte, line int, err error) {
 			return nil, begun, cmp.Or(s.unread, io.EOF)
 		case at == quoted && s.line >= begun:
 			s.unread = user.Errorf(user.Malformed, "a quote that opens in the record of line %d does not end: the lines after it were not judged", begun)
+		}
+		if s.last = s.line; err != nil {
+			s.last++ // it ends without a line feed
 		}
 		record := bytes.TrimSuffix(bytes.TrimSuffix(s.buffer, []byte{'\n'}), []byte{'\r'})
 		if tooLarge || len(record) > MaxLine {

@@ -47,7 +47,7 @@ func newTotals() *totals { return &totals{newCache[[16]byte, total](totalsKept)}
 func newCache[K comparable, V any](size int) *lru.Cache[K, V] {
 	cache, err := lru.New[K, V](size)
 	if err != nil {
-		panic(err) // the size is a constant, and none
+		panic(err) // only a size below 1 can do that, and it is a constant
 	}
 	return cache
 }

@@ -106,7 +106,12 @@ func (s *setup) begin(t *testing.T, method, path, body string, headers ...string
 // chat asks for a completion.
 func (s *setup) chat(t *testing.T, p person, body string, headers ...string) answer {
 	t.Helper()
-	return s.send(t, http.MethodPost, "/v1/chat/completions", body, append(headers, "Authorization: Bearer "+p.key)...)
+	return s.chatAt(t, "/v1/chat/completions", p, body, headers...)
+}
+
+func (s *setup) chatAt(t *testing.T, path string, p person, body string, headers ...string) answer {
+	t.Helper()
+	return s.send(t, http.MethodPost, path, body, append(headers, "Authorization: Bearer "+p.key)...)
 }
 
 // reached is what reached the provider.
@@ -192,6 +197,12 @@ func (s *setup) listing(t *testing.T) {
 		t.Errorf("model %q", got.Header.Get("X-Ai-Model"))
 	}
 	before := s.provider.called()
+	// Addresses in which a provider may read another model than the body's.
+	for _, path := range []string{"/openai/deployments/claude/chat/completions", "/v1/x/..;/deployments/claude/chat", "/v1/x/%252e%252e/chat", `/v1/x\..\chat`} {
+		if got := s.chatAt(t, path, listed, `{"model":"gpt-5"}`); got.status < 400 {
+			t.Errorf("POST %s: %d %s", path, got.status, got.body)
+		}
+	}
 	for _, odd := range []string{"DELETE /v1/models", "POST /v1/models", "GET /V1/MODELS", "GET //v1/models", "GET /v1/x/../models", "GET /v1/%2e/models",
 		"GET /openai/deployments/gpt-5%2Fsecret/chat", "GET /openai/deployments/claude/../gpt-5/chat", "GET /openai/deployments/gpt-5/../claude/chat",
 		"GET /openai/deployments/gpt-5/%252e%252e/claude/chat", "GET /openai/deployments/gpt-5/..;/claude/chat", "GET /openai/deployments/*/chat",

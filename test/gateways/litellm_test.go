@@ -60,6 +60,7 @@ func TestAsLiteLLMAsks(t *testing.T) {
 		{"POST", chat, `{"model":"gpt-5","api_base":"http://elsewhere"}`, json, all, 403},
 		{"POST", chat, `model=claude`, "Content-Type: application/x-www-form-urlencoded", all, 415},
 		{"POST", chat, `{"model":"gpt-5","x":"&model=claude&"}`, "Content-Type: application/x-www-FORM-urlencoded", limited, 415},
+		{"POST", "/v1/embeddings?model=claude", `{"model":"gpt-5"}`, json, limited, 400},
 		{"POST", chat, `["gpt-5"]`, json, all, 400},
 		{"POST", chat, `{"model":`, json, all, 400},
 		{"POST", chat, strings.Repeat("[", 100_000), json, all, 400},

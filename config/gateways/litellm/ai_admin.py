@@ -63,6 +63,8 @@ async def check(request: Request, api_key: str) -> UserAPIKeyAuth:
 
 def refuse_detours(request: Request, body: bytes) -> None:
     """Refuses what LiteLLM would read otherwise than ai-admin, or send elsewhere."""
+    if request.scope["query_string"]:
+        raise HTTPException(400, "send no query: LiteLLM takes a model from there, too")
     if any("form" in value.lower() for value in request.headers.getlist("content-type")):
         raise HTTPException(415, "send the request as JSON")  # LiteLLM would read it as a form
     try:
