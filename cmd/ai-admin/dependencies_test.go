@@ -9,7 +9,7 @@ import (
 )
 
 // modFiles are this repository's: the product's, and those of tools and packaging tests.
-var modFiles = []string{"go.mod", "tools/lint/go.mod", "bench/go.mod", "tools/image/go.mod", "test/manifests/go.mod",
+var modFiles = []string{"go.mod", "tools/lint/go.mod", "bench/go.mod", "tools/image/go.mod", "test/manifests/go.mod", "test/envoy/go.mod",
 	"tools/etcd/go.mod", "tools/node/go.mod", "tools/kn/go.mod", "tools/clients/go.mod", "tools/release/go.mod", "tools/watch/go.mod"}
 
 // TestDependenciesAreNamed: docs/dependencies.md says of each direct dependency and tool, of
