@@ -69,12 +69,12 @@ func newMetrics(version string, stats func() sql.DBStats, checks func(context.Co
 // pool registers the connection pool's figures, which are read when they are asked for.
 func (m *metrics) pool(stats func() sql.DBStats) {
 	gauge := func(name, help string, value func(sql.DBStats) int) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "ai_admin_database_" + name, Help: help},
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(value(stats())) }))
 	}
-	gauge("connections_open", "Open database connections.", func(s sql.DBStats) int { return s.OpenConnections })
-	gauge("connections_in_use", "Database connections at work.", func(s sql.DBStats) int { return s.InUse })
-	gauge("connections_max", "The most database connections there may be.", func(s sql.DBStats) int { return s.MaxOpenConnections })
+	gauge("ai_admin_database_connections_open", "Open database connections.", func(s sql.DBStats) int { return s.OpenConnections })
+	gauge("ai_admin_database_connections_in_use", "Database connections at work.", func(s sql.DBStats) int { return s.InUse })
+	gauge("ai_admin_database_connections_max", "The most database connections there may be.", func(s sql.DBStats) int { return s.MaxOpenConnections })
 	m.registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "ai_admin_database_waits_total", Help: "Times a request waited for a database connection."},
 			func() float64 { return float64(stats().WaitCount) }),

@@ -56,8 +56,8 @@ func tokens(needed bool) func(map[string]string) ([]auth.Token, error) {
 	}
 }
 
-func (m *Mounts) volumes() []mount.Any {
-	return []mount.Any{m.Config, m.Postgres, m.Vault, m.Auth}
+func (m *Mounts) volumes() []mount.AnyVolume {
+	return []mount.AnyVolume{m.Config, m.Postgres, m.Vault, m.Auth}
 }
 
 // refused is the first problem with what is mounted at present, nil when all is in use.

@@ -77,11 +77,7 @@ func detailOf(pairs ...string) jsontext.Value {
 }
 
 func (a *API) auditLog(w http.ResponseWriter, r *http.Request) error {
-	values, err := queryValues(r)
-	if err != nil {
-		return err
-	}
-	file, err := fileType(w, r, values, ndjsonType)
+	values, file, err := queryAndFile(w, r, ndjsonType)
 	if err != nil {
 		return err
 	}

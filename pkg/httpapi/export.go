@@ -46,6 +46,15 @@ func (a *API) enterExport(ctx context.Context) (leave func(), err error) {
 	}
 }
 
+// queryAndFile returns the parameters of a request for a list, and the media type of the file that it may ask for
+// instead, see fileType.
+func queryAndFile(w http.ResponseWriter, r *http.Request, types ...string) (values url.Values, file string, err error) {
+	if values, err = queryValues(r); err == nil {
+		file, err = fileType(w, r, values, types...)
+	}
+	return values, file, err
+}
+
 // fileType returns the media type of the file that a request asks for, by its parameter format or by Accept;
 // "" is a page of JSON. What a file cannot have is refused.
 func fileType(w http.ResponseWriter, r *http.Request, values url.Values, types ...string) (string, error) {

@@ -17,11 +17,7 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	values, err := queryValues(r)
-	if err != nil {
-		return err
-	}
-	file, err := fileType(w, r, values, ndjsonType)
+	values, file, err := queryAndFile(w, r, ndjsonType)
 	if err != nil {
 		return err
 	}

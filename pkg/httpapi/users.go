@@ -143,14 +143,11 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) list(w http.ResponseWriter, r *http.Request) error {
-	values, err := queryValues(r)
+	values, file, err := queryAndFile(w, r, ndjsonType, csvType)
 	if err != nil {
 		return err
 	}
-	if file, err := fileType(w, r, values, ndjsonType, csvType); file != "" || err != nil {
-		if err != nil {
-			return err
-		}
+	if file != "" {
 		return a.exportUsers(w, r, values, file)
 	}
 	query, err := user.ParseQuery(values)

@@ -150,8 +150,8 @@ func (v *Volume[T]) refuse(err error) error {
 	return refused
 }
 
-// Any is a [Volume] of any type.
-type Any interface {
+// AnyVolume is a [Volume] of any type.
+type AnyVolume interface {
 	Name() string
 	Loaded() time.Time
 	Err() error
@@ -161,7 +161,7 @@ type Any interface {
 // Watch refreshes the volumes each interval until ctx ends. Every reload is logged and passed to onReload, with a nil
 // error if the value was accepted.
 func Watch(ctx context.Context, interval time.Duration, log *slog.Logger,
-	onReload func(volume string, err error), volumes ...Any,
+	onReload func(volume string, err error), volumes ...AnyVolume,
 ) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

@@ -29,12 +29,7 @@ func TestImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.bothWays(t, func(p *tab, code bool) {
-		p.choose(file, code)
-		next := p.follows
-		if code {
-			next = p.press
-		}
-		next(button("Check the file"))
+		next := p.judge(file, code)
 		p.sees("Checked, nothing is changed yet")
 		p.sees("must be a valid email address")
 		if lines := p.eval(`[...document.querySelectorAll('tr.failed th')].map(th => th.innerText.trim()).join()`); lines != "3,4" {
@@ -73,18 +68,25 @@ func TestAnImportThatStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.bothWays(t, func(p *tab, code bool) {
-		p.choose(file, code)
-		next := p.follows
-		if code {
-			next = p.press
-		}
-		next(button("Check the file"))
+		p.judge(file, code)
 		p.sees("The import stopped after line")
 		p.sees("does not end")
 		if got := p.eval(`String([...document.querySelectorAll('button')].some(b => b.innerText == 'Apply'))`); got != "false" {
 			p.Errorf("it can be applied")
 		}
 	})
+}
+
+// judge has a file checked, and returns what presses a button that follows.
+func (p *tab) judge(file string, code bool) (next func(element string)) {
+	p.Helper()
+	p.choose(file, code)
+	next = p.follows
+	if code {
+		next = p.press
+	}
+	next(button("Check the file"))
+	return next
 }
 
 // choose opens the import and chooses a file; with JavaScript, once the module is there.
