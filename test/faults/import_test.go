@@ -42,13 +42,17 @@ func importFile(t testing.TB, m mounts, url, file, key string, told func(lines i
 		body, _ := io.ReadAll(answer.Body)
 		t.Errorf("import: %s %s", answer.Status, body)
 	}
-	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+	for lines := bufio.NewReader(answer.Body); ; {
+		text, err := lines.ReadBytes('\n')
+		if err != nil {
+			return result // a line without an end is torn
+		}
 		var line struct {
 			Line, Status int
 			ID           string
 			Summary      map[string]any
 		}
-		must(t, json.Unmarshal(lines.Bytes(), &line))
+		must(t, json.Unmarshal(text, &line))
 		switch {
 		case line.Summary != nil:
 			result.summary = line.Summary
@@ -56,10 +60,9 @@ func importFile(t testing.TB, m mounts, url, file, key string, told func(lines i
 			result.ids[line.Line] = line.ID
 			told(len(result.ids))
 		case line.Line > 0:
-			result.failed = append(result.failed, lines.Text())
+			result.failed = append(result.failed, string(text))
 		}
 	}
-	return result
 }
 
 func fileOfUsers() string {
