@@ -2,7 +2,9 @@ package accessapi
 
 import (
 	"bytes"
+	"cmp"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -233,10 +235,9 @@ func partial(values []string) bool {
 // model only behind a separator.
 func ambiguous(header http.Header, separated bool) bool {
 	for _, declared := range header["Content-Type"] {
-		declared = strings.ToLower(declared)
-		_, charset, named := strings.Cut(declared, "charset")
-		charset, rest, _ := strings.Cut(charset, ";")
-		if named && (strings.Trim(charset, "= \t\"") != "utf-8" || strings.Contains(rest, "charset")) || separated && strings.Contains(declared, "form") {
+		mediaType, parameters, err := mime.ParseMediaType(declared)
+		charset := cmp.Or(parameters["charset"], "utf-8")
+		if err != nil || !strings.EqualFold(charset, "utf-8") || separated && strings.Contains(mediaType, "form") {
 			return true
 		}
 	}

@@ -190,6 +190,7 @@ func TestForwardModels(t *testing.T) {
 		{"POST", `{"model":"gpt-5"}`, []string{`Content-Type: application/json; Charset="UTF-8"`, "Content-Encoding: identity"}, "gpt-5", ""},
 		{"POST", `{"model":"gpt-5","+AG0AbwBkAGUAbA-":"claude"}`, []string{"Content-Type: application/json; charset=utf-7"}, "unknown", "MODEL_REQUIRED"},
 		{"POST", `{"model":"gpt-5"}`, []string{"Content-Type: application/json;charset=utf-8;charset=utf-7"}, "unknown", "MODEL_REQUIRED"},
+		{"POST", `{"model":"gpt-5"}`, []string{"Content-Type: application/json, text/plain"}, "unknown", "MODEL_REQUIRED"},
 		{"POST", `{"model":"gpt-5"}`, []string{"Content-Encoding: br"}, "unknown", "MODEL_REQUIRED"},
 		{"PUT", `{"model":"gpt-5"}`, nil, "unknown", "MODEL_REQUIRED"}, {"POST", "", nil, "unknown", "MODEL_REQUIRED"}, {"DELETE", "", []string{"X-AI-Model: gpt-5"}, "gpt-5", ""},
 		{"OPTIONS", "", []string{"X-AI-Model: gpt-5", "Origin: https://console.example.com", "Access-Control-Request-Method: GET"}, "gpt-5", ""}, {"MADEUP", "", []string{"X-AI-Model: gpt-5"}, "gpt-5", ""},

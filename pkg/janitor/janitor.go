@@ -166,8 +166,8 @@ func (j *Janitor) batches(ctx context.Context, kind string, full int64, remove f
 	}
 }
 
-// prune removes history from before a time, except what answers a claim. What a sink is
-// still to get is kept; without a sink, nothing waits to be sent.
+// prune removes history from before a time, except what answers a claim and what the sink has still
+// to get. Without a sink, nothing waits to be sent.
 func (j *Janitor) prune(ctx context.Context, before time.Time) {
 	var after user.Place
 	for more := true; more && ctx.Err() == nil; {

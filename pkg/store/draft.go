@@ -87,9 +87,9 @@ func (d *Draft) begin(ctx context.Context) error {
 func (d *Draft) Begin(ctx context.Context, wanted *Wanted) (*Tx, *Known, error) {
 	tx := &Tx{store: d.store, conn: d.conn, release: func() {}}
 	tx.next.exec("BEGIN")
-	tx.next.exec(d.named, argumentsOfAny(append(wanted.Keys.references(), wanted.Users...))...)
+	tx.next.exec(d.named, argumentsOfAny(wanted.Users, wanted.Keys)...)
 	if len(wanted.Fallbacks) > 0 {
-		tx.next.exec(d.holders, argumentsOfAny(wanted.Fallbacks)...)
+		tx.next.exec(d.holders, argumentsOfAny(wanted.Fallbacks, UniqueKeys{})...)
 	}
 	if d.begun++; d.begun&(d.begun-1) == 0 { // each time that it has doubled: autovacuum sees no temporary tables
 		tx.next.exec("ANALYZE pg_temp.users")

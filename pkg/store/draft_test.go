@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -54,6 +55,27 @@ func TestADraftComesFirst(t *testing.T) {
 		draft.Close()
 		if _, err := s.Get(t.Context(), user.Ref{ID: u.ID}); err != nil {
 			t.Fatalf("%s: the dry run deleted a user: %v", path, err)
+		}
+	}
+}
+
+// TestASilentDatabaseEndsADraft in the time of other requests, one that is open and one that is to be opened.
+func TestASilentDatabaseEndsADraft(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	proxy := pgtest.NewProxy(t, db)
+	s := open(t, proxy.URL(db))
+	draft, err := s.Draft(t.Context())
+	must(t, err)
+	defer draft.Close()
+	proxy.Silence()
+	for what, ask := range map[string]func() error{
+		"open":    func() error { _, _, err := draft.Begin(t.Context(), &store.Wanted{}); return err },
+		"to open": func() error { _, err := s.Draft(t.Context()); return err },
+	} {
+		began := time.Now()
+		if err := ask(); user.KindOf(err) != user.Unavailable || time.Since(began) > silenceBound {
+			t.Errorf("%s: %v after %v", what, err, time.Since(began))
 		}
 	}
 }

@@ -99,29 +99,6 @@ func KeyOf(r user.Ref) (index int, value string) {
 	}
 }
 
-// references returns what would name the holders of the keys.
-func (k UniqueKeys) references() (refs []user.Ref) {
-	for index, values := range k {
-		for _, value := range values {
-			ref := user.Ref{}
-			switch index {
-			case KeyID:
-				ref.ID, _ = uuid.Parse(value) // a user's own
-			case KeyTag:
-				ref.Tag = value
-			case KeyEmail:
-				ref.Email = value
-			case KeyExternalID:
-				ref.ExternalID = value
-			case KeyUserName:
-				ref.UserName = value
-			}
-			refs = append(refs, ref)
-		}
-	}
-	return refs
-}
-
 // Holders is who has which unique key, by the indexes of [UniqueKeys].
 type Holders [uniqueIndexes]map[string]uuid.UUID
 
@@ -254,25 +231,27 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 
 // references returns the arguments of byID or byAny.
 func references(refs []user.Ref) (kind int, args []any) {
-	args = argumentsOfAny(refs)
+	args = argumentsOfAny(refs, UniqueKeys{})
 	if ids, _ := args[0].([]uuid.UUID); len(ids) == len(refs) {
 		return 0, args[:1]
 	}
 	return 1, args
 }
 
-// argumentsOfAny returns the arguments of byAny.
-func argumentsOfAny(refs []user.Ref) []any {
-	ids := []uuid.UUID{}
-	values := UniqueKeys{{}, {}, {}, {}, {}} // nil would be NULL
+// argumentsOfAny returns the arguments of byAny, for users who are named and for holders of keys.
+func argumentsOfAny(refs []user.Ref, keys UniqueKeys) []any {
+	ids := sliceOf(len(keys[KeyID]), func(i int) uuid.UUID { return uuid.MustParse(keys[KeyID][i]) })
+	for index := range keys {
+		keys[index] = append([]string{}, keys[index]...) // nil would be NULL
+	}
 	for _, r := range refs {
 		if index, value := KeyOf(r); index == KeyID {
 			ids = append(ids, r.ID)
 		} else {
-			values[index] = append(values[index], value)
+			keys[index] = append(keys[index], value)
 		}
 	}
-	return []any{ids, values[KeyTag], values[KeyEmail], values[KeyExternalID], values[KeyUserName]}
+	return []any{ids, keys[KeyTag], keys[KeyEmail], keys[KeyExternalID], keys[KeyUserName]}
 }
 
 // askUsers asks for users, keeps others from changing them, and asks for what is sealed for them.

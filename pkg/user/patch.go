@@ -25,8 +25,8 @@ func parsePatch(body []byte) (Patch, Problems, error) {
 	return patch, problems, nil
 }
 
-// decodePatch decodes an object that [ParseBody] let through. What an export shows and the service makes is
-// ignored in an import.
+// decodePatch decodes an object that [ParseBody] let through. An import ignores the members of an export that the
+// service makes.
 func decodePatch(object jsontext.Value, imported bool) (patch Patch, problems Problems) {
 	for name, value := range Members(object) {
 		switch f := fieldByName[name]; {

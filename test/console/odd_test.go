@@ -222,7 +222,10 @@ func TestAppliedIsWhatWasJudged(t *testing.T) {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "multipart/form-data; boundary=b")
-	_, page := c.do(request)
+	answer, page := c.do(request)
+	if !answer.Close {
+		t.Error("the connection goes on, though a part of the form may be unread")
+	}
 	failed := hidden(page, "import/failed")
 	if _, page = c.post("import", hidden(page, "import")); !strings.Contains(page, "Applied") {
 		t.Error(page)
