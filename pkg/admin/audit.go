@@ -182,7 +182,7 @@ func (s *Service) AuditLog(ctx context.Context, q user.AuditQuery) (user.AuditPa
 	page := user.AuditPage{Entries: entries}
 	if len(entries) > q.Limit {
 		page.Entries = entries[:q.Limit]
-		page.Next = user.LogCursor(entries[q.Limit-1].ID)
+		page.Next = q.CursorAfter(entries[q.Limit-1].ID)
 	}
 	return page, err
 }
@@ -195,9 +195,9 @@ func (s *Service) Log(ctx context.Context, q user.LogQuery) (user.HistoryPage, e
 	switch {
 	case len(entries) > q.Limit:
 		page.Entries = entries[:q.Limit]
-		page.Next = user.LogCursor(entries[q.Limit-1].ID)
+		page.Next = q.CursorAfter(entries[q.Limit-1].ID)
 	case seen != uuid.Nil:
-		page.Next = user.LogCursor(seen)
+		page.Next = q.CursorAfter(seen)
 	}
 	return page, err
 }

@@ -1,13 +1,11 @@
 package admin
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -107,47 +105,46 @@ func (s *Service) Group(ctx context.Context, id uuid.UUID) (*user.Group, error) 
 // Groups returns a page of groups in the order of their names, and the cursor of the next one, empty on
 // the last. An empty cursor begins.
 func (s *Service) Groups(ctx context.Context, cursor string, limit int) ([]*user.Group, string, error) {
-	id, name, err := decodeGroupPlace(cursor)
+	listing := user.Fingerprint("groups", nil)
+	after, err := decodeGroupPlace(cursor, listing)
 	if err != nil {
 		return nil, "", err
 	}
-	groups, err := s.store.GroupsAfter(ctx, name, id, limit+1)
+	groups, err := s.store.GroupsAfter(ctx, after.Name, after.ID, limit+1)
 	if err != nil || len(groups) <= limit {
 		return groups, "", err
 	}
 	last := groups[limit-1]
-	return groups[:limit], encodeGroupPlace(last.ID, last.NameKey()), nil
+	return groups[:limit], user.EncodeCursor(groupPlace{last.ID, last.NameKey()}, listing), nil
 }
 
 // Members returns a page of a group's members in the order of their ids, and the next one's cursor.
 func (s *Service) Members(ctx context.Context, group uuid.UUID, cursor string, limit int) ([]user.GroupMember, string, error) {
-	after, _, err := decodeGroupPlace(cursor)
+	listing := user.Fingerprint("members of", group)
+	after, err := decodeGroupPlace(cursor, listing)
 	if err != nil {
 		return nil, "", err
 	}
-	members, err := s.store.Members(ctx, group, after, limit+1)
+	members, err := s.store.Members(ctx, group, after.ID, limit+1)
 	if err == nil && len(members) == 0 {
 		_, err = s.store.Group(ctx, group)
 	}
 	if err != nil || len(members) <= limit {
 		return members, "", err
 	}
-	return members[:limit], encodeGroupPlace(members[limit-1].ID, ""), nil
+	return members[:limit], user.EncodeCursor(groupPlace{ID: members[limit-1].ID}, listing), nil
 }
 
-// encodeGroupPlace writes the place after a group or a member: its id, and the group's comparison form.
-func encodeGroupPlace(id uuid.UUID, name string) string {
-	return base64.RawURLEncoding.EncodeToString(append(id[:], name...))
+// groupPlace is the place of a group, or of a member of one.
+type groupPlace struct {
+	ID   uuid.UUID `json:"i"`
+	Name string    `json:"n,omitzero"` // of a group, in its comparison form
 }
 
-func decodeGroupPlace(cursor string) (id uuid.UUID, name string, err error) {
+// decodeGroupPlace reads a cursor; an empty one is the beginning.
+func decodeGroupPlace(cursor string, listing []byte) (groupPlace, error) {
 	if cursor == "" {
-		return id, "", nil
+		return groupPlace{}, nil
 	}
-	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil || len(decoded) < len(id) || !utf8.Valid(decoded[len(id):]) || bytes.IndexByte(decoded[len(id):], 0) >= 0 {
-		return id, "", errCursor("cursor")
-	}
-	copy(id[:], decoded)
-	return id, string(decoded[len(id):]), nil
+	return user.DecodeCursor(cursor, listing, func(p groupPlace) bool { return !strings.ContainsRune(p.Name, 0) })
 }

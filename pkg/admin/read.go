@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 
 	"github.com/google/uuid"
@@ -81,15 +80,21 @@ func (s *Service) refused(ctx context.Context, id uuid.UUID, provider string, er
 	s.options.Log.ErrorContext(ctx, "a sealed value was refused", "user", id, "provider", provider, "error", err)
 }
 
+// historyPlace is the place of an entry in a user's history.
+type historyPlace struct {
+	Seq int64 `json:"s"`
+}
+
 // History returns who changed what about a user, also after its deletion.
 func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error) {
-	before := int64(math.MaxInt64)
+	place, listing := historyPlace{math.MaxInt64}, user.Fingerprint("history of", id)
 	if cursor != "" {
-		if err := decodePlace("cursor", cursor, "h%d", &before); err != nil {
+		var err error
+		if place, err = user.DecodeCursor(cursor, listing, func(p historyPlace) bool { return p.Seq > 0 }); err != nil {
 			return user.HistoryPage{}, err
 		}
 	}
-	entries, more, err := s.store.History(ctx, id, before, limit)
+	entries, more, err := s.store.History(ctx, id, place.Seq, limit)
 	if err != nil {
 		return user.HistoryPage{}, err
 	}
@@ -101,7 +106,7 @@ func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limi
 	}
 	page := user.HistoryPage{Entries: entries}
 	if more {
-		page.Next = encodePlace("h%d", entries[len(entries)-1].Seq)
+		page.Next = user.EncodeCursor(historyPlace{entries[len(entries)-1].Seq}, listing)
 	}
 	return page, nil
 }
@@ -140,39 +145,28 @@ func (s *Service) placeOf(ctx context.Context, cursor string) (after user.Place,
 	if cursor == "" {
 		return s.store.Floor(ctx)
 	}
-	err = decodePlace("after", cursor, "c%d.%d", &after.XID, &after.Seq)
-	return after, err
+	return decodeCursor(cursor)
 }
 
-// EncodeCursor writes a place in the feed as clients carry it.
-func EncodeCursor(p user.Place) string { return encodePlace("c%d.%d", p.XID, p.Seq) }
-
-func encodePlace(format string, parts ...any) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, format, parts...))
+// EncodeCursor writes a place in the feed as clients carry it. Unlike other cursors, clients keep it for as long as
+// they follow the feed, so that its form cannot change.
+func EncodeCursor(p user.Place) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "c%d.%d", p.XID, p.Seq))
 }
 
-func errCursor(parameter string) error {
-	return user.Problems{{Field: parameter, Code: "validation_cursor", Message: "is not a cursor of this list: take it from an answer as it is"}}.Err()
-}
-
-// decodePlace reads what encodePlace wrote, and nothing else; parameter is where it came in.
-func decodePlace(parameter, cursor, format string, parts ...any) error {
+// decodeCursor reads what EncodeCursor wrote, and nothing else.
+func decodeCursor(cursor string) (p user.Place, err error) {
 	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil || len(decoded) > 64 {
-		return errCursor(parameter)
+	if err == nil && len(decoded) <= maxCursor {
+		_, err = fmt.Sscanf(string(decoded), "c%d.%d", &p.XID, &p.Seq)
 	}
-	if _, err := fmt.Sscanf(string(decoded), format, parts...); err != nil {
-		return errCursor(parameter)
+	if err != nil || EncodeCursor(p) != cursor {
+		return p, user.Problems{{Field: "after", Code: "validation_cursor", Message: "is not a cursor of the change feed: take it from an answer as it is"}}.Err()
 	}
-	values := make([]any, len(parts))
-	for i, part := range parts {
-		values[i] = reflect.ValueOf(part).Elem().Interface()
-	}
-	if encodePlace(format, values...) != cursor {
-		return errCursor(parameter)
-	}
-	return nil
+	return p, nil
 }
+
+const maxCursor = 64
 
 // SearchUsers returns a page of the users that a SCIM filter finds.
 func (s *Service) SearchUsers(ctx context.Context, q scim.Query) (scim.Page[*user.User], error) {

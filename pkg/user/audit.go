@@ -1,7 +1,6 @@
 package user
 
 import (
-	"encoding/base64"
 	"net/url"
 	"strconv"
 	"strings"
@@ -181,52 +180,66 @@ type LogQuery struct {
 }
 
 var (
-	auditParameters = logParameters("audit log", func(q *AuditQuery) *LogRange { return &q.LogRange }, parameters[AuditQuery]{
+	auditParameters = logParameters(func(q *AuditQuery) *LogRange { return &q.LogRange }, parameters[AuditQuery]{
 		"action": notEmpty(func(q *AuditQuery, v string) { q.Action = AuditAction(v) }),
 		"userId": idAt(func(q *AuditQuery) *uuid.UUID { return &q.UserID }),
 	})
-	historyParameters = logParameters("history of all users", func(q *LogQuery) *LogRange { return &q.LogRange }, parameters[LogQuery]{
+	historyParameters = logParameters(func(q *LogQuery) *LogRange { return &q.LogRange }, parameters[LogQuery]{
 		"field": oneOf(func(q *LogQuery, v string) { q.Field = v }, RecordedFields()...),
 	})
 )
 
 // ParseAuditQuery reads the parameters of the audit log; everything wrong with them is one [Invalid] error.
 func ParseAuditQuery(values url.Values) (AuditQuery, error) {
-	return auditParameters.parse(AuditQuery{LogRange: LogRange{Limit: DefaultLimit}}, values, "the audit log")
+	q := AuditQuery{LogRange: LogRange{Limit: DefaultLimit}}
+	problems := auditParameters.read(&q, values, "the audit log")
+	q.after(&problems, values, q.fingerprint())
+	return q, problems.Err()
 }
 
 // ParseLogQuery reads the parameters of the history of all users.
 func ParseLogQuery(values url.Values) (LogQuery, error) {
-	return historyParameters.parse(LogQuery{LogRange: LogRange{Limit: DefaultLimit}}, values, "the history of all users")
+	q := LogQuery{LogRange: LogRange{Limit: DefaultLimit}}
+	problems := historyParameters.read(&q, values, "the history of all users")
+	q.after(&problems, values, q.fingerprint())
+	return q, problems.Err()
 }
 
-// LogCursor writes the place before an entry of the audit log, or of the history of all users, as clients
-// carry it.
-func LogCursor(before uuid.UUID) string {
-	return base64.RawURLEncoding.EncodeToString(append([]byte{'l'}, before[:]...))
+// logPlace is the place of an entry in a log.
+type logPlace struct {
+	ID uuid.UUID `json:"i"`
 }
 
-func parseLogCursor(cursor string) (uuid.UUID, bool) {
-	decoded, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil || len(decoded) != 17 || decoded[0] != 'l' || [16]byte(decoded[1:]) == uuid.Nil {
-		return uuid.Nil, false
+// after has the range continue where a cursor says.
+func (r *LogRange) after(problems *Problems, values url.Values, listing []byte) {
+	if place := readCursor(problems, values, listing, func(p logPlace) bool { return p.ID != uuid.Nil }); place != nil {
+		r.Before = place.ID
 	}
-	before := uuid.UUID(decoded[1:])
-	return before, LogCursor(before) == cursor
+}
+
+// CursorAfter returns the cursor after an entry, as clients carry it.
+func (q AuditQuery) CursorAfter(id uuid.UUID) string { return EncodeCursor(logPlace{id}, q.fingerprint()) }
+
+func (q AuditQuery) fingerprint() []byte {
+	q.Before, q.Limit = uuid.Nil, 0
+	return Fingerprint("audit", q)
+}
+
+// CursorAfter returns the cursor after an entry, as clients carry it.
+func (q LogQuery) CursorAfter(id uuid.UUID) string { return EncodeCursor(logPlace{id}, q.fingerprint()) }
+
+func (q LogQuery) fingerprint() []byte {
+	q.Before, q.Limit = uuid.Nil, 0
+	return Fingerprint("history", q)
 }
 
 // logParameters adds to the parameters of one log those that all have.
-func logParameters[Q any](log string, common func(*Q) *LogRange, own parameters[Q]) parameters[Q] {
+func logParameters[Q any](common func(*Q) *LogRange, own parameters[Q]) parameters[Q] {
 	own["actor"] = notEmpty(func(q *Q, v string) { common(q).Actor = v })
 	own["limit"] = limitAt(func(q *Q) *int { return &common(q).Limit })
 	own["from"] = timeAt(func(q *Q) *time.Time { return &common(q).From })
 	own["to"] = timeAt(func(q *Q) *time.Time { return &common(q).To })
-	own["cursor"] = once(func(q *Q, problems *Problems, name, v string) {
-		var ok bool
-		if common(q).Before, ok = parseLogCursor(v); !ok {
-			problems.Add(name, codeCursor, "is not a cursor of the %s: take it from page.next as it is", log)
-		}
-	})
+	own["cursor"] = elsewhere[Q]()
 	return own
 }
 

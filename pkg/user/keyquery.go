@@ -1,7 +1,6 @@
 package user
 
 import (
-	"crypto/sha256"
 	"net/url"
 	"strings"
 	"time"
@@ -49,7 +48,6 @@ type KeyQuery struct {
 type KeyPlace struct {
 	CreatedAt time.Time `json:"t"`
 	ID        uuid.UUID `json:"i"`
-	Listing   []byte    `json:"l"` // fingerprint of the filters
 }
 
 // KeyPage is a page of keys. Total is nil past [MaxExact].
@@ -66,19 +64,7 @@ const keyHintPrefix = "aik_…"
 func ParseKeyQuery(values url.Values) (KeyQuery, error) {
 	q := KeyQuery{Limit: DefaultLimit}
 	problems := keyParameters.read(&q, values, "this listing")
-	if values.Has("cursor") {
-		q.After = &KeyPlace{}
-		err := decodePlace(values.Get("cursor"), q.After)
-		switch {
-		case err == nil && q.After.CreatedAt.Year() < 1:
-			err = errCursor
-		case err == nil && string(q.After.Listing) != string(q.fingerprint()):
-			err = errForeignCursor
-		}
-		if err != nil {
-			problems.addOnce("cursor", codeCursor, "%s", err)
-		}
-	}
+	q.After = readCursor(&problems, values, q.fingerprint(), func(p KeyPlace) bool { return p.CreatedAt.Year() > 0 })
 	return q, problems.Err()
 }
 
@@ -104,12 +90,11 @@ var keyParameters = parameters[KeyQuery]{
 
 // CursorAfter makes the cursor behind a page's last key, as clients carry it.
 func (q *KeyQuery) CursorAfter(last *ListedKey) string {
-	return encodePlace(KeyPlace{last.CreatedAt, last.ID, q.fingerprint()})
+	return EncodeCursor(KeyPlace{last.CreatedAt, last.ID}, q.fingerprint())
 }
 
 // fingerprint identifies the listing that a query is a page of: its filters, not its limit.
-func (q *KeyQuery) fingerprint() []byte {
-	text := strings.Join([]string{q.UserID.String(), q.Hint, string(q.Status), FormatTime(q.ExpiresBefore), FormatTime(q.LastUsedBefore)}, "\n")
-	sum := sha256.Sum256([]byte(text))
-	return sum[:12]
+func (q KeyQuery) fingerprint() []byte {
+	q.After, q.Limit = nil, 0
+	return Fingerprint("keys", q)
 }

@@ -265,20 +265,8 @@ func (q *Query) position(problems *Problems, values url.Values) {
 	if q.Page*q.Limit > maxOffset && !problems.has("page") {
 		problems.Add("page", codeRange, "page × limit must be at most %d%s", maxOffset, cursorAdvice("page"))
 	}
-	if !values.Has("cursor") || problems.has("cursor") {
-		return
-	}
-	if values.Has("page") {
+	if values.Has("cursor") && values.Has("page") && !problems.has("cursor") {
 		problems.Add("cursor", codeCursor, "cannot be used together with page")
-		return
 	}
-	if len(*problems) > 0 { // the filters it must agree with are not known
-		return
-	}
-	after, err := decodeCursor(values.Get("cursor"), q)
-	if err != nil {
-		problems.Add("cursor", codeCursor, "%s", err)
-		return
-	}
-	q.After = after
+	q.After = readCursor(problems, values, q.fingerprint(), q.fits)
 }

@@ -102,7 +102,7 @@ func TestParseQueryProblems(t *testing.T) {
 		"createdTo=2026-01-31T01:00:00%2B99:00": {"createdTo " + codeFormat},
 		"tag=a" + strings.Repeat("&tag=a", 100): {"tag " + codeSize}, "metadata.a=a" + strings.Repeat("&metadata.a=a", 100): {"metadata.a " + codeSize},
 		"cursor=x": {"cursor " + codeCursor}, "cursor=": {"cursor " + codeCursor}, "cursor=x&cursor=y": {"cursor " + codeRepeated},
-		"cursor=x&page=1": {"cursor " + codeCursor}, "cursor=x&limit=0": {"limit " + codeRange},
+		"cursor=x&page=1": {"cursor " + codeCursor}, "cursor=x&limit=0": {"limit " + codeRange, "cursor " + codeCursor},
 		"nope=1&limit=0&sort=x&q=": {"limit " + codeRange, "nope " + codeParam, "q " + codeRange, "sort " + codeFormat},
 	}
 	for raw, want := range tests {

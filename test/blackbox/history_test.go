@@ -110,6 +110,10 @@ func TestHistory(t *testing.T) {
 				a.fails(t, http.StatusBadRequest, "VALIDATION_ERROR")
 			}
 		}
+		var page struct{ Page struct{ Next string } }
+		s.do(t, "GET", path+"?limit=2", "").is(t, http.StatusOK).decode(t, &page)
+		s.do(t, "GET", s.create(t).path()+"/history?cursor="+page.Page.Next, "").fails(t, http.StatusBadRequest, "VALIDATION_ERROR", "cursor")
+		s.do(t, "GET", path+"?limit=7&cursor="+page.Page.Next, "").is(t, http.StatusOK)
 	})
 	t.Run("of nobody", func(t *testing.T) {
 		t.Parallel()
