@@ -279,7 +279,7 @@ func (b *batch) decide(command user.Command) (*change, error) {
 	if !ok {
 		return b.remove(before, command)
 	}
-	if !command.Allowed(before.Version) {
+	if !command.Allow(before.Version) {
 		return nil, errPrecondition
 	}
 	after, err := modification.Apply(before, b.stamp(before, command))
@@ -301,7 +301,7 @@ func reconciled(before, after *user.User, command user.Command) *user.User {
 
 // create makes a user. Before it, the user's version is 0: that is all that a precondition can ask.
 func (b *batch) create(command user.Command, creation user.Create) (*change, error) {
-	if !command.IfMatch.Holds(0) {
+	if !command.Allow(0) {
 		return nil, errPrecondition
 	}
 	created, err := creation.Apply(b.state.former[creation.ID.Value], b.stamp(&user.User{}, command))
@@ -315,7 +315,7 @@ func (b *batch) remove(before *user.User, command user.Command) (*change, error)
 	if err := sameTag(before, command.User); err != nil {
 		return nil, err
 	}
-	if !command.Allowed(before.Version) {
+	if !command.Allow(before.Version) {
 		return nil, errPrecondition
 	}
 	event := user.Removed(before, command, user.Timestamp(b.service.options.Now()))

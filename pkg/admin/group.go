@@ -66,7 +66,7 @@ func judgeGroup(command *user.GroupCommand, known *store.GroupKnown) (added, rem
 	switch {
 	case command.Action != user.CreateGroup && known.Group == nil:
 		return nil, nil, store.ErrNoGroup
-	case !command.IfMatch.Holds(version):
+	case !command.Allow(version):
 		return nil, nil, errGroupPrecondition
 	}
 	if err := known.GroupTaken(); err != nil {

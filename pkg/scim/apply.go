@@ -17,7 +17,11 @@ func (p *Patch) Apply(resource Object) (Object, Written, error) {
 	after, _ := clone(resource).(Object)
 	written := Written{}
 	last := map[string]operation{}
+	work := 0
 	for _, op := range p.operations {
+		if work += op.work(after); work > maxPatchWork {
+			return nil, nil, StatusError(413, "the operations of a PATCH may go through %d bytes of values in all: send the rest in further requests", maxPatchWork)
+		}
 		if err := op.apply(after); err != nil {
 			return nil, nil, err
 		}
@@ -30,6 +34,15 @@ func (p *Patch) Apply(resource Object) (Object, Written, error) {
 		}
 	}
 	return after, written, nil
+}
+
+// work is how many bytes of values the operation goes through: all that a multi-valued attribute has, and again
+// for each comparison of the path's filter.
+func (op operation) work(resource Object) int {
+	if !op.path.Attribute.MultiValued {
+		return 0
+	}
+	return (1 + op.path.comparisons) * len(appendValue(nil, resource.at(op.path.AttributePath)))
 }
 
 func (op operation) apply(resource Object) error {

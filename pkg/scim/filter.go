@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Filter is a condition on a resource: an [And], [Or], [Not], [Compare] or [ValuePath]. Its
+// Filter is a condition on a resource: an [And], [Or], [Not], [Compare], [ValuePath] or [Constant]. Its
 // attributes exist in the schema, and its values have their attributes' types.
 type Filter interface {
 	// match judges a resource or, within a value path, one value of the attribute.
@@ -21,6 +21,9 @@ type (
 	Or []Filter
 	// Not holds when its condition does not.
 	Not struct{ Filter Filter }
+	// Constant holds for every resource or for none: what a comparison of an attribute that the type does not
+	// have comes to.
+	Constant bool
 )
 
 // Operator is a comparison (RFC 7644, section 3.4.2.2), in lower case.
@@ -76,6 +79,8 @@ func (f Or) match(value any) bool {
 }
 
 func (f Not) match(value any) bool { return !f.Filter.match(value) }
+
+func (f Constant) match(any) bool { return bool(f) }
 
 func (f ValuePath) match(value any) bool {
 	resource, _ := value.(Object)

@@ -246,16 +246,19 @@ func costly() map[string]string {
 		}
 		return strings.Join(parts, ",")
 	}
+	long := `{"op":"add","path":"phoneNumbers","value":[` + numbered(90, `{"type":"%d","value":"`+strings.Repeat("é", 2500)+`"}`) + `]}`
 	return map[string]string{
-		"nested lists":         `{` + coreUser + `,"userName":"u","emails":` + strings.Repeat("[", 9000) + `"` + strings.Repeat("x", 1<<19) + `"` + strings.Repeat("]", 9000) + `}`,
-		"many values":          `{` + coreUser + `,"userName":"u","emails":[` + numbered(40_000, `{"value":"%d@b.ca"}`) + `]}`,
-		"many unknown members": `{` + coreUser + `,"userName":"u",` + numbered(60_000, `"n%d":{}`) + `}`,
-		"many operations":      operations(numbered(1000, `{"op":"add","path":"phoneNumbers","value":[{"value":"%d","display":"`+value[:900]+`"}]}`)),
-		"many path-less names": operations(`{"op":"add","value":{` + numbered(9000, `"phoneNumbers[value eq %d].display":"x"`) + `}}`),
-		"many filters":         operations(numbered(1000, `{"op":"remove","path":"emails[`+strings.Repeat(`type eq a or `, 50)+`type eq %d]"}`)),
-		"many long filters":    operations(numbered(250, `{"op":"remove","path":"emails[`+strings.Repeat(`value co \"a\" or `, 99)+`value co \"%d\"]"}`)),
-		"many members":         operations(`{"op":"add","path":"members","value":[` + numbered(10_000, `{"value":"018f0000-0000-7000-8000-%012d","$ref":"x"}`) + `]}`),
-		"many members removed": operations(`{"op":"remove","path":"members","value":[` + numbered(10_000, `{"value":"018f0000-0000-7000-8000-%012d"}`) + `]}`),
-		"values removed":       operations(numbered(100, `{"op":"add","path":"phoneNumbers","value":{"value":"%d"}}`), numbered(800, `{"op":"remove","path":"phoneNumbers","value":[`+repeat(`{"value":"a%[1]d"}`, 40)+`]}`)),
+		"nested lists":            `{` + coreUser + `,"userName":"u","emails":` + strings.Repeat("[", 9000) + `"` + strings.Repeat("x", 1<<19) + `"` + strings.Repeat("]", 9000) + `}`,
+		"many values":             `{` + coreUser + `,"userName":"u","emails":[` + numbered(40_000, `{"value":"%d@b.ca"}`) + `]}`,
+		"many unknown members":    `{` + coreUser + `,"userName":"u",` + numbered(60_000, `"n%d":{}`) + `}`,
+		"many operations":         operations(numbered(1000, `{"op":"add","path":"phoneNumbers","value":[{"value":"%d","display":"`+value[:900]+`"}]}`)),
+		"many path-less names":    operations(`{"op":"add","value":{` + numbered(9000, `"phoneNumbers[value eq %d].display":"x"`) + `}}`),
+		"many filters":            operations(numbered(1000, `{"op":"remove","path":"emails[`+strings.Repeat(`type eq a or `, 50)+`type eq %d]"}`)),
+		"many long filters":       operations(numbered(250, `{"op":"remove","path":"emails[`+strings.Repeat(`value co \"a\" or `, 99)+`value co \"%d\"]"}`)),
+		"many members":            operations(`{"op":"add","path":"members","value":[` + numbered(10_000, `{"value":"018f0000-0000-7000-8000-%012d","$ref":"x"}`) + `]}`),
+		"many members removed":    operations(`{"op":"remove","path":"members","value":[` + numbered(10_000, `{"value":"018f0000-0000-7000-8000-%012d"}`) + `]}`),
+		"long values":             operations(long, numbered(990, `{"op":"replace","path":"phoneNumbers[type eq \"x%d\"].display","value":""}`)),
+		"long values and filters": operations(long, numbered(300, `{"op":"remove","path":"phoneNumbers[`+strings.Repeat(`value co \"a\" or `, 99)+`value co \"%d\"].display"}`)),
+		"values removed":          operations(numbered(100, `{"op":"add","path":"phoneNumbers","value":{"value":"%d"}}`), numbered(800, `{"op":"remove","path":"phoneNumbers","value":[`+repeat(`{"value":"a%[1]d"}`, 40)+`]}`)),
 	}
 }

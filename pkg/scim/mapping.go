@@ -343,7 +343,7 @@ func (p Profile) limitsAfter(c *Change, extension Object) error {
 		var after *int64
 		if n, ok := extension[name].(int64); ok {
 			if after = &n; n < 0 {
-				return Errorf(InvalidValue, "%s must be an integer from 0 to %d", name, maxInteger)
+				return Errorf(InvalidValue, "%s must be an integer from 0 to %d", name, user.MaxInteger)
 			}
 		}
 		if !reflect.DeepEqual(before, after) {

@@ -1,11 +1,12 @@
 package scim
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"aiadmin/pkg/user"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -18,12 +19,15 @@ const (
 )
 
 // ParseFilter reads a filter (RFC 7644, section 3.4.2.2). Names, URNs and operators are read in
-// any case. A value may also be a bare word without blanks. Any error is [InvalidFilter].
-func (t *ResourceType) ParseFilter(filter string) (Filter, error) {
+// any case. A value may also be a bare word without blanks. Any error is [InvalidFilter]. Resources of the
+// type have no value of an attribute that only others have: those of a search of several types (RFC 7644,
+// section 3.4.2.1).
+func (t *ResourceType) ParseFilter(filter string, others ...*ResourceType) (Filter, error) {
 	p, err := newParser(t, filter)
 	if err != nil {
 		return nil, err
 	}
+	p.others = others
 	f, err := p.or()
 	if err != nil {
 		return nil, err
@@ -37,6 +41,8 @@ func (t *ResourceType) ParseFilter(filter string) (Filter, error) {
 // parser reads one filter or path by recursive descent.
 type parser struct {
 	types       *ResourceType
+	others      []*ResourceType
+	foreign     bool // the last attribute is one of the others'
 	text, rest  string
 	within      *AttributePath // the attribute of the value path that is being read
 	depth, term int
@@ -151,10 +157,15 @@ func (p *parser) comparison() (Filter, error) {
 	if err != nil {
 		return nil, err
 	}
+	foreign, read := p.foreign, p.compare
 	if p.within == nil && p.rest != "" && p.rest[0] == '[' {
-		return p.valuePath(path)
+		read = p.valuePath
 	}
-	return p.compare(path)
+	f, err := read(path)
+	if err == nil && foreign {
+		return Constant(f.match(Object{})), nil
+	}
+	return f, err
 }
 
 // attribute reads an attribute's name or, within brackets, a sub-attribute's.
@@ -163,11 +174,16 @@ func (p *parser) attribute() (AttributePath, error) {
 	start := p.rest
 	name := p.word("()[]\"")
 	path, ok := AttributePath{}, false
+	p.foreign = false
 	switch {
 	case name == "":
 		return path, p.errorf("expected an attribute")
 	case p.within == nil:
 		path, ok = p.types.ParseAttribute(name)
+		for i := 0; i < len(p.others) && path.Attribute == nil; i++ {
+			path, ok = p.others[i].ParseAttribute(name)
+			p.foreign = true
+		}
 		ok = ok && path.Attribute != nil
 	default:
 		path = *p.within
@@ -304,16 +320,20 @@ func parseBool(s string) (value, ok bool) {
 	return strings.EqualFold(s, "true"), strings.EqualFold(s, "true") || strings.EqualFold(s, "false")
 }
 
-// parseInteger reads a whole number that every JSON reader keeps exact (RFC 7493, section 2.2).
+// parseInteger reads a JSON number that is whole, as 1.0 and 1e2 are, and that every JSON reader keeps exact
+// (RFC 7493, section 2.2).
 func parseInteger(s string) (int64, bool) {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return n, n >= -maxInteger && n <= maxInteger
+	literal := jsontext.Value(s)
+	if literal.Kind() != '0' || !literal.IsValid() {
+		return 0, false
 	}
-	f, err := strconv.ParseFloat(s, 64) // 1.0 and 1e2 are whole too
-	return int64(f), err == nil && f == math.Trunc(f) && math.Abs(f) <= maxInteger
+	digits, negative := strings.CutPrefix(s, "-")
+	n, problem := user.Scaled(jsontext.Value(digits), 0)
+	if negative {
+		n = -n
+	}
+	return n, problem == ""
 }
-
-const maxInteger = 1<<53 - 1
 
 // parseDateTime reads an xsd:dateTime (RFC 7643, section 2.3.5); without a zone it is UTC.
 func parseDateTime(s string) (time.Time, bool) {

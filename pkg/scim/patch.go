@@ -8,16 +8,20 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Bounds of a PATCH: its operations, and the attributes that all of them write.
+// Bounds of a PATCH: its operations, the attributes that all of them write, and the bytes of multi-valued
+// attributes that they go through, which takes half a second where each character has to be folded.
 const (
 	maxOperations = 1000
 	maxSteps      = 10 * maxOperations
+	maxPatchWork  = 8 << 20
 )
 
 // Path is the target of a PATCH operation (RFC 7644, section 3.5.2).
 type Path struct {
 	AttributePath
 	Filter Filter // nil without brackets; of comparisons with the attribute's values
+
+	comparisons int // of the filter
 }
 
 // parsePath reads attr, attr.sub, attr[filter], attr[filter].sub, each with a URN before it, or a
@@ -39,7 +43,8 @@ func (t *ResourceType) parsePath(text string) (Path, error) {
 	if attribute.Attribute == nil || !attribute.Attribute.MultiValued || attribute.Sub != nil || p.rest[0] != '[' {
 		return path, Errorf(InvalidPath, "the path %s must be attr, attr.sub, attr[filter] or attr[filter].sub of a multi-valued attr", quote(text))
 	}
-	if path.Filter, err = p.brackets(attribute); err != nil || p.rest == "" {
+	path.Filter, err = p.brackets(attribute)
+	if path.comparisons = p.term; err != nil || p.rest == "" {
 		return path, err
 	}
 	path.Sub = attribute.Attribute.sub(strings.TrimPrefix(p.rest, "."))

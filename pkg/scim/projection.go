@@ -110,7 +110,7 @@ func (p Projection) Apply(resource Object) Object {
 	return kept
 }
 
-// dropEmpty removes values that have none of the sub-attributes asked for.
+// dropEmpty removes values of an attribute that have no sub-attribute left.
 func (o Object) dropEmpty(path AttributePath) {
 	value := o.at(path)
 	if list, many := value.(List); many {
@@ -139,6 +139,7 @@ func exclude(resource Object, path AttributePath) {
 				delete(object, path.Sub.Name)
 			}
 		}
+		resource.dropEmpty(path)
 	}
 }
 

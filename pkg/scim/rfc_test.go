@@ -197,6 +197,7 @@ func TestRFC7644Projection(t *testing.T) {
 		{"§3.9 core URN", []string{"urn:ietf:params:scim:schemas:core:2.0:User:title"}, nil, []string{"title"}},
 		{"§3.9 nothing known", []string{"nope"}, nil, nil},
 		{"§3.9 excluded", nil, []string{"emails,name,addresses,meta,active,title", "id,schemas", ours}, []string{"displayName", "externalId", enterprise, "userName"}},
+		{"§3.9 excluded sub-attributes, all of them", nil, []string{"emails.value,emails.type,emails.display,emails.primary,name,addresses,meta,active,title,displayName,externalId,userName," + ours + "," + enterprise}, nil},
 		{"§3.9 excluded sub-attributes", nil, []string{"emails.display,emails.primary,name.familyName,addresses,meta,active,title,displayName,externalId,userName," + ours + "," + enterprise + ":manager"},
 			[]string{"emails{type value}", "name{givenName}", enterprise + "{department}"}},
 	} {

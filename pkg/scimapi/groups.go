@@ -13,7 +13,7 @@ import (
 
 // changeGroup carries out a change of a group on the versions that the client names.
 func (x *exchange) changeGroup(action user.GroupAction, id uuid.UUID, patch user.GroupPatch) (*user.Group, error) {
-	outcome, err := x.options.Admin.ApplyGroup(x.r.Context(), user.GroupCommand{Action: action, ID: id, Patch: patch, Origin: request.Origin(x.r), IfMatch: x.condition("If-Match")})
+	outcome, err := x.options.Admin.ApplyGroup(x.r.Context(), user.GroupCommand{Action: action, ID: id, Patch: patch, Origin: request.Origin(x.r), Preconditions: x.preconditions()})
 	return outcome.Group, err
 }
 

@@ -120,6 +120,10 @@ func (x *exchange) condition(header string) *user.Precondition {
 	return condition
 }
 
+func (x *exchange) preconditions() user.Preconditions {
+	return user.Preconditions{IfMatch: x.condition("If-Match"), IfNoneMatch: x.condition("If-None-Match")}
+}
+
 // unmodified answers 304 when the client has the version.
 func (x *exchange) unmodified(version int64) bool {
 	condition := x.condition("If-None-Match")

@@ -121,6 +121,13 @@ var features = map[string]func(*testing.T, *service){
 				t.Error(b.status, b.header)
 			}
 			s.ask(t, "DELETE", path, "", "If-Match", `"1"`).fails(t, 412, "")
+			for _, tag := range []string{`W/"2"`, `"2"`, "*", `W/"7", W/"2"`} { // RFC 9110, section 13.1.2
+				s.ask(t, "PATCH", path, change, "If-None-Match", tag).fails(t, 412, "")
+				s.ask(t, "DELETE", path, "", "If-None-Match", tag).fails(t, 412, "")
+			}
+			if b := s.ask(t, "PATCH", path, change, "If-None-Match", `W/"1"`); b.status >= 300 {
+				t.Error(b.status, b.text)
+			}
 			s.ask(t, "DELETE", path, "", "If-Match", `"2"`).is(t, 204)
 		}
 	},
@@ -304,6 +311,12 @@ var features = map[string]func(*testing.T, *service){
 		s.ask(t, "GET", "/?filter="+escaped(`userName eq "same"`), "").is(t, 200).has(t, "totalResults", "1")
 		s.ask(t, "GET", "/?filter="+escaped(`(meta.resourceType eq "User") or (meta.resourceType eq "Group")`), "").is(t, 200).has(t, "totalResults", "2")
 		s.ask(t, "GET", "/?filter="+escaped(`nothing eq "same"`), "").fails(t, 400, "invalidFilter")
+		s.ask(t, "GET", "/?filter="+escaped(`userName eq "same" and nothing pr`), "").fails(t, 400, "invalidFilter")
+		for filter, want := range map[string]int{ // what the other type has alone has no value here
+			`userName eq "nobody" or displayName eq "same"`: 2, `userName pr or members pr`: 1, `not (userName pr) and displayName eq "same"`: 1, `userName ne "x" and members eq null`: 2,
+			`emails[type eq "work"] or displayName eq "same"`: 2, `displayName eq "same" and not (members[value pr])`: 2, `userName pr and members pr`: 0, ourURN + `:role eq "member"`: 1} {
+			s.ask(t, "GET", "/?filter="+escaped(filter), "").is(t, 200).has(t, "totalResults", fmt.Sprint(want))
+		}
 	},
 	"7644 3.9 projection": func(t *testing.T, s *service) {
 		a := s.ask(t, "POST", "/Users?attributes=userName,name.givenName", userBody("a", `"name":{"givenName":"A","familyName":"B"}`)).is(t, 201)

@@ -250,19 +250,20 @@ type typeQuery struct {
 	projection scim.Projection
 }
 
-// queriesOf reads the filter, order and projection for each type. A filter on what only some types have
-// leaves the others out.
+// queriesOf reads the filter, order and projection for each type.
 func queriesOf(s scim.Search, types []resources) (queries []typeQuery, err error) {
-	var wrong error
+	all := make([]*scim.ResourceType, len(types))
+	for i, t := range types {
+		all[i] = t.of
+	}
 	for _, t := range types {
 		q := typeQuery{resources: t}
 		if q.projection, err = t.of.ParseProjection(s.Attributes, s.ExcludedAttributes); err != nil {
 			return nil, err
 		}
 		if s.Filter != "" {
-			if q.Filter, err = t.of.ParseFilter(s.Filter); err != nil {
-				wrong = err
-				continue
+			if q.Filter, err = t.of.ParseFilter(s.Filter, all...); err != nil {
+				return nil, err
 			}
 		}
 		if path, ok := t.of.ParseAttribute(s.SortBy); ok && s.SortBy != "" {
@@ -270,9 +271,6 @@ func queriesOf(s scim.Search, types []resources) (queries []typeQuery, err error
 		}
 		q.Descending = strings.EqualFold(s.SortOrder, "descending")
 		queries = append(queries, q)
-	}
-	if len(queries) == 0 {
-		return nil, wrong
 	}
 	return queries, nil
 }

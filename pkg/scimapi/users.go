@@ -151,20 +151,20 @@ const racePatience = 10 * time.Second
 func (x *exchange) onVersionRead(id uuid.UUID, f func(*user.User, *user.Precondition) error) error {
 	ctx, cancel := context.WithTimeout(x.r.Context(), racePatience)
 	defer cancel()
-	asked := x.condition("If-Match")
+	asked := x.preconditions()
 	for {
 		before, err := x.options.Admin.Get(x.r.Context(), user.Ref{ID: id})
 		if err != nil {
 			return err
 		}
-		if !asked.Holds(before.Version) {
+		if !asked.Allow(before.Version) {
 			return errVersion
 		}
 		err = f(before, &user.Precondition{Versions: []int64{before.Version}})
 		if user.KindOf(err) != user.PreconditionFailed {
 			return err
 		}
-		if asked != nil && !asked.Any {
+		if asked.IfMatch != nil && !asked.IfMatch.Any {
 			return errVersion
 		}
 		select {
@@ -175,7 +175,7 @@ func (x *exchange) onVersionRead(id uuid.UUID, f func(*user.User, *user.Precondi
 	}
 }
 
-var errVersion = user.Errorf(user.PreconditionFailed, "the resource's version is not the one in If-Match: read it again")
+var errVersion = user.Errorf(user.PreconditionFailed, "the resource's version is not the one that If-Match or If-None-Match asks for: read it again")
 
 func (x *exchange) deleteUser() error {
 	id, err := x.id(scim.Users)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -95,6 +96,27 @@ func TestDeepPagesFollowThoseBefore(t *testing.T) {
 	page, err := s.SearchUsers(t.Context(), scim.Query{Start: people*times - 10, Limit: limit})
 	if err != nil || len(page.Found) != 11 {
 		t.Errorf("%d users, %v", len(page.Found), err)
+	}
+}
+
+// TestJudgingEnds: a filter that SQL cannot judge, whose judging takes long, ends with its request.
+func TestJudgingEnds(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	title := []byte(`{"title":"` + strings.Repeat("é", 7500) + `"}`)
+	for i := range 100 {
+		insert(t, s, ann(t, fmt.Sprint("u", i), func(u *user.User) { u.SCIM = title }))
+	}
+	terms := make([]string, 100)
+	for i := range terms {
+		terms[i] = fmt.Sprintf(`title co "%d"`, i)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	begun := time.Now()
+	_, err := s.SearchUsers(ctx, scim.Query{Filter: scimFilter(t, "not ("+strings.Join(terms, " or ")+")"), Limit: 10, Start: 1})
+	if took := time.Since(begun); user.KindOf(err) != user.Timeout || took > 5*time.Second {
+		t.Errorf("%v after %v", err, took)
 	}
 }
 

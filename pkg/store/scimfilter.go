@@ -44,6 +44,8 @@ func (b *sqlFilter) compile(f scim.Filter, compare func(scim.Compare) condition)
 			return condition{sql: "(" + inner.sql + ") IS NOT TRUE", exact: true}
 		}
 		b.args = b.args[:before] // a statement has no argument that it does not use
+	case scim.Constant:
+		return condition{sql: strconv.FormatBool(bool(f)), exact: true}
 	case scim.ValuePath:
 		return b.valuePath(f, compare)
 	case scim.Compare:

@@ -259,6 +259,7 @@ func (f *searcher[T]) candidates(c *query) string {
 
 // judged reads all rows that may meet a filter, unless they are too many, and judges each.
 func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], err error) {
+	deadline := time.Now().Add(2 * searchTime)
 	candidates, keys, err := f.read(ctx, c, f.candidates(c))
 	if err != nil {
 		return page, err
@@ -272,6 +273,12 @@ func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], 
 	}
 	page.First = skip + 1
 	for i, each := range candidates {
+		if err := ctx.Err(); err != nil {
+			return page, translate(err)
+		}
+		if time.Now().After(deadline) {
+			return page, errTooMany
+		}
 		if !scim.Matches(c.Filter, f.show(each)) {
 			continue
 		}

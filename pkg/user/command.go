@@ -18,9 +18,7 @@ type Command struct {
 	// User says whom an Update or a Delete is about; a Create has its id in its patch.
 	User Ref
 	Origin
-	// IfMatch, when not nil, must hold for the user's version, or nothing is changed;
-	// IfNoneMatch, when not nil, must not.
-	IfMatch, IfNoneMatch *Precondition
+	Preconditions
 	// Audit, when not nil, is an entry of the audit log that is written with the change if there is one.
 	Audit *AuditEntry
 	// Claim, when not nil, makes the change happen at most once.
@@ -96,15 +94,19 @@ type Precondition struct {
 	Versions []int64
 }
 
-// Holds says whether a user at this version meets the precondition; a nil one always holds.
+// Holds says whether a user or group at this version meets the precondition; a nil one always holds.
 func (p *Precondition) Holds(version int64) bool {
 	return p == nil || p.Any || slices.Contains(p.Versions, version)
 }
 
-// Allowed reports whether the command's preconditions let it change a user at this version; 0 stands
-// for no user.
-func (c *Command) Allowed(version int64) bool {
-	return c.IfMatch.Holds(version) && (c.IfNoneMatch == nil || !c.IfNoneMatch.Holds(version))
+// Preconditions are what a change is asked for on condition of. IfMatch, when not nil, must hold for the
+// version of what is to be changed; IfNoneMatch, when not nil, must not.
+type Preconditions struct{ IfMatch, IfNoneMatch *Precondition }
+
+// Allow reports whether the preconditions let something at this version be changed; 0 stands for what is not
+// there yet.
+func (p *Preconditions) Allow(version int64) bool {
+	return p.IfMatch.Holds(version) && (p.IfNoneMatch == nil || version == 0 || !p.IfNoneMatch.Holds(version))
 }
 
 // Claim identifies a request that may be delivered more than once. The first that

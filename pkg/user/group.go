@@ -67,7 +67,7 @@ type GroupCommand struct {
 	ID     uuid.UUID // of the group; a creation's is new
 	Patch  GroupPatch
 	Origin
-	IfMatch *Precondition
+	Preconditions
 }
 
 // GroupOutcome is what a group command came to.

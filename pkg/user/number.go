@@ -8,8 +8,8 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// maxInteger is the largest integer that every JSON reader keeps exact (RFC 7493, section 2.2).
-const maxInteger = 1<<53 - 1
+// MaxInteger is the largest integer that every JSON reader keeps exact (RFC 7493, section 2.2).
+const MaxInteger = 1<<53 - 1
 
 // Cents is an amount of money in hundredths of a US dollar. In JSON it is a number of
 // dollars with at most two places.
@@ -30,9 +30,9 @@ func (c Cents) String() string {
 	}
 }
 
-// scaled reads a JSON number times 10^places as an integer of 0…[maxInteger]. Its second
+// Scaled reads a JSON number times 10^places as an integer of 0…[MaxInteger]. Its second
 // result is a problem's code, empty when there is none.
-func scaled(literal jsontext.Value, places int32) (int64, string) {
+func Scaled(literal jsontext.Value, places int32) (int64, string) {
 	if len(literal) > 100 {
 		return 0, codeRange
 	}
@@ -46,7 +46,7 @@ func scaled(literal jsontext.Value, places int32) (int64, string) {
 		return 0, codeMin
 	case !d.IsInteger():
 		return 0, codePlaces
-	case d.GreaterThan(decimal.NewFromInt(maxInteger)):
+	case d.GreaterThan(decimal.NewFromInt(MaxInteger)):
 		return 0, codeRange
 	}
 	return d.IntPart(), ""

@@ -21,16 +21,16 @@ func TestNumberForms(t *testing.T) {
 		{"12.500", 0, 1250, codePlaces, ""}, {"0.01", 0, 1, codePlaces, ""}, {"0.001", 0, 0, codePlaces, codePlaces}, {"1.005", 0, 0, codePlaces, codePlaces},
 		{"-1", 0, 0, codeMin, codeMin}, {"-0.001", 0, 0, codeMin, codeMin}, {"1e400", 0, 0, codeRange, codeRange}, {"1e-400", 0, 0, codeRange, codeRange},
 		{"1e999999999", 0, 0, codeRange, codeRange}, {"1e-999999999", 0, 0, codeRange, codeRange}, {"1e99999999999999999999", 0, 0, codeRange, codeRange},
-		{"9007199254740991", maxInteger, 0, "", codeRange}, {"9007199254740992", 0, 0, codeRange, codeRange}, {"9007199254740991.0", maxInteger, 0, "", codeRange},
-		{"90071992547409.91", 0, maxInteger, codePlaces, ""}, {"90071992547409.92", 0, 0, codePlaces, codeRange},
+		{"9007199254740991", MaxInteger, 0, "", codeRange}, {"9007199254740992", 0, 0, codeRange, codeRange}, {"9007199254740991.0", MaxInteger, 0, "", codeRange},
+		{"90071992547409.91", 0, MaxInteger, codePlaces, ""}, {"90071992547409.92", 0, 0, codePlaces, codeRange},
 		{"1" + strings.Repeat("0", 99), 0, 0, codeRange, codeRange}, {"1." + strings.Repeat("0", 98), 1, 100, "", ""},
 		{"1." + strings.Repeat("0", 99), 0, 0, codeRange, codeRange}, {"0." + strings.Repeat("0", 97) + "1", 0, 0, codePlaces, codePlaces},
 	}
 	for _, test := range tests {
-		if n, code := scaled([]byte(test.literal), 0); n != test.integer || code != test.wrong {
+		if n, code := Scaled([]byte(test.literal), 0); n != test.integer || code != test.wrong {
 			t.Errorf("%s as an integer: %d %q, want %d %q", test.literal, n, code, test.integer, test.wrong)
 		}
-		if n, code := scaled([]byte(test.literal), 2); n != test.cents || code != test.wrongC {
+		if n, code := Scaled([]byte(test.literal), 2); n != test.cents || code != test.wrongC {
 			t.Errorf("%s as dollars: %d %q, want %d %q", test.literal, n, code, test.cents, test.wrongC)
 		}
 	}
@@ -45,15 +45,15 @@ func TestCentsRoundTrip(t *testing.T) {
 		if want := decimal.New(n, -2).String(); written != want {
 			t.Fatalf("%d cents: %s, want %s", n, written, want)
 		}
-		if back, code := scaled([]byte(written), 2); back != n || code != "" {
+		if back, code := Scaled([]byte(written), 2); back != n || code != "" {
 			t.Fatalf("%s came back as %s %s", written, strconv.FormatInt(back, 10), code)
 		}
 	}
 	for n := range int64(1000) {
 		check(n)
-		check(maxInteger - n)
+		check(MaxInteger - n)
 	}
 	for range 10_000 {
-		check(rand.Int64N(maxInteger))
+		check(rand.Int64N(MaxInteger))
 	}
 }

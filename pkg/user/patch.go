@@ -224,7 +224,7 @@ func decodeLimit[T ~int64](problems *Problems, path string, v jsontext.Value, pl
 		problems.Add(path, codeType, "must be a number, or null for no limit")
 		return Optional[*T]{}
 	}
-	n, code := scaled(v, places)
+	n, code := Scaled(v, places)
 	if code != "" {
 		problems.Add(path, code, "must be %s", wantedNumber(places))
 		return Optional[*T]{}
