@@ -218,7 +218,9 @@ func (r *LogRange) after(problems *Problems, values url.Values, listing []byte) 
 }
 
 // CursorAfter returns the cursor after an entry, as clients carry it.
-func (q AuditQuery) CursorAfter(id uuid.UUID) string { return EncodeCursor(logPlace{id}, q.fingerprint()) }
+func (q AuditQuery) CursorAfter(id uuid.UUID) string {
+	return EncodeCursor(logPlace{id}, q.fingerprint())
+}
 
 func (q AuditQuery) fingerprint() []byte {
 	q.Before, q.Limit = uuid.Nil, 0
@@ -226,7 +228,9 @@ func (q AuditQuery) fingerprint() []byte {
 }
 
 // CursorAfter returns the cursor after an entry, as clients carry it.
-func (q LogQuery) CursorAfter(id uuid.UUID) string { return EncodeCursor(logPlace{id}, q.fingerprint()) }
+func (q LogQuery) CursorAfter(id uuid.UUID) string {
+	return EncodeCursor(logPlace{id}, q.fingerprint())
+}
 
 func (q LogQuery) fingerprint() []byte {
 	q.Before, q.Limit = uuid.Nil, 0
