@@ -56,7 +56,8 @@ type Compare struct {
 	// string is as written: compare foldings unless the leaf is CaseExact.
 	Value any
 
-	within bool // a value path
+	within bool   // a value path
+	folded string // Value, as the leaf compares strings
 }
 
 // ValuePath holds when one value of a complex attribute meets the filter: emails[type eq "work"].
@@ -123,23 +124,21 @@ func (f Compare) one(value any) bool {
 		return f.ordered(t.Compare(wanted))
 	case string:
 		s, _ := value.(string)
-		return f.text(s, wanted)
+		return f.text(f.Path.leaf().fold(s))
 	}
 	return false
 }
 
-func (f Compare) text(s, wanted string) bool {
-	leaf := f.Path.leaf()
-	s, wanted = leaf.fold(s), leaf.fold(wanted)
+func (f Compare) text(folded string) bool {
 	switch f.Op {
 	case Contains:
-		return strings.Contains(s, wanted)
+		return strings.Contains(folded, f.folded)
 	case StartsWith:
-		return strings.HasPrefix(s, wanted)
+		return strings.HasPrefix(folded, f.folded)
 	case EndsWith:
-		return strings.HasSuffix(s, wanted)
+		return strings.HasSuffix(folded, f.folded)
 	}
-	return f.ordered(strings.Compare(s, wanted))
+	return f.ordered(strings.Compare(folded, f.folded))
 }
 
 // ordered reports whether the operator holds for the order of two values.

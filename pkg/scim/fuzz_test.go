@@ -259,6 +259,7 @@ func costly() map[string]string {
 		"many members removed":    operations(`{"op":"remove","path":"members","value":[` + numbered(10_000, `{"value":"018f0000-0000-7000-8000-%012d"}`) + `]}`),
 		"long values":             operations(long, numbered(990, `{"op":"replace","path":"phoneNumbers[type eq \"x%d\"].display","value":""}`)),
 		"long values and filters": operations(long, numbered(300, `{"op":"remove","path":"phoneNumbers[`+strings.Repeat(`value co \"a\" or `, 99)+`value co \"%d\"].display"}`)),
+		"a long domain":           `{` + coreUser + `,"userName":"a@` + strings.Repeat("界", 100_000) + `","emails":[{"value":"a@` + strings.Repeat("界", 100_000) + `"}]}`,
 		"values removed":          operations(numbered(100, `{"op":"add","path":"phoneNumbers","value":{"value":"%d"}}`), numbered(800, `{"op":"remove","path":"phoneNumbers","value":[`+repeat(`{"value":"a%[1]d"}`, 40)+`]}`)),
 	}
 }

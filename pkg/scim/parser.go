@@ -256,7 +256,7 @@ func (p *parser) compare(path AttributePath) (Filter, error) {
 		path.Sub = leaf.sub("value") // RFC 7644, section 3.4.2.2: emails co "example.com"
 	}
 	value, err := p.typed(path, op, literal, quoted)
-	return Compare{path, op, value, p.within != nil}, err
+	return Compare{path, op, value, p.within != nil, path.leaf().fold(literal)}, err
 }
 
 // literal reads a JSON string, or a word up to a blank or closing bracket.

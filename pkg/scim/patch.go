@@ -228,6 +228,9 @@ func (p *Patch) add(op string, path Path, value jsontext.Value) error {
 		if read, err = path.Sub.readOne(value); err != nil {
 			err = inAttribute(a, err)
 		}
+		if role, ok := read.(string); ok && a.Name == "roles" && path.Sub.Name == "value" {
+			read = unpackRole(Object{"value": role})["value"]
+		}
 	case a.MultiValued && path.Filter == nil:
 		var list List
 		if list, err = a.readList(value); err == nil && len(list) == 0 && op == opRemove && value.Kind() == '[' {

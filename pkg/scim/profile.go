@@ -162,7 +162,8 @@ func (p Profile) Reconcile(after *user.User) jsontext.Value {
 	return kept.Append(nil)
 }
 
-// withEmail puts the product's new address in the place of its former one.
+// withEmail puts the product's new address in the place of its former one. Where the list has it already, it is
+// there once.
 func withEmail(emails List, before, after *string) List {
 	i := slices.IndexFunc(emails, func(element any) bool {
 		object, ok := element.(Object)
@@ -177,5 +178,5 @@ func withEmail(emails List, before, after *string) List {
 		return append(derivedEmails(*after), emails...)
 	}
 	emails[i].(Object)["value"] = *after //nolint:forcetypeassert // IndexFunc says so
-	return emails
+	return core("emails").Attribute.normalize(emails, false)
 }

@@ -174,9 +174,15 @@ func (a *Attribute) readOne(v jsontext.Value) (any, error) {
 	return nil, Errorf(InvalidValue, "%s must be of type %s", a.Name, a.Type)
 }
 
+// maxEmail is the product's bound on an e-mail address, which holds for those that it does not use as well: in bytes.
+const maxEmail = 254
+
 func (a *Attribute) readText(s string) (any, error) {
 	if strings.ContainsRune(s, 0) {
 		return nil, Errorf(InvalidValue, "%s must not contain a NUL character", a.Name)
+	}
+	if a.address && a.Name == "value" && len(s) > maxEmail {
+		return nil, Errorf(InvalidValue, "%s must be at most %d bytes, not %d", a.Name, maxEmail, len(s))
 	}
 	if a.closed {
 		canonical, ok := a.canonical(s)
@@ -205,7 +211,7 @@ func (a *Attribute) readComplex(v jsontext.Value) (any, error) {
 		}
 	}
 	if a.Name == "roles" {
-		unpackRole(object)
+		object = unpackRole(object)
 	}
 	if len(object) == 0 {
 		return nil, nil
@@ -231,21 +237,21 @@ func (a *Attribute) fromText(value *Attribute, s string) (any, error) {
 	}
 	object := Object{value.Name: read}
 	if a.Name == "roles" {
-		unpackRole(object)
+		object = unpackRole(object)
 	}
 	return object, nil
 }
 
 // unpackRole replaces a role's value that is itself JSON, as Entra's AppRoleAssignmentsComplex
 // sends it: {"id", "value", "displayName"} in a string.
-func unpackRole(role Object) {
+func unpackRole(role Object) Object {
 	packed := role.text("value")
 	if !strings.HasPrefix(packed, "{") {
-		return
+		return role
 	}
 	object, err := user.ParseBody([]byte(packed))
 	if err != nil {
-		return
+		return role
 	}
 	for name, member := range user.Members(object) {
 		if member.Kind() != '"' || strings.ContainsRune(user.Unquote(member), 0) {
@@ -260,6 +266,7 @@ func unpackRole(role Object) {
 			}
 		}
 	}
+	return role
 }
 
 // normalize merges equal values into the first of them and clears all primary marks but the last.

@@ -75,8 +75,9 @@ type API struct {
 	large   chan struct{} // see largeAnswers
 }
 
-// largeAnswers bounds the answers with members that are composed at once: one may take 30 MiB.
-const largeAnswers = 4
+// largeAnswers bounds the answers with members that are composed at once: one of a group with 50,000 members may
+// take 30 MiB.
+const largeAnswers = 2
 
 // New makes an API.
 func New(options Options) *API {

@@ -106,7 +106,7 @@ func (x *exchange) answerGroup(status int, group *user.Group, projection scim.Pr
 }
 
 // listedMembers bounds the members of one page of groups.
-const listedMembers = 100_000
+const listedMembers = 20_000
 
 // withMembers returns groups as they are shown, the first of them if they have too many members. Done must be
 // called once they are of no more use.

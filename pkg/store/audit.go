@@ -124,7 +124,7 @@ func (s *Store) AuditIn(ctx context.Context, tx bun.IDB, entry user.AuditEntry) 
 		row.Detail = jsontext.Value("{}")
 	}
 	_, err := tx.NewInsert().Model(&row).Exec(ctx)
-	return translate(err)
+	return Translate(err)
 }
 
 // WriteAudit appends entries to the audit log. If an entry's bucket exists already, the entry is
@@ -132,7 +132,7 @@ func (s *Store) AuditIn(ctx context.Context, tx bun.IDB, entry user.AuditEntry) 
 func (s *Store) WriteAudit(ctx context.Context, entries []user.AuditEntry) error {
 	st := &s.statements().auditing
 	_, err := s.pool.Exec(ctx, st.insert, prepared(arrays(st.entries, auditRows(entries))...)...)
-	return translate(err)
+	return Translate(err)
 }
 
 // Reveal records an entry and returns the sealed value of one credential, in one statement: neither
@@ -173,7 +173,7 @@ func (s *Store) Audit(ctx context.Context, q user.AuditQuery, limit int) ([]user
 		find = find.Where("a.id < ? AND a.at < ?", firstIDAt(q.To.Add(time.Millisecond)), q.To)
 	}
 	if err := find.Scan(ctx); err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	return rowsOf(rows, auditRow.entry), nil
 }
@@ -190,7 +190,7 @@ func (s *Store) RemoveOldAudit(ctx context.Context, before time.Time, limit int)
 		Limit(int64(limit)).For("UPDATE SKIP LOCKED")
 	result, err := s.db.NewDelete().Model((*auditRow)(nil)).Where("id IN (?)", old).Exec(ctx)
 	if err != nil {
-		return 0, translate(err)
+		return 0, Translate(err)
 	}
 	return result.RowsAffected()
 }

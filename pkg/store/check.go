@@ -146,7 +146,7 @@ func (s *Store) Look(ctx context.Context, questions []access.Question) ([]Looked
 		s.checks.queue.Add(asked)
 	}
 	found, err := asked.Wait()
-	return found, translate(err)
+	return found, Translate(err)
 }
 
 func (c *checks) answer(asked []*checked) {
@@ -264,5 +264,5 @@ func (s *Store) NoteUses(ctx context.Context, uses map[uuid.UUID]time.Time) erro
 		ids, times = append(ids, id), append(times, at)
 	}
 	_, err := s.pool.Exec(ctx, s.statements().checking.noteUses, prepared(ids, times)...)
-	return translate(err)
+	return Translate(err)
 }

@@ -218,7 +218,7 @@ func (s *Store) useLatest(_ context.Context, config *pgx.ConnConfig) error {
 // and notifications, which belong to one connection for its lifetime. The caller closes it.
 func (s *Store) Connect(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := s.connect(ctx, s.latest())
-	return conn, translate(err)
+	return conn, Translate(err)
 }
 
 func (s *Store) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
@@ -244,7 +244,7 @@ func (s *Store) Reconnect(ctx context.Context, connString string) error {
 	defer cancel()
 	conn, err := s.connect(ctx, config.Copy())
 	if err != nil {
-		return translate(err)
+		return Translate(err)
 	}
 	_ = conn.Close(ctx)
 	s.config.Store(config)

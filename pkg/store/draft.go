@@ -30,16 +30,16 @@ var errNoDraft = user.Errorf(user.Unavailable, "a dry run works on temporary tab
 func (s *Store) Draft(ctx context.Context) (*Draft, error) {
 	config := new(pgx.ConnConfig)
 	if err := s.useLatest(ctx, config); err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	conn, err := s.connect(ctx, config)
 	if err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	d := &Draft{store: s, conn: conn}
 	if err := d.begin(ctx); err != nil {
 		d.Close()
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	return d, nil
 }
@@ -97,7 +97,7 @@ func (d *Draft) Begin(ctx context.Context, wanted *Wanted) (*Tx, *Known, error) 
 	known, err := tx.learn(ctx, Wait, wanted)
 	if err != nil {
 		tx.Rollback()
-		return nil, nil, translate(err)
+		return nil, nil, Translate(err)
 	}
 	return tx, known, nil
 }

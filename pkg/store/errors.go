@@ -34,9 +34,9 @@ var uniqueNames = [uniqueIndexes]string{KeyID: "users_pkey", KeyTag: "users_tag"
 // Taken returns the error for a unique key that another user has.
 func Taken(index int) error { return duplicates[uniqueNames[index]] }
 
-// translate gives a database error its kind. Errors that clients need not know about stay as they
+// Translate gives a database error its kind. Errors that clients need not know about stay as they
 // are.
-func translate(err error) error {
+func Translate(err error) error {
 	if err == nil {
 		return nil
 	}

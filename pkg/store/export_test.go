@@ -114,9 +114,6 @@ func (s *Store) HasAbsence(name string) bool { return absences[name] != "" }
 // Migrations are all that there are.
 var Migrations = migrations
 
-// Translate gives a database error its kind.
-var Translate = translate
-
 // ListingText is the text of the page's statement of a listing without a filter, which is to
 // be prepared.
 func (s *Store) ListingText(q user.Query) string { return s.listing(q).inOrder(q).String() }

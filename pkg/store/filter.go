@@ -177,7 +177,7 @@ func (l *listing) model(model string) {
 		return
 	}
 	l.add(l.bind(`(u.facets && ?::text[] OR u.facets && ?::text[] AND EXISTS (SELECT FROM unnest(u.models) AS glob
-		WHERE ?::text LIKE translate(replace(replace(replace(glob, '\', '\\'), '%', '\%'), '_', '\_'), '*?', '%_')))`,
+		WHERE ?::text LIKE Translate(replace(replace(replace(glob, '\', '\\'), '%', '\%'), '_', '\_'), '*?', '%_')))`,
 		user.ModelFacets(model), user.GlobFacets(model), model))
 }
 

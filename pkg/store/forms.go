@@ -37,7 +37,7 @@ func (s *Store) Form(ctx context.Context, progress func(done int)) (int, error) 
 			}
 		})
 		if done += formed; err != nil || left == 0 {
-			return done, translate(err)
+			return done, Translate(err)
 		}
 		if formed > 0 {
 			moved = time.Now()
@@ -46,7 +46,7 @@ func (s *Store) Form(ctx context.Context, progress func(done int)) (int, error) 
 		}
 		select {
 		case <-ctx.Done():
-			return done, translate(ctx.Err())
+			return done, Translate(ctx.Err())
 		case <-time.After(pause):
 		}
 	}
@@ -149,5 +149,5 @@ func (s *Store) FormConflicts(ctx context.Context) (conflicts []FormConflict, er
 	err = s.db.NewSelect().Model((*userRow)(nil)).ColumnExpr("id AS user_id").
 		ColumnExpr("CASE WHEN right(email_key, 37) = '#' || id::text THEN 'email' ELSE 'userName' END AS field").
 		Where("right(email_key, 37) = '#' || id::text OR right(user_name_key, 37) = '#' || id::text").OrderExpr("id").Scan(ctx, &conflicts)
-	return conflicts, translate(err)
+	return conflicts, Translate(err)
 }

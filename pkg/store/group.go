@@ -92,7 +92,7 @@ func (s *Store) BeginGroup(ctx context.Context, command *user.GroupCommand) (*Tx
 	tx.askGroup(command, known)
 	if err := tx.next.run(ctx, tx.conn); err != nil {
 		tx.Rollback()
-		return nil, nil, translate(err)
+		return nil, nil, Translate(err)
 	}
 	return tx, known, nil
 }
@@ -158,7 +158,7 @@ func (tx *Tx) CommitGroup(ctx context.Context, w *GroupWrites, records []Record)
 	tx.changeMembers(st.add, w.After, w.Added)
 	tx.record(records)
 	tx.next.exec("COMMIT")
-	return translate(tx.next.run(ctx, tx.conn))
+	return Translate(tx.next.run(ctx, tx.conn))
 }
 
 // changeMembers adds or removes members in the order of their ids, so that two transactions with the same
@@ -207,12 +207,12 @@ func (s *Store) GroupsAfter(ctx context.Context, nameKey string, id uuid.UUID, l
 func (s *Store) Members(ctx context.Context, group, after uuid.UUID, limit int) ([]user.GroupMember, error) {
 	rows, err := s.pool.Query(ctx, s.statements().grouping.membersPage, prepared(group, after, limit)...)
 	if err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	members, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m user.GroupMember, err error) {
 		return m, row.Scan((*[16]byte)(&m.ID), &m.Name)
 	})
-	return members, translate(err)
+	return members, Translate(err)
 }
 
 // MembersOf returns the members of groups, by group and in the order of their ids. It stops before the
@@ -222,12 +222,12 @@ func (s *Store) MembersOf(ctx context.Context, groups []uuid.UUID, most int64) (
 	sizes := map[uuid.UUID]int64{}
 	rows, err := s.pool.Query(ctx, st.sizes, prepared(groups)...)
 	if err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	var id, member uuid.UUID
 	var size int64
 	if _, err = pgx.ForEachRow(rows, []any{(*[16]byte)(&id), &size}, func() error { sizes[id] = size; return nil }); err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	members := make(map[uuid.UUID][]user.GroupMember, len(groups))
 	for i, group := range groups {
@@ -238,12 +238,12 @@ func (s *Store) MembersOf(ctx context.Context, groups []uuid.UUID, most int64) (
 		members[group] = make([]user.GroupMember, 0, sizes[group])
 	}
 	if rows, err = s.pool.Query(ctx, st.membersOf, prepared(groups)...); err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	var name string
 	_, err = pgx.ForEachRow(rows, []any{(*[16]byte)(&id), (*[16]byte)(&member), &name}, func() error {
 		members[id] = append(members[id], user.GroupMember{ID: member, Name: name})
 		return nil
 	})
-	return members, translate(err)
+	return members, Translate(err)
 }

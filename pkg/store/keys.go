@@ -47,7 +47,7 @@ func (s *Store) countKeys(ctx context.Context, q user.KeyQuery) (*int64, error) 
 	found := s.keysFound(q).ColumnExpr("1").Limit(user.MaxExact + 1)
 	total, err := s.db.NewSelect().TableExpr("(?) AS found", found).Count(ctx)
 	if err != nil || total > user.MaxExact {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	count := int64(total)
 	return &count, nil
@@ -57,7 +57,7 @@ func (s *Store) listKeys(ctx context.Context, q user.KeyQuery) ([]user.ListedKey
 	var rows []keyRow
 	err := s.keysFound(q).Column(s.shownKeyColumns()...).OrderExpr("k.created_at DESC, k.id DESC").Limit(int64(q.Limit)).Scan(ctx, &rows)
 	if err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	return rowsOf(rows, keyRow.listed), nil
 }
@@ -69,7 +69,7 @@ func (s *Store) KeyOwner(ctx context.Context, hash access.Hash) (user.ListedKey,
 	err := s.db.NewSelect().Model((*keyRow)(nil)).Column(s.shownKeyColumns()...).
 		Where("k.hash = ?0 OR k.previous_hash = ?0", hash[:]).Scan(ctx, &rows)
 	if err != nil {
-		return user.ListedKey{}, translate(err)
+		return user.ListedKey{}, Translate(err)
 	}
 	if len(rows) == 0 {
 		return user.ListedKey{}, user.Errorf(user.NotFound, "no key has this secret")

@@ -127,13 +127,13 @@ func (s *Store) sorted(ctx context.Context, q user.Query) (users []*user.User, f
 	found = uncounted // an empty page may come after others
 	rows, err := s.pool.Query(ctx, l.sort(q).String(), l.arguments()...)
 	if err != nil {
-		return nil, found, translate(err)
+		return nil, found, Translate(err)
 	}
 	err = eachUser(rows, l.read, func(u *user.User) error {
 		users, found = append(users, u), integer(rows.RawValues()[len(l.read.decoder)])
 		return nil
 	})
-	return users, found, translate(err)
+	return users, found, Translate(err)
 }
 
 func (s *Store) queryUsers(ctx context.Context, l *listing, statement *bun.SelectQuery) ([]*user.User, error) {
@@ -143,14 +143,14 @@ func (s *Store) queryUsers(ctx context.Context, l *listing, statement *bun.Selec
 	}
 	rows, err := s.pool.Query(ctx, statement.String(), args...)
 	if err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	var users []*user.User
 	err = eachUser(rows, l.read, func(u *user.User) error {
 		users = append(users, u)
 		return nil
 	})
-	return users, translate(err)
+	return users, Translate(err)
 }
 
 // eachUser calls yield with the user of each row, which may have further columns.
@@ -282,7 +282,7 @@ func (l *listing) page(q user.Query, statement *bun.SelectQuery) *bun.SelectQuer
 // the change that fills the list does so, and it and all behind it take up to 40 ms. Only the index's owner may.
 func (s *Store) TidySearch(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, "SELECT gin_clean_pending_list('users_search_forms')", prepared()...)
-	return translate(err)
+	return Translate(err)
 }
 
 // Export calls yield with every user that a query's filter selects, in its order, without holding more than
@@ -316,5 +316,5 @@ func (s *Store) Export(ctx context.Context, q user.Query, yield func(*user.User)
 	if stopped != nil {
 		return place, stopped
 	}
-	return place, translate(err)
+	return place, Translate(err)
 }

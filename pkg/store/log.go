@@ -60,7 +60,7 @@ func (s *Store) Feed(ctx context.Context, after user.Place, limit int) (entries 
 func (s *Store) Floor(ctx context.Context) (user.Place, error) {
 	var floor feedFloorRow
 	err := s.db.NewSelect().Model(&floor).Column("xid", "seq").Scan(ctx)
-	return user.Place{XID: floor.XID, Seq: floor.Seq}, translate(err)
+	return user.Place{XID: floor.XID, Seq: floor.Seq}, Translate(err)
 }
 
 // CheckFloor returns a [user.CursorExpired] error if retention has removed events after a place, or if
@@ -79,7 +79,7 @@ func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 	err := s.db.NewRaw(read, xid, after.Seq, xid).Scan(ctx, &place)
 	switch {
 	case err != nil:
-		return translate(err)
+		return Translate(err)
 	case place.Before:
 		return user.Errorf(user.CursorExpired, "events after this cursor have been removed by retention: read the users anew, then the feed without a cursor")
 	case place.Beyond:
@@ -91,7 +91,7 @@ func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 func (s *Store) entries(ctx context.Context, limit int, text string, fields []*schema.Field, args ...any) (entries []user.LogEntry, more bool, err error) {
 	rows, err := s.pool.Query(ctx, text, prepared(args...)...)
 	if err != nil {
-		return nil, false, translate(err)
+		return nil, false, Translate(err)
 	}
 	defer rows.Close()
 	for bytes := 0; rows.Next(); {
@@ -100,12 +100,12 @@ func (s *Store) entries(ctx context.Context, limit int, text string, fields []*s
 		}
 		var row EventRow
 		if err := scanRow(rows, fields, &row); err != nil {
-			return nil, false, translate(err)
+			return nil, false, Translate(err)
 		}
 		bytes += len(row.Data) + len(row.Changes)
 		entries = append(entries, row.entry())
 	}
-	return entries, false, translate(rows.Err())
+	return entries, false, Translate(rows.Err())
 }
 
 // Known reports whether the log has an event of a user.
@@ -139,7 +139,7 @@ const erase = `WITH due AS (
 func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, error) {
 	result, err := s.pool.Exec(ctx, erase, prepared(pending, Partitions, limit, user.PersonalFields())...)
 	if err != nil {
-		return 0, translate(err)
+		return 0, Translate(err)
 	}
 	return result.RowsAffected(), nil
 }
@@ -171,7 +171,7 @@ type Pruned struct {
 func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after user.Place, limit int) (Pruned, error) {
 	rows, err := s.pool.Query(ctx, pruneLog, prepared(fmt.Sprint(after.XID), after.Seq, limit, before, Partitions, unsent)...)
 	if err != nil {
-		return Pruned{}, translate(err)
+		return Pruned{}, Translate(err)
 	}
 	var pruned Pruned
 	var old bool
@@ -180,7 +180,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time, unsent bool, after 
 		pruned.More = old && seen == limit
 		return nil
 	})
-	return pruned, translate(err)
+	return pruned, Translate(err)
 }
 
 // RemoveExpiredClaims deletes at most limit claims that are past their time and returns
@@ -189,7 +189,7 @@ func (s *Store) RemoveExpiredClaims(ctx context.Context, now time.Time, limit in
 	expired := s.db.NewSelect().Model((*claimRow)(nil)).Column("key").Where("expires_at < ?", now).Limit(int64(limit)).For("UPDATE SKIP LOCKED")
 	result, err := s.db.NewDelete().Model((*claimRow)(nil)).Where("key IN (?)", expired).Exec(ctx)
 	if err != nil {
-		return 0, translate(err)
+		return 0, Translate(err)
 	}
 	return result.RowsAffected()
 }

@@ -71,7 +71,7 @@ func (s *Store) migrate(ctx context.Context, last string) ([]string, error) {
 	db := s.unhurried()
 	defer func() { _ = db.Close() }() // releases the lock
 	if err := takeMigrationLock(ctx, db); err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	migrator := migrate.NewMigrator(db, wanted, migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {

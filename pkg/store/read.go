@@ -95,7 +95,7 @@ func (l *lookups) get(ctx context.Context, index int, value string) (*user.User,
 	if err == nil && found == nil {
 		err = ErrNotFound
 	}
-	return found, translate(err)
+	return found, Translate(err)
 }
 
 func (l *lookups) answer(index int, asked []*lookup) {
@@ -119,9 +119,9 @@ func (l *lookups) read(ctx context.Context, index int, asked []*lookup, found []
 	}
 	rows, err := l.store.pool.Query(ctx, reading.byKey[index][power], prepared(args...)...)
 	if err != nil {
-		return translate(err)
+		return Translate(err)
 	}
-	return translate(eachUser(rows, reading, func(u *user.User) error {
+	return Translate(eachUser(rows, reading, func(u *user.User) error {
 		key := KeysOf(u)[index]
 		for i, a := range asked {
 			if a.Asked == key {

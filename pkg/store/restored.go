@@ -27,7 +27,7 @@ const shiftGap = 1 << 32
 // repair, and may be called at any time by any number of processes.
 func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
 	if restored, err := isForeign(ctx, s.db); err != nil || restored == nil {
-		return false, translate(err)
+		return false, Translate(err)
 	}
 	db := s.unhurried()
 	defer func() { _ = db.Close() }()
@@ -47,7 +47,7 @@ func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
 		mended = true
 		return nil
 	})
-	return mended && err == nil, translate(err)
+	return mended && err == nil, Translate(err)
 }
 
 // restoredLog holds transaction ids as the log has them.

@@ -99,6 +99,48 @@ func TestDeepPagesFollowThoseBefore(t *testing.T) {
 	}
 }
 
+// TestPagesAreBoundedInBytes: a page of large users ends early, and by cursor or index the rest follows; so does
+// one whose filter SQL cannot judge, though a user of an earlier page is deleted meanwhile.
+func TestPagesAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	const people = 200
+	s := fresh(t)
+	for i := range people {
+		title := []byte(`{"title":"` + strings.Repeat("x", 15_000) + `","nickName":"` + fmt.Sprint(i) + `"}`)
+		insert(t, s, ann(t, fmt.Sprint("u", i), func(u *user.User) { u.SCIM = title }))
+	}
+	left := int64(people)
+	for _, filter := range []string{"", `title co "xx"`} {
+		there := left
+		q, seen := scim.Query{Limit: people, After: &scim.Place{}}, map[uuid.UUID]bool{}
+		if filter != "" {
+			q.Filter = scimFilter(t, filter)
+		}
+		for range 10 {
+			page, err := s.SearchUsers(t.Context(), q)
+			must(t, err)
+			first := int64(len(seen)) + 1
+			if filter != "" { // all are read each time
+				first -= there - left
+			}
+			if len(page.Found) == 0 || len(page.Found) > people*3/4 || page.First != first || filter != "" && page.Total != left {
+				t.Fatalf("%q: %d of %d from %d on, after %d", filter, len(page.Found), page.Total, page.First, len(seen))
+			}
+			for _, u := range page.Found {
+				seen[u.ID] = true
+			}
+			if q.After = page.Next; q.After == nil {
+				break
+			}
+			must(t, remove(t.Context(), s, page.Found[0].ID, nil))
+			left--
+		}
+		if int64(len(seen)) != there {
+			t.Errorf("%q: %d users, want %d", filter, len(seen), there)
+		}
+	}
+}
+
 // TestJudgingEnds: a filter that SQL cannot judge, whose judging takes long, ends with its request.
 func TestJudgingEnds(t *testing.T) {
 	t.Parallel()

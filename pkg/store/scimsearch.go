@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,6 +31,7 @@ var (
 const (
 	searchTime  = 3 * time.Second // for one statement
 	searchScans = 10_000          // rows that are decoded to judge a filter that SQL cannot
+	searchBytes = 2 << 20         // of rows, from which on a page ends early: shown, they take ten times as much
 	// Up to here a start index is found by counting rows; beyond it, by the place where the page
 	// before ended.
 	searchDeep    = 10_000
@@ -149,11 +151,11 @@ func (f *searcher[T]) exactly(ctx context.Context, c *query) (page scim.Page[T],
 		offset, page.First = 0, c.After.Seen+1
 	}
 	if c.Limit > 0 {
-		keys, err := f.readPage(ctx, *c, offset, &page)
+		keys, whole, err := f.readPage(ctx, *c, offset, &page)
 		if err != nil {
 			return page, err
 		}
-		if n := c.Limit; len(page.Found) > n {
+		if n := min(c.Limit, len(page.Found)); len(page.Found) > n || !whole {
 			page.Found = page.Found[:n]
 			page.Next = &scim.Place{Key: keys[n-1], ID: f.id(page.Found[n-1]), Seen: page.First - 1 + int64(n)}
 			if page.Next.Seen >= searchDeep {
@@ -171,18 +173,18 @@ func (f *searcher[T]) exactly(ctx context.Context, c *query) (page scim.Page[T],
 
 // readPage reads a page and the row after it. By e-mail address, those that have one are read first, in the
 // order of their index; only a page that they do not fill needs the others, whom no index has in order.
-func (f *searcher[T]) readPage(ctx context.Context, c query, offset int64, page *scim.Page[T]) (keys []*string, err error) {
+func (f *searcher[T]) readPage(ctx context.Context, c query, offset int64, page *scim.Page[T]) (keys []*string, whole bool, err error) {
 	c.args = slices.Clip(c.args) // each statement adds arguments of its own
 	if c.column == "u.email_key" && (!c.Descending || c.After != nil && c.After.Key != nil) {
 		with := c
 		with.where.sql = "(" + c.where.sql + ") AND u.email_key IS NOT NULL"
-		page.Found, keys, err = f.read(ctx, &with, f.text(&with, offset))
-		if err != nil || len(page.Found) > c.Limit {
-			return keys, err
+		page.Found, keys, whole, err = f.read(ctx, &with, f.text(&with, offset))
+		if err != nil || !whole || len(page.Found) > c.Limit {
+			return keys, whole, err
 		}
 	}
-	page.Found, keys, err = f.read(ctx, &c, f.text(&c, offset))
-	return keys, err
+	page.Found, keys, whole, err = f.read(ctx, &c, f.text(&c, offset))
+	return keys, whole, err
 }
 
 func (c *query) placeKey(start int64) string { return c.key + strconv.FormatInt(start, 10) }
@@ -251,46 +253,46 @@ func (f *searcher[T]) text(c *query, offset int64) string {
 }
 
 // candidates composes the statement that reads rows which may meet the filter: one more than may be
-// judged.
+// judged. The last column says whether a row comes after the place.
 func (f *searcher[T]) candidates(c *query) string {
 	found := "SELECT * FROM " + f.table + " WHERE " + c.where.sql + " LIMIT " + strconv.Itoa(searchScans+1)
-	return "SELECT " + f.columns + ", " + c.column + "::text FROM (" + found + ") AS " + c.alias + c.order()
+	return "SELECT " + f.columns + ", " + c.column + "::text, " + c.after() + " FROM (" + found + ") AS " + c.alias + c.order()
 }
 
-// judged reads all rows that may meet a filter, unless they are too many, and judges each.
+// judged reads all rows that may meet a filter, unless they are too many, judges each, and keeps those of the page.
 func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], err error) {
 	deadline := time.Now().Add(2 * searchTime)
-	candidates, keys, err := f.read(ctx, c, f.candidates(c))
-	if err != nil {
-		return page, err
-	}
-	if len(candidates) > searchScans {
-		return page, errTooMany
-	}
-	skip, n := max(0, c.Start-1), int64(0)
+	read, before, size := 0, max(0, c.Start-1), 0
 	if c.After != nil {
-		skip = c.After.Seen
+		before = 0
 	}
-	page.First = skip + 1
-	for i, each := range candidates {
-		if err := ctx.Err(); err != nil {
-			return page, translate(err)
+	err = f.store.search(ctx, c.where.point, f.candidates(c), c.args, func(rows pgx.Rows) error {
+		if read++; read > searchScans || time.Now().After(deadline) {
+			return errTooMany
 		}
-		if time.Now().After(deadline) {
-			return page, errTooMany
+		each, key, err := f.scan(rows)
+		if err != nil || ctx.Err() != nil || !scim.Matches(c.Filter, f.show(each)) {
+			return cmp.Or(err, ctx.Err())
 		}
-		if !scim.Matches(c.Filter, f.show(each)) {
-			continue
-		}
-		n++
+		page.Total++
+		row := rows.RawValues()
 		switch {
-		case n <= skip:
-		case len(page.Found) < c.Limit:
+		case c.After != nil && row[len(row)-1][0] == 0:
+			before++
+		case c.After == nil && page.Total <= before:
+		case len(page.Found) < c.Limit && size <= searchBytes:
+			for _, value := range row {
+				size += len(value)
+			}
 			page.Found = append(page.Found, each)
-			page.Next = &scim.Place{Key: keys[i], ID: f.id(each), Seen: n}
+			page.Next = &scim.Place{Key: key, ID: f.id(each), Seen: page.Total}
 		}
+		return nil
+	})
+	if err != nil {
+		return scim.Page[T]{}, Translate(err)
 	}
-	if page.Total = n; page.Next != nil && page.Next.Seen == n {
+	if page.First = before + 1; page.Next != nil && page.Next.Seen == page.Total {
 		page.Next = nil
 	}
 	return page, nil
@@ -309,32 +311,45 @@ func (f *searcher[T]) count(ctx context.Context, c *query) (int64, error) {
 	return total, err
 }
 
-func (f *searcher[T]) read(ctx context.Context, c *query, text string) (found []T, keys []*string, err error) {
+// read reads a page, and reports whether it is whole: past [searchBytes] it ends early.
+func (f *searcher[T]) read(ctx context.Context, c *query, text string) (found []T, keys []*string, whole bool, err error) {
+	size := 0
 	err = f.store.search(ctx, c.where.point, text, c.args, func(rows pgx.Rows) error {
+		if size > searchBytes {
+			return errPageFull
+		}
+		for _, value := range rows.RawValues() {
+			size += len(value)
+		}
 		each, key, err := f.scan(rows)
 		found, keys = append(found, each), append(keys, key)
 		return err
 	})
-	return found, keys, err
+	if errors.Is(err, errPageFull) {
+		return found, keys, false, nil
+	}
+	return found, keys, true, err
 }
+
+var errPageFull = errors.New("the page is full")
 
 // search runs a statement of a search, planned for its values, since the best plan depends on how common
 // they are. Unless its filter names a unique value, it may take no longer than searchTime.
 func (s *Store) search(ctx context.Context, point bool, text string, args []any, row func(pgx.Rows) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return translate(err)
+		return Translate(err)
 	}
 	tx := &Tx{store: s, conn: conn.Conn(), release: conn.Release}
 	defer tx.Rollback()
 	if !point {
 		if _, err := conn.Exec(ctx, beginSearch, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return translate(err)
+			return Translate(err)
 		}
 	}
 	rows, err := conn.Query(ctx, text, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 	if err != nil {
-		return translate(err)
+		return Translate(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -345,10 +360,10 @@ func (s *Store) search(ctx context.Context, point bool, text string, args []any,
 	if err := rows.Err(); state(err) == statementTimeout && ctx.Err() == nil {
 		return errTooMany
 	} else if err != nil || point {
-		return translate(err)
+		return Translate(err)
 	}
 	_, err = conn.Exec(ctx, "COMMIT", pgx.QueryExecModeSimpleProtocol)
-	return translate(err)
+	return Translate(err)
 }
 
 var beginSearch = "BEGIN READ ONLY; SET LOCAL statement_timeout = " + strconv.FormatInt(searchTime.Milliseconds(), 10)

@@ -174,13 +174,13 @@ func target(pointer any) any {
 func collect[R any](ctx context.Context, on querier, text string, fields []*schema.Field, args ...any) ([]R, error) {
 	rows, err := on.Query(ctx, text, prepared(args...)...)
 	if err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	found, err := pgx.CollectRows(rows, func(pgx.CollectableRow) (row R, err error) {
 		err = scanRow(rows, fields, &row)
 		return row, err
 	})
-	return found, translate(err)
+	return found, Translate(err)
 }
 
 // querier is what statements run on: the pool, a connection or a transaction.
@@ -196,10 +196,10 @@ func prepared(args ...any) []any { return append([]any{pgx.QueryExecModeCacheSta
 func queryValues[T any](ctx context.Context, on querier, text string, args []any) ([]T, error) {
 	rows, err := on.Query(ctx, text, args...)
 	if err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	values, err := pgx.CollectRows(rows, pgx.RowTo[T])
-	return values, translate(err)
+	return values, Translate(err)
 }
 
 // statements holds the composed statements, by purpose.

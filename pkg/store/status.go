@@ -21,7 +21,7 @@ type Server struct {
 func (s *Store) Server(ctx context.Context) (v Server, err error) {
 	const look = "SELECT current_user, current_database(), current_setting('server_version'), NOT pg_is_in_recovery()"
 	err = s.pool.QueryRow(ctx, look).Scan(&v.Role, &v.Name, &v.Version, &v.Primary)
-	return v, translate(err)
+	return v, Translate(err)
 }
 
 // SealedBy counts the sealed values by the vault key that they name; those that name none are under "".
@@ -29,13 +29,13 @@ func (s *Store) SealedBy(ctx context.Context) (map[string]int64, error) {
 	const count = "SELECT CASE WHEN position(':' IN sealed) > 0 THEN split_part(sealed, ':', 1) ELSE '' END, count(*) FROM credentials GROUP BY 1"
 	rows, err := s.pool.Query(ctx, count)
 	if err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	counts := map[string]int64{}
 	var id string
 	var n int64
 	_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error { counts[id] = n; return nil })
-	return counts, translate(err)
+	return counts, Translate(err)
 }
 
 // Foreign returns at most limit users after one, in the order of their ids, that have sealed
@@ -44,7 +44,7 @@ func (s *Store) Foreign(ctx context.Context, after uuid.UUID, prefix string, lim
 	var ids []uuid.UUID
 	err := s.db.NewSelect().Model((*credentialRow)(nil)).Column("user_id").Distinct().
 		Where("user_id > ? AND NOT starts_with(sealed, ?)", after, prefix).Order("user_id").Limit(int64(limit)).Scan(ctx, &ids)
-	return ids, translate(err)
+	return ids, Translate(err)
 }
 
 // Head returns the present end of the change feed: all events behind it are yet to be shown.

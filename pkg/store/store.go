@@ -123,7 +123,7 @@ func (s *Store) DB() *bun.DB { return s.db }
 func (s *Store) Ping(ctx context.Context) error {
 	applied, err := s.applied(ctx)
 	if err != nil {
-		return translate(err)
+		return Translate(err)
 	}
 	if applied < latestMigration() {
 		return fmt.Errorf("the database is at migration %q, this version needs %q: run ai-admin migrate", applied, latestMigration())

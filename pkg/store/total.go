@@ -123,12 +123,12 @@ const snapshotHash = "hashtextextended(pg_current_snapshot()::text, 0)"
 func (s *Store) count(ctx context.Context, l *listing, bound int64) (count, error) {
 	rows, err := s.pool.Query(ctx, l.count(bound).String(), l.arguments()...)
 	if err != nil {
-		return count{}, translate(err)
+		return count{}, Translate(err)
 	}
 	counted, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (c count, err error) {
 		return c, row.Scan(&c.users, &c.snapshot)
 	})
-	return counted, translate(err)
+	return counted, Translate(err)
 }
 
 func (l *listing) count(bound int64) *bun.SelectQuery {

@@ -84,7 +84,7 @@ func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Kno
 	known, err := tx.learn(ctx, mode, wanted)
 	if err != nil {
 		tx.Rollback()
-		return nil, nil, translate(err)
+		return nil, nil, Translate(err)
 	}
 	return tx, known, nil
 }
@@ -92,12 +92,12 @@ func (s *Store) Begin(ctx context.Context, mode Mode, wanted *Wanted) (*Tx, *Kno
 // begin waits for a connection. The transaction starts with its first statements.
 func (s *Store) begin(ctx context.Context) (*Tx, error) {
 	if err := s.changes.enter(ctx); err != nil {
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		s.changes.leave()
-		return nil, translate(err)
+		return nil, Translate(err)
 	}
 	return &Tx{store: s, conn: conn.Conn(), release: func() { conn.Release(); s.changes.leave() }}, nil
 }
@@ -105,7 +105,7 @@ func (s *Store) begin(ctx context.Context) (*Tx, error) {
 // Write writes users without events, for changes that could not be written together with later ones.
 func (tx *Tx) Write(ctx context.Context, w *Writes) error {
 	tx.write(w)
-	return translate(tx.next.run(ctx, tx.conn))
+	return Translate(tx.next.run(ctx, tx.conn))
 }
 
 // Commit writes users and records and ends the transaction. If [RolledBack] is true for the error,
@@ -115,7 +115,7 @@ func (tx *Tx) Commit(ctx context.Context, w *Writes, records []Record) error {
 	tx.record(records)
 	tx.audit(records)
 	tx.next.exec("COMMIT")
-	return translate(tx.next.run(ctx, tx.conn))
+	return Translate(tx.next.run(ctx, tx.conn))
 }
 
 const rollbackTime = 5 * time.Second

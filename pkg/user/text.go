@@ -21,10 +21,11 @@ func Fold(s string) string {
 
 // FoldAddress returns the comparison form of an e-mail address or a userName. A domain, the part
 // after the last @, is compared in its A-label form (UTS #46, non-transitional processing), so that
-// münchen.de equals xn--mnchen-3ya.de. A domain that cannot be converted is folded like other text.
+// münchen.de equals xn--mnchen-3ya.de. A domain that cannot be converted is folded like other text, and so is
+// one that is longer than any value may be: converting it takes time that grows with the square of its length.
 func FoldAddress(s string) string {
 	at := strings.LastIndexByte(s, '@')
-	if at < 0 || isASCII(s) {
+	if at < 0 || isASCII(s) || utf8.RuneCountInString(s[at:]) > maxValue {
 		return Fold(s)
 	}
 	domain, err := mailDomain.ToASCII(s[at+1:])
