@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -24,8 +25,7 @@ import (
 func (a *App) console(routes http.Handler, gate *httpapi.Gate, options Options) http.Handler {
 	return console.New(console.Options{Admin: a.admin, Routes: routes, Authenticate: a.auth.Authenticate, SignIn: a.auth,
 		Vault: func() *vault.KeyRing { return a.mounts.Vault.Value() }, Enter: gate.Enter, Once: options.SignInOnce,
-		Status: func(ctx context.Context) console.Status { return a.status(ctx, options.Environment.Sink) },
-		Resend: a.resend, FindKey: a.findKey, Now: a.feedHead,
+		Status: a.status, Resend: a.resend, FindKey: a.findKey, Now: a.feedHead,
 		SignedIn: func(r *http.Request) error {
 			return a.admin.Audit(r.Context(), request.AuditEntry(r, user.ConsoleSignedIn))
 		},
@@ -56,24 +56,33 @@ func (a *App) resend(r *http.Request, of uuid.UUID) (int64, error) {
 const shownParked = 100
 
 // status is how the service is at present, for the console.
-func (a *App) status(ctx context.Context, sink string) console.Status {
+func (a *App) status(ctx context.Context) console.Status {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	s := console.Status{Version: a.version, Started: a.began, Relay: a.relayStatus(ctx, sink)}
+	s := console.Status{Version: a.version, Started: a.began, Relay: a.relayStatus(ctx)}
 	for _, one := range a.checks(ctx) {
-		s.Checks = append(s.Checks, console.Check{Name: one.name, Err: store.Loggable(one.run())})
+		s.Checks = append(s.Checks, console.Check{Name: one.name, Err: shown(one.run())})
 	}
 	server, err := a.store.Server(ctx)
-	s.Database = console.Database{Role: server.Role, Name: server.Name, Version: server.Version, Primary: server.Primary, Err: store.Loggable(err)}
+	s.Database = console.Database{Role: server.Role, Name: server.Name, Version: server.Version, Primary: server.Primary, Err: shown(err)}
 	for _, v := range a.mounts.volumes() {
 		s.Mounts = append(s.Mounts, console.Mount{Name: v.Name(), Loaded: v.Loaded(), Err: v.Err()})
 	}
-	s.Vault = a.vaultKeys(ctx)
+	s.Vault, err = a.vaultKeys(ctx)
+	s.VaultErr = shown(err)
 	return s
 }
 
-func (a *App) relayStatus(ctx context.Context, sink string) (s console.Relay) {
-	s.Sink = sink
+// shown is what a page tells of an error; the driver's text, which names hosts and roles, is for the log.
+func shown(err error) error {
+	if public, ok := errors.AsType[*user.Error](err); ok {
+		return errors.New(public.Message)
+	}
+	return store.Loggable(err)
+}
+
+func (a *App) relayStatus(ctx context.Context) (s console.Relay) {
+	s.Sink = a.relay.Sink()
 	parked, err := relay.CountParked(ctx, a.store)
 	if err == nil {
 		s.ParkedEvents = parked.Events
@@ -86,15 +95,15 @@ func (a *App) relayStatus(ctx context.Context, sink string) (s console.Relay) {
 	for _, p := range list {
 		s.Parked = append(s.Parked, console.ParkedEvent(p))
 	}
-	s.Err = store.Loggable(err)
+	s.Err = shown(err)
 	return s
 }
 
 // vaultKeys counts the values under each key of the vault.
-func (a *App) vaultKeys(ctx context.Context) (keys []console.VaultKey) {
+func (a *App) vaultKeys(ctx context.Context) (keys []console.VaultKey, err error) {
 	counts, err := a.store.SealedBy(ctx)
 	if err != nil {
-		return nil // the check of the database says so
+		return nil, err
 	}
 	ring := a.mounts.Vault.Value()
 	for _, id := range ring.IDs() {
@@ -104,5 +113,5 @@ func (a *App) vaultKeys(ctx context.Context) (keys []console.VaultKey) {
 	for _, id := range slices.Sorted(maps.Keys(counts)) {
 		keys = append(keys, console.VaultKey{ID: id, Missing: id != "", Values: counts[id]})
 	}
-	return keys
+	return keys, nil
 }

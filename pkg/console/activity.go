@@ -30,8 +30,9 @@ type activityPage struct {
 	Problems user.Problems
 	View     string // live or audit
 	Actions  []user.AuditAction
-	Tags     map[string]string // of the users, by id
+	Tags     map[string]string // of the users, and the names of groups, by id
 	Filtered bool
+	About    uuid.UUID // the user whose changes are asked for, as far as there is one
 }
 
 // serveActivity shows the changes as they happen, or the audit log.
@@ -53,26 +54,44 @@ func (c *Console) serveActivity(w http.ResponseWriter, r *http.Request, s *sessi
 	} else if err != nil {
 		return err
 	}
-	var ids []string
+	var about subjects
 	for _, entry := range p.Changes {
-		ids = append(ids, idText(entry.UserID))
+		about.add(entry.Type, entry.UserID)
 	}
 	for _, entry := range p.Audit {
-		ids = append(ids, idText(entry.UserID))
+		about.add("", entry.UserID)
 	}
-	p.Tags = c.tags(r, s, ids)
+	p.Tags = c.tags(r, s, about)
 	return c.render(w, r, status, "activity", p)
 }
 
-// tags finds the tags of users by their ids, for people. A deleted user has none, and is shown by the id.
-func (c *Console) tags(r *http.Request, s *session, ids []string) map[string]string {
-	slices.Sort(ids)
-	ids = slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })
-	if len(ids) == 0 || !s.caller.Can(auth.UsersRead) {
+// subjects are the ids of the users and groups that a page names.
+type subjects struct{ users, groups []string }
+
+// add adds the subject of an event, or with an empty type a user.
+func (a *subjects) add(of user.EventType, id uuid.UUID) {
+	ids := &a.users
+	if of.OfGroup() {
+		ids = &a.groups
+	}
+	if text := idText(id); text != "" && !slices.Contains(*ids, text) {
+		*ids = append(*ids, text)
+	}
+}
+
+// tags finds the tags of users and the names of groups by their ids, for people. What is deleted has none, and is
+// shown by the id.
+func (c *Console) tags(r *http.Request, s *session, about subjects) map[string]string {
+	if !s.caller.Can(auth.UsersRead) {
 		return nil
 	}
 	tags := map[string]string{}
-	for some := range slices.Chunk(ids, idsAtOnce) {
+	for _, id := range about.groups {
+		if g, err := c.options.Admin.Group(r.Context(), uuid.MustParse(id)); err == nil {
+			tags[id] = g.DisplayName
+		}
+	}
+	for some := range slices.Chunk(about.users, idsAtOnce) {
 		query, err := user.ParseQuery(url.Values{"id": some, "limit": {strconv.Itoa(len(some))}, "count": {string(user.CountNone)}})
 		if err != nil {
 			return tags
@@ -156,12 +175,15 @@ func (c *Console) readChanges(r *http.Request, s *session, p *activityPage) (err
 	if p.Cursor, err = c.options.Now(r.Context()); err != nil {
 		return err
 	}
+	if p.About, err = c.idOf(r, p.Query.Get("user")); err != nil {
+		return err
+	}
 	actor, kind, after := p.Query.Get("actor"), p.Query.Get("type"), p.Query.Get("cursor")
 	for range 5 { // pages, of which the filters may leave nothing
 		var found user.HistoryPage
 		switch {
 		case p.Query.Has("user"):
-			found, err = c.changesOf(r, p.Query.Get("user"), after)
+			found, err = c.changesOf(r, p.About, after)
 		case s.caller.Can(auth.AuditRead):
 			found, err = c.changesOfAll(r, actor, after)
 		}
@@ -198,8 +220,11 @@ func (c *Console) changesOfAll(r *http.Request, actor, cursor string) (user.Hist
 }
 
 // idOf returns the id of the user that somebody typed: an id, also of a user who is gone, a tag, or another name
-// with what it is, such as email:ada@example.com. It is [uuid.Nil] where there is no such user.
+// with what it is, such as email:ada@example.com. It is [uuid.Nil] where there is no such user, or nothing is typed.
 func (c *Console) idOf(r *http.Request, typed string) (uuid.UUID, error) {
+	if typed == "" {
+		return uuid.Nil, nil
+	}
 	ref, ok := user.ParseRef(typed)
 	if !ok {
 		ref, ok = user.ParseRef("tag:" + typed)
@@ -218,10 +243,9 @@ func (c *Console) idOf(r *http.Request, typed string) (uuid.UUID, error) {
 }
 
 // changesOf reads what happened to one user. It needs no right to see the history of all.
-func (c *Console) changesOf(r *http.Request, typed, cursor string) (user.HistoryPage, error) {
-	id, err := c.idOf(r, typed)
-	if err != nil || id == uuid.Nil {
-		return user.HistoryPage{}, err
+func (c *Console) changesOf(r *http.Request, id uuid.UUID, cursor string) (user.HistoryPage, error) {
+	if id == uuid.Nil {
+		return user.HistoryPage{}, nil
 	}
 	found, err := c.options.Admin.History(r.Context(), id, cursor, user.DefaultLimit)
 	if user.KindOf(err) == user.NotFound {
@@ -300,11 +324,11 @@ func (c *Console) serveKeys(w http.ResponseWriter, r *http.Request, s *session) 
 
 // renderKeys answers with the page and the keys that were found.
 func (c *Console) renderKeys(w http.ResponseWriter, r *http.Request, s *session, status int, p keysPage, found []user.ListedKey) error {
-	ids := make([]string, len(found))
+	var about subjects
 	for i := range found {
-		ids[i] = idText(found[i].UserID)
+		about.add("", found[i].UserID)
 	}
-	p.Keys, p.Tags = shownKeys(found), c.tags(r, s, ids)
+	p.Keys, p.Tags = shownKeys(found), c.tags(r, s, about)
 	return c.render(w, r, status, "keys", p)
 }
 

@@ -195,6 +195,8 @@ type bulkRun struct {
 	s            *session
 	change       user.Change
 	action       bulkAction
+	back         string // the list that the users are from
+	begun        bool   // the page is
 	done, failed int64
 	faults       []bulkResult // the first of those that failed
 }
@@ -209,19 +211,19 @@ type bulkResult struct {
 	Error *user.Error
 }
 
+// all changes the users and writes the page as it goes. An error before anything is changed is the answer.
 func (b *bulkRun) all(form chosen) error {
-	back := withQuery(Path+"users", form.filter)
-	b.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := b.write("bulk-top", bulkPage{page: b.console.page(b.r, b.s, "bulk."+string(b.action)+".done", "users"), Action: b.action, Back: back}); err != nil {
-		return err
-	}
+	b.back = withQuery(Path+"users", form.filter)
 	err := b.chosen(form)
 	var fault *user.Error
 	if err != nil {
+		if !b.begun {
+			return err
+		}
 		fault = user.Public(err)
 		request.Of(b.r.Context()).Failure = err
 	}
-	return b.write("bulk-bottom", map[string]any{"Done": b.done, "Failed": b.failed, "Fault": fault, "Back": back,
+	return b.write("bulk-bottom", map[string]any{"Done": b.done, "Failed": b.failed, "Fault": fault, "Back": b.back,
 		"Action": b.action, "Rows": b.faults, "More": int(b.failed) - len(b.faults)})
 }
 
@@ -300,8 +302,16 @@ func (b *bulkRun) group(users []*user.User) error {
 	return b.write("bulk-rows", map[string]any{"Rows": shown, "Action": b.action})
 }
 
-// write appends to the page under way.
+// write appends to the page, and begins it.
 func (b *bulkRun) write(name string, data any) error {
+	if !b.begun {
+		b.begun = true
+		b.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		top := bulkPage{page: b.console.page(b.r, b.s, "bulk."+string(b.action)+".done", "users"), Action: b.action, Back: b.back}
+		if err := b.write("bulk-top", top); err != nil {
+			return err
+		}
+	}
 	all, err := templates()
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ type Admin interface {
 	AuditLog(context.Context, user.AuditQuery) (user.AuditPage, error)
 	Keys(context.Context, user.Ref) ([]user.ListedKey, error)
 	FindKeys(context.Context, user.KeyQuery) (user.KeyPage, error)
+	Group(ctx context.Context, id uuid.UUID) (*user.Group, error)
 }
 
 // Once signs in the first request that brings its code, with a token.

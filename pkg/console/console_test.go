@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -208,6 +209,26 @@ func TestKeysNarrowTheirUser(t *testing.T) {
 		var page strings.Builder
 		if err := all.ExecuteTemplate(&page, "key-models", test.models); err != nil || !strings.Contains(page.String(), test.want) {
 			t.Errorf("%v, %v: %s, want %s", test.models, err, page.String(), test.want)
+		}
+	}
+}
+
+// TestLongListsShowTheirDifferences: a key among many is not lost among them.
+func TestLongListsShowTheirDifferences(t *testing.T) {
+	t.Parallel()
+	key := func(n int) string { return fmt.Sprintf(`{"id":%d,"name":"%s"}`, n, strings.Repeat("k", 100)) }
+	for name, test := range map[string]struct {
+		from, to, gone, came string
+		same                 int64
+	}{
+		"a long one": {"[" + key(1) + "," + key(2) + "," + key(3) + "," + key(4) + "," + key(5) + "]", "[" + key(1) + "," + key(7) + "," + key(3) + "," + key(4) + "," + key(5) + "]", "[" + key(2) + "]", "[" + key(7) + "]", 4},
+		"short":      {`["a","b"]`, `["a"]`, `["a","b"]`, `["a"]`, 0},
+		"a new one":  {`null`, "[" + key(1) + "]", `null`, "[" + key(1) + "]", 0},
+		"no list":    {`{"a":"` + strings.Repeat("x", 1000) + `"}`, `{}`, `{"a":"` + strings.Repeat("x", 1000) + `"}`, `{}`, 0},
+	} {
+		change := fieldChange{From: []byte(test.from), To: []byte(test.to)}
+		if change.shorten(); string(change.From) != test.gone || string(change.To) != test.came || change.Same != test.same {
+			t.Errorf("%s: %s %s %d", name, change.From, change.To, change.Same)
 		}
 	}
 }

@@ -61,11 +61,13 @@ type failedLine struct {
 }
 
 func (c *Console) importPage(r *http.Request, s *session) importPage {
-	return importPage{page: c.page(r, s, "import.title", "import"), Mode: "create", Match: "tag"}
+	return importPage{page: c.page(r, s, "import.title", "import")}
 }
 
 func (c *Console) serveImport(w http.ResponseWriter, r *http.Request, s *session) error {
-	return c.render(w, r, http.StatusOK, "import", c.importPage(r, s))
+	p := c.importPage(r, s)
+	p.Mode, p.Match = "create", "tag"
+	return c.render(w, r, http.StatusOK, "import", p)
 }
 
 // importUsers checks or applies a file, and shows the results of its lines.
@@ -113,6 +115,9 @@ func (p *importPage) read(w http.ResponseWriter, r *http.Request) (io.Reader, er
 			return nil, user.Errorf(user.Malformed, "the form cannot be read: choose a file and send it again").Wrap(err)
 		}
 		if part.FormName() == "file" {
+			if p.Mode == "" || p.Match == "" {
+				return nil, user.Errorf(user.Malformed, "the form cannot be read: mode, match and dryRun must come before the file")
+			}
 			p.Name = path.Base(part.FileName())
 			return part, nil
 		}

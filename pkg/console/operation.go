@@ -18,6 +18,7 @@ type Status struct {
 	Relay    Relay
 	Mounts   []Mount
 	Vault    []VaultKey
+	VaultErr error // why its keys are not known
 }
 
 // Check is one condition of readiness; Err is why it fails.
@@ -34,9 +35,9 @@ type Database struct {
 	Err     error
 }
 
-// Relay describes the events that wait to be sent to the sink.
+// Relay describes the events that wait to be sent to the sink. With Err, only Sink is known.
 type Relay struct {
-	Sink         string // empty for none
+	Sink         string // without passwords; empty for none
 	OldestUnsent time.Time
 	ParkedEvents int
 	Parked       []ParkedEvent
@@ -75,7 +76,7 @@ type operationPage struct {
 	Lag time.Duration
 	// Ready says that every check passes.
 	Ready bool
-	Tags  map[string]string // of the users with parked events, by id
+	Tags  map[string]string // of the users with parked events, and the names of groups, by id
 }
 
 // ParkedCount returns how many events are parked.
@@ -92,11 +93,11 @@ func (c *Console) serveOperation(w http.ResponseWriter, r *http.Request, s *sess
 	if p.Relay.Sink != "" && !p.Relay.OldestUnsent.IsZero() {
 		p.Lag = time.Since(p.Relay.OldestUnsent).Round(time.Second)
 	}
-	ids := make([]string, len(p.Relay.Parked))
-	for i := range ids {
-		ids[i] = p.Relay.Parked[i].UserID.String()
+	var about subjects
+	for _, parked := range p.Relay.Parked {
+		about.add(parked.Type, parked.UserID)
 	}
-	p.Tags = c.tags(r, s, ids)
+	p.Tags = c.tags(r, s, about)
 	return c.render(w, r, http.StatusOK, "operation", p)
 }
 

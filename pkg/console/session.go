@@ -157,8 +157,12 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, token string) er
 	if err := c.options.SignedIn(r); err != nil {
 		return err
 	}
-	return c.seal(w, r, sessionCookie, begun, begun.End)
+	return c.seal(w, r, sessionCookie, begun, begun.End.Add(endShown))
 }
+
+// endShown is how much longer than its session a browser keeps the cookie: by it, a page can say that the session
+// has ended, and why.
+const endShown = 24 * time.Hour
 
 type signInPage struct {
 	page

@@ -343,6 +343,7 @@ type historyEntry struct {
 type fieldChange struct {
 	Field    string `json:"field"`
 	From, To json.RawMessage
+	Same     int64 `json:"-"` // elements of a long list, left out of From and To since both have them
 }
 
 const (
@@ -388,7 +389,36 @@ func (c *Console) history(r *http.Request, id uuid.UUID) (history, error) {
 // entryOf reads an event.
 func entryOf(e user.Event) (historyEntry, error) {
 	entry := historyEntry{Event: e, Kind: string(e.Type[strings.LastIndexByte(string(e.Type), '.')+1:])}
-	return entry, json.Unmarshal(e.Changes, &entry.Changes)
+	err := json.Unmarshal(e.Changes, &entry.Changes)
+	for i := range entry.Changes {
+		entry.Changes[i].shorten()
+	}
+	return entry, err
+}
+
+// longList is from how many bytes on a changed list is shown by its differences alone: a user's hundred keys
+// would fill a page with each change of one.
+const longList = 1000
+
+// shorten leaves out what two long lists have in common.
+func (f *fieldChange) shorten() {
+	var from, to []json.RawMessage
+	if len(f.From)+len(f.To) < longList || json.Unmarshal(f.From, &from) != nil || json.Unmarshal(f.To, &to) != nil {
+		return
+	}
+	gone, came := without(from, to), without(to, from)
+	f.Same = int64(len(to) - len(came))
+	f.From, _ = json.Marshal(gone) // of what was read just now
+	f.To, _ = json.Marshal(came)
+}
+
+// without returns the elements of a list that another does not have.
+func without(list, other []json.RawMessage) []json.RawMessage {
+	had := make(map[string]bool, len(other))
+	for _, element := range other {
+		had[string(element)] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(element json.RawMessage) bool { return had[string(element)] })
 }
 
 // entry reads an event, and reports whether it passes the filter.

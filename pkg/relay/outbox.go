@@ -226,7 +226,7 @@ type Parked struct {
 func CountParked(ctx context.Context, s *store.Store) (p Parked, err error) {
 	err = s.DB().NewSelect().Table("outbox").ColumnExpr("count(*), count(DISTINCT user_id)").Where("parked_at IS NOT NULL").
 		Scan(ctx, &p.Events, &p.Users)
-	return p, err
+	return p, store.Translate(err)
 }
 
 // OldestUnsent returns the time of the change whose event has waited longest, parked ones
@@ -236,7 +236,7 @@ func OldestUnsent(ctx context.Context, s *store.Store) (time.Time, error) {
 	err := s.DB().DB.QueryRowContext(ctx, `SELECT min(e.at) FROM generate_series(0, $1::int) AS p(n)
 		CROSS JOIN LATERAL (SELECT event_id FROM outbox WHERE partition = p.n ORDER BY seq LIMIT 1) AS o
 		JOIN events e ON e.id = o.event_id`, planned, store.Partitions-1).Scan(&at)
-	return at.Time, err
+	return at.Time, store.Translate(err)
 }
 
 // ParkedEvent is an event that the sink refused for good.
@@ -259,7 +259,7 @@ func ListParked(ctx context.Context, s *store.Store, of uuid.UUID, limit int) (l
 	if of != uuid.Nil {
 		q = q.Where("o.user_id = ?", of)
 	}
-	return list, q.Scan(ctx, &list)
+	return list, store.Translate(q.Scan(ctx, &list))
 }
 
 // Resend releases the parked events of one user or, with [uuid.Nil], of all users. A relay tries them again
@@ -273,7 +273,7 @@ func Resend(ctx context.Context, s *store.Store, of uuid.UUID, entry user.AuditE
 		entry.Action, entry.UserID, entry.Detail = user.EventsResent, of, fmt.Appendf(nil, `{"events":%d}`, n)
 		return s.AuditIn(ctx, tx, entry)
 	})
-	return n, err
+	return n, store.Translate(err)
 }
 
 func release(ctx context.Context, tx bun.Tx, of uuid.UUID) (int64, error) {

@@ -89,6 +89,14 @@ func New(o Options) (*Relay, error) {
 // Sends reports whether there is a sink to send to.
 func (r *Relay) Sends() bool { return r.sink != nil }
 
+// Sink names the sink, without what its address may hold of passwords and tokens; empty for none.
+func (r *Relay) Sink() string {
+	if r.sink == nil {
+		return ""
+	}
+	return r.sink.String()
+}
+
 // Run sends events until ctx ends. It then stops between events: a request under way may finish
 // within 10 s, no other is begun. The database and the sink may be away for any length of time.
 // Without a sink, Run returns at once.

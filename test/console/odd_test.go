@@ -1,8 +1,10 @@
 package console
 
 import (
+	"bytes"
 	"fmt"
 	"html"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -93,6 +95,39 @@ func TestOddRequests(t *testing.T) {
 		if !strings.Contains(body, `id="p-`+field+`"`) {
 			t.Errorf("nothing is said about %s", field)
 		}
+	}
+}
+
+// TestImportFieldsComeFirst: what says how a file is meant comes before the file, or nothing is imported.
+func TestImportFieldsComeFirst(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	c := s.client(t, s.token)
+	var form bytes.Buffer
+	parts := multipart.NewWriter(&form)
+	file, err := parts.CreateFormFile("file", "users.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = file.Write([]byte("tag,name\nada,Ada\n"))
+	for name, value := range map[string]string{"mode": "delete", "match": "tag", "dryRun": "1"} {
+		if err := parts.WriteField(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := parts.Close(); err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodPost, s.url+pages+"import", &form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", parts.FormDataContentType())
+	if answer, body := c.do(request); answer.StatusCode != http.StatusBadRequest || !strings.Contains(body, "must come before the file") {
+		t.Errorf("%d %s", answer.StatusCode, body)
+	}
+	if users := s.api("GET", "users", "")["users"].([]any); len(users) != 0 {
+		t.Errorf("%d users were made", len(users))
 	}
 }
 

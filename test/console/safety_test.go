@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -91,10 +92,26 @@ func TestSessionEnds(t *testing.T) {
 	}
 	first.quiet, second.quiet = true, true
 	p := s.person(t)
+	s.expire("brief", p)
+	p.quiet = true
+	p.open("users")
+	p.sees("Your token has expired, so you were signed out.")
 	p.open("signin")
 	p.put("Token", "aia_wrong")
 	p.follows(button("Sign in"))
 	p.sees("This token is not known.")
+}
+
+// expire signs a person in with a token that expires, and waits until it has.
+func (s *service) expire(name string, p *tab) {
+	s.Helper()
+	end := time.Now().Add(8 * time.Second)
+	token := s.addToken(name, auth.Admin)
+	s.entries[len(s.entries)-1].ExpiresAt = end
+	s.layTokens()
+	s.know(token)
+	p.signIn(token)
+	time.Sleep(time.Until(end.Add(time.Second)))
 }
 
 // TestForgeries: forms from other origins, framed pages and stolen links change nothing.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
 	"aiadmin/test/mounttest"
@@ -101,6 +103,28 @@ func (s *service) revoke(name string) {
 	s.layTokens()
 }
 
+// closeDatabase has PostgreSQL refuse connections to the service's database, and ends those that there are.
+func (s *service) closeDatabase() {
+	s.Helper()
+	c, err := pgx.ParseConfig(s.database)
+	if err != nil {
+		s.Fatal(err)
+	}
+	name := c.Database
+	c.Database = "postgres"
+	conn, err := pgx.ConnectConfig(s.Context(), c)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if _, err := conn.Exec(s.Context(), "ALTER DATABASE "+pgx.Identifier{name}.Sanitize()+" WITH ALLOW_CONNECTIONS false"); err != nil {
+		s.Fatal(err)
+	}
+	if _, err := conn.Exec(s.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name); err != nil {
+		s.Fatal(err)
+	}
+}
+
 func (s *service) ready() {
 	s.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -115,10 +139,13 @@ func (s *service) ready() {
 	s.Fatal("the service does not become ready")
 }
 
-// send sends a request to the API, and returns the status and the answer.
+// send sends a request to the API, and returns the status and the answer. A path with a slash before it is the whole one.
 func (s *service) send(method, path, token, mediaType, body string) (int, string) {
 	s.Helper()
-	request, err := http.NewRequest(method, s.url+"/ai/admin/"+path, strings.NewReader(body))
+	if !strings.HasPrefix(path, "/") {
+		path = "/ai/admin/" + path
+	}
+	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -173,6 +175,40 @@ func TestLiveFeed(t *testing.T) {
 	reader.wait("the end", `document.getElementById('live').innerText !== 'Live: new changes appear here.'`)
 }
 
+// TestGroupsInActivity: a group that an identity provider changes is shown as one, in the list and as it happens.
+func TestGroupsInActivity(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada","email":"ada@example.com"}`)
+	group := func(name string) string {
+		status, body := s.send("POST", "/scim/v2/Groups", s.token, "application/scim+json",
+			`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"`+name+`","members":[{"value":"`+id+`"}]}`)
+		if status != http.StatusCreated {
+			t.Fatalf("%d %s", status, body)
+		}
+		return regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(body)[1]
+	}
+	research := group("Research")
+	p := s.person(t).signIn(s.token)
+	p.open("activity")
+	p.sees("Live: new changes appear here.")
+	p.sees("created the group Research by ada")
+	sales := group("Sales")
+	p.wait("the other group", `document.querySelector('#feed li')?.innerText.includes('created the group Sales by ada')`)
+	for _, link := range []string{"a[href$='users?group=" + research + "']", "a[href$='users?group=" + sales + "']"} {
+		if eval[int](p, "document.querySelectorAll(`#feed "+link+"`).length") != 1 {
+			t.Errorf("no link %s", link)
+		}
+	}
+	for _, name := range []string{"tag:ada", "email:ada@example.com", "ADA", id} { // by whatever name, live as in the list
+		p.open("activity?user=" + url.QueryEscape(name))
+		p.sees("Live: new changes appear here.")
+		p.sees("created ada by ada")
+		s.api("PATCH", "users/"+id, `{"name":"Ada `+name+`"}`)
+		p.wait("the change", `document.querySelector('#feed li')?.innerText.includes('updated ada')`)
+	}
+}
+
 // TestKeys issues, rotates, disables and revokes a key, and finds it by its secret.
 func TestKeys(t *testing.T) {
 	t.Parallel()
@@ -273,6 +309,32 @@ func TestOperation(t *testing.T) {
 	p.sees("The service is ready.")
 	p.sees("seals new values")
 	p.accessible("a refused mount")
+}
+
+// TestWithoutItsDatabase: pages and forms say that the database is away, and nothing that they cannot know.
+func TestWithoutItsDatabase(t *testing.T) {
+	t.Parallel()
+	s := start(t, "", func(o *app.Options) { o.Environment.Sink = "http://user:sinkpass@127.0.0.1:1/path?token=planted" })
+	id := s.create(`{"tag":"ada","name":"Ada","credentials":{"openai":"sk-live-0123456789"}}`)
+	c := s.client(t, s.token)
+	if _, body := c.get(pages + "operation"); !strings.Contains(body, "http://127.0.0.1:1/path<") || strings.Contains(body, "sinkpass") || strings.Contains(body, "planted") {
+		t.Errorf("the sink is not shown, or more of it: %s", body)
+	}
+	s.closeDatabase()
+	_, body := c.get(pages + "operation")
+	for _, told := range []string{"Nothing is sealed", "nothing waits", "0 events", "user=", "sinkpass", "failed to connect"} {
+		if strings.Contains(body, told) {
+			t.Errorf("it says %q", told)
+		}
+	}
+	if n := strings.Count(body, "the database does not answer") + strings.Count(body, "the database refuses the connection"); n < 4 { // readiness, database, vault, relay
+		t.Errorf("it tells %d times why: %s", n, body)
+	}
+	for path, form := range map[string]url.Values{"operation": {}, "users/bulk/apply": {"action": {"suspend"}, "id": {id}}} {
+		if answer, body := c.post(path, form); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %v %s", path, answer.StatusCode, answer.Header, body)
+		}
+	}
 }
 
 // TestParkedEvents sends again what the sink had refused: one user's event, then all that are left.

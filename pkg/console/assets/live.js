@@ -10,28 +10,29 @@ export default function live(state, {say, speak}) {
     const event = JSON.parse(message.data);
     const kind = event.type.slice(event.type.lastIndexOf('.') + 1);
     const {user, actor, type} = Object.fromEntries(new FormData(filter));
-    const by = event.actor ?? '', tag = event.data.user?.tag;
+    const by = event.actor ?? '', name = event.data.user?.tag ?? event.data.group?.name ?? event.subject;
     const about = user.trim(), from = actor.trim();
-    if (about && about !== event.subject && about.toLowerCase() !== tag || type && kind !== type || from && by !== from) return;
-    feed.prepend(entry(event, kind, by, words));
+    const subject = about === words.asked && words.about || about;
+    if (about && subject !== event.subject && about.toLowerCase().replace(/^tag:/, '') !== event.data.user?.tag || type && kind !== type || from && by !== from) return;
+    feed.prepend(entry(event, kind, name, by, words));
     speak(feed);
-    say([words[kind], tag ?? event.subject, by && words.by, by].join(' '));
+    say([words[kind], event.data.group && words.group, name, by && words.by, by].join(' '));
     document.getElementById('feed-empty')?.remove();
     while (feed.children.length > 200) feed.lastElementChild.remove();
   };
 }
 
-function entry(event, kind, by, words) {
+function entry(event, kind, name, by, words) {
   const item = document.createElement('li'), line = document.createElement('p');
   const what = document.createElement('b'), link = document.createElement('a'), code = document.createElement('code');
   what.textContent = words[kind];
-  code.textContent = event.data.user?.tag ?? event.subject;
+  code.textContent = name;
   code.title = event.subject;
-  link.href = words.users + event.subject;
+  link.href = event.data.group ? words.users.replace(/\/$/, '?group=') + event.subject : words.users + event.subject;
   link.append(code);
   const time = document.createElement('time');
   time.dateTime = event.time;
-  line.append(what, ' ', link, ' ');
+  line.append(what, event.data.group ? ` ${words.group} ` : ' ', link, ' ');
   if (by) {
     const who = document.createElement('b');
     who.textContent = by;
