@@ -31,8 +31,8 @@ const (
 	rotationPatience = time.Minute // with one user whom another session holds
 )
 
-// Rotate seals every value that is not under the primary key anew, the old function's
-// included, while the service runs. It works in batches, each committed by itself: ended
+// Rotate seals every value that is not under the primary key anew, the old function's and the secrets kept for
+// repeated requests included, while the service runs. It works in batches, each committed by itself: ended
 // at any moment, it goes on where it was when it is started again. Progress is told after
 // each try at a batch. Values that cannot be opened are logged, left as they are, and make its error.
 // It keeps no lock while it waits for a user that another session has locked, and gives up after a minute.
@@ -64,10 +64,61 @@ func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation
 		}
 		place = users[len(users)-1]
 	}
+	if err := s.rotateClaims(ctx, keys, &done, progress); err != nil {
+		return done, err
+	}
 	if done.Refused > 0 {
 		return done, fmt.Errorf("%d values could not be opened: the log names them", done.Refused)
 	}
 	return done, nil
+}
+
+// rotateClaims reseals the secrets that are kept with Idempotency-Keys, for as long as these are.
+func (s *Service) rotateClaims(ctx context.Context, keys *vault.KeyRing, done *Rotation, progress func(Rotation)) error {
+	for place := []byte{}; ; {
+		claims, err := s.store.ForeignClaims(ctx, place, keys.Primary()+":", rotationBatch)
+		if err != nil || len(claims) == 0 {
+			return err
+		}
+		place = claims[len(claims)-1].Key
+		done.Total += int64(len(claims))
+		var writes store.Writes
+		for _, claim := range claims {
+			if claim.Sealed, err = reopened(keys, claim.UserID, claimedSecret, claim.Sealed); err != nil {
+				s.refused(ctx, claim.UserID, claimedSecret, err)
+				done.Refused++
+				continue
+			}
+			writes.Claimed = append(writes.Claimed, claim)
+		}
+		if err := s.writeClaims(ctx, &writes, done); err != nil {
+			return err
+		}
+		progress(*done)
+	}
+}
+
+func (s *Service) writeClaims(ctx context.Context, writes *store.Writes, done *Rotation) error {
+	tx, _, err := s.store.Begin(ctx, store.Blind, &store.Wanted{})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	resealed := int64(len(writes.Claimed))
+	if err := tx.Commit(ctx, writes, done.records(resealed)); err != nil {
+		return err
+	}
+	done.Resealed += resealed
+	return nil
+}
+
+// reopened seals a value under the primary key.
+func reopened(keys *vault.KeyRing, of uuid.UUID, provider, stored string) (string, error) {
+	plain, err := keys.Open(of.String(), provider, stored)
+	if err != nil {
+		return "", err
+	}
+	return keys.Seal(of.String(), provider, plain)
 }
 
 // rotateUsers reseals the values of users: at once those whom nobody holds, then the others one at a time.
@@ -157,11 +208,7 @@ func (s *Service) freshSeals(ctx context.Context, keys *vault.KeyRing, u *user.U
 		if vault.KeyID(stored) == keys.Primary() {
 			continue
 		}
-		plain, err := keys.Open(u.ID.String(), provider, stored)
-		var sealed string
-		if err == nil {
-			sealed, err = keys.Seal(u.ID.String(), provider, plain)
-		}
+		sealed, err := reopened(keys, u.ID, provider, stored)
 		if err != nil {
 			s.refused(ctx, u.ID, provider, err)
 			failed++

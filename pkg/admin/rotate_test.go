@@ -64,6 +64,47 @@ func createWithSecret(t *testing.T, s *admin.Service, tag, plain string) *user.U
 	return outcome.User
 }
 
+// TestRotateResealsWhatClaimsKeep: a request that made a key's secret is answered with it again after the key of the
+// vault that sealed it is gone.
+func TestRotateResealsWhatClaimsKeep(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var log bytes.Buffer
+	before := withKeys(t, url, "one", &log)
+	ann := createWithSecret(t, before, "ann", "sk-secret-of-ann")
+	patch, err := user.ParseKeyPatch([]byte(`{"name":"ci"}`), "name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(s *admin.Service, shown string) user.Outcome {
+		t.Helper()
+		outcome, err := s.Apply(t.Context(), user.Command{User: user.Ref{ID: ann.ID}, Origin: user.Origin{Actor: "test"},
+			Change: user.IssueKey{KeyPatch: patch, KeyID: user.NewID(), Secret: user.NewSecret{Hash: []byte(strings.Repeat("h", 32)), Hint: "abcd"}},
+			Claim:  &user.Claim{Kind: user.RequestClaim, Scope: "test", ID: "1", Digest: []byte("d"), Secret: secret.New(shown)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outcome
+	}
+	issue(before, "aik_first")
+	done, err := withKeys(t, url, "two", &log).Rotate(t.Context(), func(admin.Rotation) {})
+	if err != nil || done.Total != 2 || done.Resealed != 2 || done.Refused != 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	db, err := store.Open(store.Options{ConnString: url, MaxConnections: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	keys, err := vault.ParseKeyRing(map[string]string{"two": keyTwo, "PRIMARY": "two"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := issue(admin.New(db, keys, admin.Retention{}, admin.Options{Log: slog.New(slog.DiscardHandler)}), "aik_second"); !again.Replayed || again.Secret.Reveal() != "aik_first" {
+		t.Errorf("%+v", again)
+	}
+}
+
 func TestRotateReseals(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)

@@ -133,7 +133,7 @@ func New(options Options) (_ *App, err error) {
 		return a, nil
 	}
 	a.janitor = janitor.New(janitor.Options{Store: a.store, Retention: func() janitor.Retention { return logRetention(a.mounts.Config.Value()) },
-		Sends: options.Environment.Sink != "", Log: a.log, Metrics: a.metrics.registry})
+		Sends: a.sending, Log: a.log, Metrics: a.metrics.registry})
 	a.api = httpapi.New(a.routes(options, settings), corsRules(settings))
 	a.metrics.streams(a.api.OpenStreams)
 	if a.relay, err = relay.New(a.relayOptions(options, settings)); err != nil {
@@ -203,6 +203,16 @@ func (a *App) changed() {
 	if !a.relay.Sends() { // what is erased waits for no sink
 		a.janitor.Wake()
 	}
+}
+
+// sending reports whether this process or another one sends events to a sink: while a rollout adds or removes the
+// sink, what one copy has still to send is not for the other to remove.
+func (a *App) sending(ctx context.Context) bool {
+	if a.relay.Sends() {
+		return true
+	}
+	others, err := relay.Sending(ctx, a.store)
+	return others || err != nil
 }
 
 func logRetention(c config.Config) janitor.Retention {

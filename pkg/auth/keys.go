@@ -137,7 +137,7 @@ func (s *keySet) since(ctx context.Context, arrival uint64) (*keys, error) {
 	if err != nil {
 		wait := s.retry.NextBackOff()
 		s.retryAt = s.now().Add(wait)
-		s.log.Warn("the issuer's keys cannot be fetched", "error", err, "retryIn", wait)
+		s.log.Warn("the issuer's keys cannot be fetched", "error", err, "retryIn", wait.String())
 		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
 	s.retry.Reset()

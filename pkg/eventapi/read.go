@@ -31,7 +31,7 @@ const (
 // modeOf tells the mode by the media type. Any other type of the CloudEvents family is an
 // event format that is not spoken here, and must not be taken for binary mode.
 func modeOf(h http.Header) (mode, error) {
-	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if coding := strings.Join(h.Values("Content-Encoding"), ", "); coding != "" && !strings.EqualFold(coding, "identity") {
 		return 0, user.Errorf(user.UnsupportedMedia, "send the body without a content encoding")
 	}
 	values := h.Values("Content-Type")

@@ -25,6 +25,10 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	page, err := a.options.Admin.History(r.Context(), id, query.Cursor, query.Limit)
+	if err != nil {
+		return err
+	}
 	if file != "" {
 		return a.exportPages(w, r, "history", id, values, func(e *export, cursor string) (string, bool, error) {
 			page, err := a.options.Admin.History(r.Context(), id, cursor, user.MaxLimit)
@@ -33,10 +37,6 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 			}
 			return page.Next, page.Next != "", lines(e, page.Entries, appendHistory)
 		})
-	}
-	page, err := a.options.Admin.History(r.Context(), id, query.Cursor, query.Limit)
-	if err != nil {
-		return err
 	}
 	return writePage(w, r, values, listed{name: "history", limit: query.Limit, next: page.Next}, page.Entries, appendHistory)
 }
@@ -91,6 +91,9 @@ func (a *API) changes(w http.ResponseWriter, r *http.Request) error {
 
 // exportChanges answers the changes after a cursor up to now.
 func (a *API) exportChanges(w http.ResponseWriter, r *http.Request, values url.Values, after string) error {
+	if _, err := a.options.Admin.Changes(r.Context(), after, 1); err != nil { // before it is recorded as an export
+		return err
+	}
 	return a.exportPages(w, r, "changes", uuid.Nil, values, func(e *export, cursor string) (string, bool, error) {
 		page, err := a.options.Admin.Changes(r.Context(), cmp.Or(cursor, after), user.MaxLimit)
 		if err != nil {

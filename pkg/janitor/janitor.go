@@ -31,9 +31,9 @@ type Options struct {
 	Store *store.Store
 	// Retention says how long things are kept, and is asked each time; nil keeps all for good.
 	Retention func() Retention
-	// Sends is true if events go to a sink: then history is kept, and personal values are
-	// not erased, until the events are sent.
-	Sends   bool
+	// Sends reports whether events go to a sink: then history is kept, and personal values are
+	// not erased, until the events are sent. It is asked each time; nil is never.
+	Sends   func(context.Context) bool
 	Log     *slog.Logger          // nil discards
 	Metrics prometheus.Registerer // nil registers none
 }
@@ -42,7 +42,7 @@ type Options struct {
 type Janitor struct {
 	store     *store.Store
 	retention func() Retention
-	sends     bool
+	sends     func(context.Context) bool
 	log       *slog.Logger
 	removed   *prometheus.CounterVec
 	wake      chan struct{}
@@ -56,6 +56,9 @@ func New(o Options) *Janitor {
 			Help: "What was removed in the background, by kind: claims, history, audit, personal (users whose personal values were erased)."}, []string{"kind"})}
 	if j.retention == nil {
 		j.retention = func() Retention { return Retention{} }
+	}
+	if j.sends == nil {
+		j.sends = func(context.Context) bool { return false }
 	}
 	if j.log == nil {
 		j.log = slog.New(slog.DiscardHandler)
@@ -100,7 +103,7 @@ func (j *Janitor) Run(ctx context.Context) {
 	var claims, prune time.Time
 	for ctx.Err() == nil {
 		now, kept := time.Now(), j.retention()
-		j.batches(ctx, "personal", eraseUsers, func() (int64, error) { return j.store.Erase(ctx, j.sends, eraseUsers) })
+		j.batches(ctx, "personal", eraseUsers, func() (int64, error) { return j.store.Erase(ctx, j.sends(ctx), eraseUsers) })
 		if now.Sub(claims) >= sooner(claimsEvery, kept.Claims) {
 			claims = now
 			j.batches(ctx, "claims", batchRows, func() (int64, error) { return j.store.RemoveExpiredClaims(ctx, now, batchRows) })
@@ -171,7 +174,7 @@ func (j *Janitor) batches(ctx context.Context, kind string, full int64, remove f
 func (j *Janitor) prune(ctx context.Context, before time.Time) {
 	var after user.Place
 	for more := true; more && ctx.Err() == nil; {
-		page, err := j.store.Prune(ctx, before, !j.sends, after, batchRows)
+		page, err := j.store.Prune(ctx, before, !j.sends(ctx), after, batchRows)
 		if err != nil {
 			j.log.Warn("clearing up has to wait", "kind", "history", "error", store.Loggable(err))
 			return

@@ -101,7 +101,7 @@ func TestErasesWhatIsPersonalOnceSent(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	id := deleteUser(t, s)
-	j := start(t, Options{Store: s, Sends: true})
+	j := start(t, Options{Store: s, Sends: func(context.Context) bool { return true }})
 	exec(t, s, "DELETE FROM outbox WHERE seq < (SELECT max(seq) FROM outbox)")
 	j.Wake()
 	time.Sleep(2 * eraseSoon)

@@ -118,11 +118,20 @@ func (l *lease) close() {
 	_ = l.conn.Close(ctx)
 }
 
-// prove shows that the session is alive, still the same, and on a server that takes writes. It also
-// counts the processes that send.
-var prove = fmt.Sprintf(`SELECT pg_backend_pid(), current_setting('transaction_read_only')::bool, (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
+// countMembers counts the processes that send.
+var countMembers = fmt.Sprintf(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
 	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-	AND classid = %d AND objid = %d AND objsubid = 2)`, lockClass, memberKey)
+	AND classid = %d AND objid = %d AND objsubid = 2`, lockClass, memberKey)
+
+// prove shows that the session is alive, still the same, and on a server that takes writes.
+var prove = "SELECT pg_backend_pid(), current_setting('transaction_read_only')::bool, (" + countMembers + ")"
+
+// Sending reports whether any process sends the events of a database at present.
+func Sending(ctx context.Context, s *store.Store) (bool, error) {
+	var members int
+	err := s.DB().DB.QueryRowContext(ctx, countMembers).Scan(&members)
+	return members > 0, store.Translate(err)
+}
 
 // beat checks that the locks are held, and brings their number to this process's share.
 func (l *lease) beat(ctx context.Context) error {

@@ -78,11 +78,12 @@ func New(o Options) (*Relay, error) {
 	}
 	r := &Relay{options: o, store: o.Store, unsent: composeUnsent(o.Store.DB()), log: o.Log, metrics: newMetrics(o.Metrics, o.Store), pace: newPace(o.MaxBackoff),
 		name: uuid.NewString(), wake: make(chan struct{}, 1), local: make(chan struct{}, 1), ledger: newLedger()}
-	if o.Sink == "" {
-		return r, nil
-	}
 	var err error
-	r.sink, err = newSink(o)
+	if o.Sink == "" {
+		_, err = parseOverrides(o.Overrides)
+	} else {
+		r.sink, err = newSink(o)
+	}
 	return r, err
 }
 

@@ -227,8 +227,14 @@ func TestSendsWhatWasThereAndWhatComes(t *testing.T) {
 	s, sink := openStore(t), newTestSink(t, nil)
 	users := newUsers(40)
 	commitMany(t, s, users, 3)
+	if sending, err := Sending(t.Context(), s); sending || err != nil {
+		t.Errorf("before anybody sends: %v, %v", sending, err)
+	}
 	x, stop := start(t, Options{Store: s, Sink: sink.URL})
 	awaitSent(t, s, patience)
+	if sending, err := Sending(t.Context(), s); !sending || err != nil {
+		t.Errorf("while it sends: %v, %v", sending, err)
+	}
 	for version := 4; version <= 6; version++ {
 		for _, id := range users {
 			commit(t, s, id, version)

@@ -214,3 +214,20 @@ func TestGroupsNatively(t *testing.T) {
 	s.askAt(t, "GET", "/ai/admin/groups", "").is(t, 403)
 	read("/ai/admin/users/"+b+"/history").is(t, 404) // a group is no user
 }
+
+// TestUsersTakeNoGroupsID: the two would share one history, and the user's deletion would erase the group's events.
+func TestUsersTakeNoGroupsID(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	g := s.group(t, "Research")
+	refused := func() {
+		t.Helper()
+		a := s.askAt(t, "POST", "/ai/admin/users", `{"id":"`+g+`","tag":"t","name":"N"}`, "Authorization", "Bearer admin", "Content-Type", "application/json").is(t, 409)
+		if !strings.Contains(a.text, "DUPLICATE_ID") {
+			t.Error(a.text)
+		}
+	}
+	refused()
+	s.ask(t, "DELETE", "/Groups/"+g, "").is(t, 204)
+	refused()
+}

@@ -16,7 +16,7 @@ import (
 
 // duplicates maps a violated unique index to what a client reads.
 var duplicates = map[string]*user.Error{
-	"users_pkey":        {Kind: user.DuplicateID, Message: "a user with this id exists"},
+	"users_pkey":        {Kind: user.DuplicateID, Message: "a user or group with this id exists, or a group had it"},
 	"users_tag":         {Kind: user.DuplicateTag, Message: "a user with this tag exists"},
 	"users_email":       {Kind: user.DuplicateEmail, Message: "a user with this e-mail address exists"},
 	"users_external_id": {Kind: user.DuplicateExternalID, Message: "a user with this externalId exists"},

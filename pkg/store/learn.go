@@ -142,15 +142,15 @@ func composeLearning(db *bun.DB) learning {
 			Join("JOIN users AS h ON h.user_name_key IN (u.email_key, u.tag) AND h.user_name_key IS NOT NULL").Where(condition).String()
 	}
 	l.holders = composeHolders(db)
-	l.former = db.NewSelect().Model((*EventRow)(nil)).Column("user_id", "version").DistinctOn("user_id").
+	l.former = db.NewSelect().Model((*EventRow)(nil)).Column("user_id", "version", "type").DistinctOn("user_id").
 		Where("e.user_id = ANY ($1::uuid[])").OrderExpr("e.user_id, e.seq DESC").String()
-	l.unused = failUnless("NOT EXISTS (SELECT FROM events WHERE user_id = ANY ($1::uuid[]))")
+	l.unused = failUnless("NOT EXISTS (SELECT FROM events WHERE user_id = ANY ($1::uuid[])) AND NOT EXISTS (SELECT FROM groups WHERE id = ANY ($1::uuid[]))")
 	l.composeClaims(db)
 	return l
 }
 
 // composeHolders gives each unique key a select of its own: joined by OR, the least selective would
-// decide the plan for all.
+// decide the plan for all. Groups hold their ids, too: the events of a user would be taken for a group's.
 func composeHolders(db *bun.DB) string {
 	arm := func(index int) *bun.SelectQuery {
 		column := bun.Ident(uniqueColumns[index])
@@ -164,7 +164,8 @@ func composeHolders(db *bun.DB) string {
 	for index := 1; index < uniqueIndexes; index++ {
 		all = all.UnionAll(arm(index))
 	}
-	return all.String()
+	groups := db.NewSelect().Model((*groupRow)(nil)).ColumnExpr("?::int, g.id::text, g.id", KeyID).Where("g.id = ANY ($1::text[]::uuid[])")
+	return all.UnionAll(groups).String()
 }
 
 // failUnless returns a statement that divides by zero unless a condition holds. It ends a blind transaction,
@@ -212,8 +213,11 @@ func (tx *Tx) learn(ctx context.Context, mode Mode, wanted *Wanted) (*Known, err
 		tx.next.query(tx.store.statements().learning.former, []any{wanted.Former}, func(rows pgx.Rows) error {
 			var id uuid.UUID
 			var version int64
-			err := rows.Scan((*[16]byte)(&id), &version)
-			known.Former[id] = version
+			var of user.EventType
+			err := rows.Scan((*[16]byte)(&id), &version, (*string)(&of))
+			if known.Former[id] = version; of.OfGroup() { // a deleted one's
+				known.Holders[KeyID][id.String()] = id
+			}
 			return err
 		})
 	}

@@ -47,6 +47,28 @@ func (s *Store) Foreign(ctx context.Context, after uuid.UUID, prefix string, lim
 	return ids, Translate(err)
 }
 
+// ClaimedSecret is a sealed secret that is kept with a claim, for repetitions of its request.
+type ClaimedSecret struct {
+	Key    []byte // the claim's
+	UserID uuid.UUID
+	Sealed string
+}
+
+// ForeignClaims returns at most limit claims after one, in the order of their keys, whose sealed secret does not
+// begin with a prefix.
+func (s *Store) ForeignClaims(ctx context.Context, after []byte, prefix string, limit int) ([]ClaimedSecret, error) {
+	var rows []claimRow
+	err := s.db.NewSelect().Model(&rows).Column("key", "user_id", "secret").
+		Where("secret IS NOT NULL AND NOT starts_with(secret, ?) AND key > ?", prefix, after).Order("key").Limit(int64(limit)).Scan(ctx)
+	return rowsOf(rows, func(r claimRow) ClaimedSecret {
+		of := uuid.Nil
+		if r.UserID != nil {
+			of = *r.UserID
+		}
+		return ClaimedSecret{r.Key, of, orEmpty(r.Secret)}
+	}), Translate(err)
+}
+
 // Head returns the present end of the change feed: all events behind it are yet to be shown.
 func (s *Store) Head(ctx context.Context) (user.Place, error) { return s.headOn(ctx, s.pool) }
 

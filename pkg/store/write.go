@@ -140,6 +140,7 @@ type Writes struct {
 	Delete         []uuid.UUID
 	Update, Insert []*user.User
 	Seal           []Seal
+	Claimed        []ClaimedSecret // replace the secrets that claims keep
 	Keys           KeyWrites
 }
 
@@ -190,6 +191,9 @@ type writing struct {
 
 	record         string
 	events, claims []*schema.Field
+
+	claimed       string // replaces secrets
+	claimedFields []*schema.Field
 }
 
 func composeWriting(db *bun.DB) writing {
@@ -213,6 +217,8 @@ func composeWriting(db *bun.DB) writing {
 		Where("k.id = given.id").String()
 	w.deleteKeys = db.NewDelete().Model((*keyRow)(nil)).Where("id = ANY ($1::uuid[])").String()
 	w.release = db.NewUpdate().Model((*userRow)(nil)).Set("email_key = NULL, user_name_key = NULL").Where("id = ANY ($1::uuid[])").String()
+	w.claimedFields = fieldsOf[claimRow](db, "digest", "user_id", "event_id", "expires_at")
+	w.claimed = updateGiven[claimRow](db, w.claimedFields, w.claimedFields[1:]).Where("c.key = given.key").String()
 	w.formed = db.NewDelete().Model((*unformedRow)(nil)).Where("user_id = ANY ($1::uuid[])").String()
 	w.composeRecord(db)
 	return w
@@ -249,6 +255,10 @@ func (tx *Tx) write(w *Writes) {
 		tx.next.exec(st.insertUsers, arrays(st.users, rowsOf(w.Insert, rowOf))...)
 	}
 	tx.seal(w.Seal)
+	if len(w.Claimed) > 0 {
+		rows := rowsOf(w.Claimed, func(c ClaimedSecret) claimRow { return claimRow{Key: c.Key, Secret: &c.Sealed} })
+		tx.next.exec(st.claimed, arrays(st.claimedFields, rows)...)
+	}
 	tx.writeKeys(w.Keys)
 }
 

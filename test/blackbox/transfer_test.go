@@ -146,6 +146,12 @@ func TestExportIsAllUsersOfOneState(t *testing.T) {
 		Audit []struct{ UserID string }
 	}
 	s.do(t, "GET", "/ai/admin/audit?action=users.exported&userId="+later.ID, "").is(t, 200).decode(t, &audit)
+	refused := s.do(t, "GET", "/ai/admin/audit?action=users.exported&limit=500", "").is(t, 200)
+	s.do(t, "GET", "/ai/admin/changes?format=ndjson&after=x", "").fails(t, 400, "VALIDATION_ERROR", "after")
+	s.do(t, "GET", usersPath+"/"+"01936d2e-7a4b-7c1e-9f00-3b1a2c4d5e6f/history?format=ndjson", "").fails(t, 404, "NOT_FOUND")
+	if after := s.do(t, "GET", "/ai/admin/audit?action=users.exported&limit=500", "").is(t, 200); string(after.body) != string(refused.body) {
+		t.Errorf("a refused export is recorded as one: %s", after.body)
+	}
 	if len(audit.Audit) != 1 || audit.Audit[0].UserID != later.ID {
 		t.Errorf("the export of a history is recorded as %+v", audit.Audit)
 	}
