@@ -3,6 +3,7 @@ package console
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -174,6 +175,30 @@ func TestConflictsKeepBoth(t *testing.T) {
 	mine.take(map[string][]string{"choose.models": {"theirs"}}, was)
 	if got := mine.changes(was); !slices.Equal(got, []string{"name"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestLineBreaksAreNoChange: what a browser does to line breaks is not saved as somebody's change.
+func TestLineBreaksAreNoChange(t *testing.T) {
+	t.Parallel()
+	was := form{"externalId": "cn=a\nou=b\r", "name": "Ada", "models": "\ra \rb\r\rc\nd", "metadata": "{\n}"}
+	for _, test := range []struct {
+		field, sent string
+		want        []string
+	}{
+		{"externalId", "cn=aou=b", nil},
+		{"externalId", "cn=a\nou=b", nil}, // a hidden field keeps them
+		{"externalId", "cn=a ou=b", []string{"externalId"}},
+		{"models", "a \nb\n\nc\nd", nil},
+		{"models", "a\nb\nd", []string{"models"}},
+		{"metadata", "{\r\n}", nil},
+		{"metadata", "{}", []string{"metadata"}},
+	} {
+		sent := maps.Clone(was)
+		sent[test.field] = test.sent
+		if got := sent.changes(was); !slices.Equal(got, test.want) {
+			t.Errorf("%s %q: %q, want %q", test.field, test.sent, got, test.want)
+		}
 	}
 }
 

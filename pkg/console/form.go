@@ -101,8 +101,28 @@ func (f form) shown(name string) string {
 	}
 }
 
-// changes returns the fields whose values differ from before.
+// A browser drops line breaks from a text field, and writes each of a text area as \n.
+var (
+	inTextField = strings.NewReplacer("\r", "", "\n", "")
+	inTextArea  = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+)
+
+// browsed returns the form as a browser sends it when nobody has touched it.
+func (f form) browsed() form {
+	sent := form{}
+	for name, value := range f {
+		if name == "models" || name == "metadata" {
+			sent[name] = inTextArea.Replace(value)
+		} else {
+			sent[name] = inTextField.Replace(value)
+		}
+	}
+	return sent
+}
+
+// changes returns the fields whose values differ from before. What the browser itself changed does not count.
 func (f form) changes(was form) (names []string) {
+	f, was = f.browsed(), was.browsed()
 	for _, name := range formFields {
 		if f.shown(name) != was.shown(name) || name == "models" && (f[allModels] == "") != (was[allModels] == "") {
 			names = append(names, name)

@@ -193,6 +193,22 @@ func TestUserIsEdited(t *testing.T) {
 	})
 }
 
+// TestOnlyTheEditedFieldIsSaved: line breaks that fields of a browser cannot hold stay as they are.
+func TestOnlyTheEditedFieldIsSaved(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada","externalId":"cn=a\nou=b","models":["a\rb"]}`)
+	p := s.person(t).signIn(s.token)
+	p.open("users/" + id)
+	p.put("Name", "Ada King")
+	p.follows(button("Save"))
+	p.sees("Saved.")
+	got := s.api("GET", "users/"+id, "")
+	if models := got["models"].([]any); got["name"] != "Ada King" || got["externalId"] != "cn=a\nou=b" || len(models) != 1 || models[0] != "a\rb" {
+		t.Errorf("%q %q %q", got["name"], got["externalId"], models)
+	}
+}
+
 // TestNewUserAndDelete makes a user and deletes it by typing the tag.
 func TestNewUserAndDelete(t *testing.T) {
 	t.Parallel()
