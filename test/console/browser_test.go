@@ -342,13 +342,19 @@ func (p *tab) saves() string {
 // saved waits until the browser has saved a file, and returns its lines.
 func (p *tab) saved(dir, name string) []string {
 	p.Helper()
+	return strings.Split(strings.TrimRight(strings.ReplaceAll(p.savedFile(dir, name), "\r", ""), "\n"), "\n")
+}
+
+// savedFile waits until the browser has saved a file, and returns its content.
+func (p *tab) savedFile(dir, name string) string {
+	p.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if content, err := os.ReadFile(filepath.Join(dir, name)); err == nil && len(content) > 0 {
-			return strings.Split(strings.TrimRight(strings.ReplaceAll(string(content), "\r", ""), "\n"), "\n")
+			return string(content)
 		}
 	}
 	p.Fatalf("%s was not saved", name)
-	return nil
+	return ""
 }
 
 // keys presses keys, wherever the focus is.

@@ -127,6 +127,39 @@ func TestManyFailedLines(t *testing.T) {
 	})
 }
 
+// TestFailedLinesAreWhole: the file of failed lines has each of them, byte for byte, and no other. It is read in
+// pieces, since the browser makes a long file an empty string.
+func TestFailedLinesAreWhole(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	long := strings.Repeat("x", 3<<20) // several pieces
+	for name, test := range map[string]struct{ content, want string }{
+		"a bare quote.csv":      {"tag,name\nok1,5\" disk\nok2,ok\n!!,bad\nok4,\n", "tag,name\nok1,5\" disk\n!!,bad\nok4,\n"},
+		"quoted breaks.csv":     {"tag,name\r\n!a,\"A\r\n\"\"B\"\"\r\n\"\r\nok5,\"C,D\"\r\n!b,B", "tag,name\r\n!a,\"A\r\n\"\"B\"\"\r\n\"\r\n!b,B\n"},
+		"after a quote.csv":     {"tag,name\nok6,\"A\"x\nok7,B\n!!,C\n", "tag,name\nok6,\"A\"x\n!!,C\n"},
+		"an unclosed quote.csv": {"tag,name\n!a,x\nok8,\"open\nok9,ok\n!!,bad\n", "tag,name\n!a,x\nok8,\"open\nok9,ok\n!!,bad\n"},
+		"a mark.csv":            {"\ufeff\"tag\",name\nx,\xff\n", "\ufeff\"tag\",name\nx,\xff\n"},
+		"long.ndjson":           {"{}\n" + `{"tag":"ok10","name":"x"}` + "\n\n{\"tag\":\"" + long + "\"}\n" + `{"tag":"ok11","name":"x"}` + "\n[]", "{}\n{\"tag\":\"" + long + "\"}\n[]\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), name)
+			if err := os.WriteFile(file, []byte(test.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := s.person(t).signIn(s.token)
+			p.choose(file, true)
+			p.do(`Blob.prototype.text = () => Promise.resolve('')`)
+			dir := p.saves()
+			p.press(button("Check the file"))
+			p.press(link("Download the failed lines"))
+			saved := p.savedFile(dir, "failed"+filepath.Ext(name))
+			if saved != test.want {
+				t.Errorf("%.200q, want %.200q", saved, test.want)
+			}
+		})
+	}
+}
+
 // TestDeletedUser: what happened outlives the user, and is found by id or by who did it.
 func TestDeletedUser(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,7 @@ async function run(words, state, file, choice, dryRun, say, key) {
     stopped.textContent = words.stopped.replace('%d', summary.doneThrough ?? 0).replace('%s', summary.problem.detail);
     part.append(stopped);
   }
-  if (failed.length) part.append(problems(words, failed), await takeAway(words, file, failed));
+  if (failed.length) part.append(problems(words, failed), await takeAway(words, file, failed).catch(() => words.wordunread));
   if (summary.problem) {
     if (!dryRun) apply(key);
   } else if (dryRun) apply(crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now());
@@ -137,24 +137,57 @@ function problems(words, failed) {
   return region;
 }
 
-// takeAway downloads the failed lines as a file.
+// takeAway makes a link that downloads the failed lines as a file.
 async function takeAway(words, file, failed) {
-  const csv = await kindOf(file) === 'text/csv';
-  const wanted = new Set(failed.map(one => one.line));
-  const kept = [];
-  let number = 1, start = 1, record = '', quoted = false;
-  for (const line of (await file.text()).split('\n')) {
-    record += (record ? '\n' : '') + line;
-    if (csv && line.split('"').length % 2 === 0) quoted = !quoted;
-    number++;
-    if (quoted) continue;
-    if (wanted.has(start) || csv && start === 1) kept.push(record);
-    [start, record] = [number, ''];
-  }
+  const type = await kindOf(file), csv = type === 'text/csv';
   const link = document.createElement('a');
   link.className = 'button';
   link.download = csv ? 'failed.csv' : 'failed.ndjson';
-  link.href = URL.createObjectURL(new Blob([kept.join('\n') + '\n'], {type: csv ? 'text/csv' : 'application/x-ndjson'}));
+  link.href = URL.createObjectURL(new Blob(await pick(file, csv, new Set(failed.map(one => one.line))), {type}));
   link.textContent = words.wordtake;
   return link;
+}
+
+// pick returns the records that begin on wanted lines, byte for byte, and the header of CSV. It holds a piece of the
+// file at a time: a file may be longer than a string can be.
+async function pick(file, csv, wanted) {
+  const picked = [], reader = file.stream().getReader();
+  let line = 1, keep = csv || wanted.has(1), last = feed;
+  let at = cellStart, mark = await marked(file) ? 3 : 0;
+  for (;;) {
+    const {value: bytes, done} = await reader.read();
+    if (done) break;
+    const parts = [];
+    let from = 0;
+    for (let i = 0; i < bytes.length; i++) {
+      last = bytes[i];
+      if (mark) mark--;
+      else if (csv) at = after(at, last);
+      if (last !== feed) continue;
+      line++;
+      const next = at === quoted ? keep : wanted.has(line);
+      if (keep && !next) parts.push(bytes.subarray(from, i + 1));
+      if (!keep) from = i + 1;
+      keep = next;
+    }
+    if (keep) parts.push(bytes.subarray(from));
+    if (parts.length) picked.push(new Blob(parts));
+  }
+  if (keep && last !== feed) picked.push('\n');
+  return picked;
+}
+
+// Where a byte of CSV is, as far as quotes matter: one opens a cell only at its start. The API cuts files by the same rule.
+const cellStart = 0, unquoted = 1, quoted = 2, quoteSeen = 3;
+const quote = 34, comma = 44, feed = 10;
+
+function after(at, byte) {
+  if (at === quoted) return byte === quote ? quoteSeen : quoted;
+  if (byte === quote && at !== unquoted) return quoted;
+  return byte === comma || byte === feed ? cellStart : unquoted;
+}
+
+// marked says that a file begins with a byte order mark.
+async function marked(file) {
+  return String(new Uint8Array(await file.slice(0, 3).arrayBuffer())) === '239,187,191';
 }
