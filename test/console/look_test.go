@@ -87,6 +87,26 @@ func TestPages(t *testing.T) {
 	p.shot("user-dark-1280")
 }
 
+// TestLongFiltersFit: however long a filter is, its chip leaves the page as wide as the window.
+func TestLongFiltersFit(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.create(`{"tag":"ada","name":"Ada","email":"` + strings.Repeat("e", 60) + `@example.com"}`)
+	p := s.person(t).signIn(s.token)
+	for _, query := range []string{"q=" + strings.Repeat("W", 200), "q=" + strings.Repeat("ab%20", 40), "email=" + strings.Repeat("e", 60) + "@example.com",
+		"metadata." + strings.Repeat("k", 300) + "=" + strings.Repeat("v", 5000), strings.Repeat("b", 300) + "=1"} {
+		for _, width := range []int64{320, 1280} {
+			p.width(width)
+			p.open("users?" + query)
+			if wide := eval[int64](p, "document.documentElement.scrollWidth"); wide > width {
+				t.Errorf("%.40s is %d pixels wide at %d", query, wide, width)
+			}
+			p.wait("the chip", fmt.Sprintf(`document.querySelector('.chip').getBoundingClientRect().right <= %d`, width))
+		}
+	}
+	p.accessible("a long filter")
+}
+
 // scheme sets what the person prefers.
 func (p *tab) scheme(name string) {
 	p.Helper()
