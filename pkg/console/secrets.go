@@ -55,7 +55,8 @@ func decide(u *user.User, name string, now time.Time) *verdict {
 
 func (c *Console) setCredential(w http.ResponseWriter, r *http.Request, s *session) error {
 	provider := strings.TrimSpace(r.PostFormValue("provider"))
-	return c.changeUser(w, r, s, map[string]any{"credentials": map[string]any{provider: r.PostFormValue("secret")}}, "credential")
+	secret := inTextArea.Replace(r.PostFormValue("secret"))
+	return c.changeUser(w, r, s, map[string]any{"credentials": map[string]any{provider: secret}}, "credential")
 }
 
 func (c *Console) removeCredential(w http.ResponseWriter, r *http.Request, s *session) error {

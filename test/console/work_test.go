@@ -325,6 +325,32 @@ func TestCredentials(t *testing.T) {
 	})
 }
 
+// TestSecretOfSeveralLines: a PEM key is stored and shown as it was pasted, and not legible while it is typed.
+func TestSecretOfSeveralLines(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada"}`)
+	const pem = "-----BEGIN KEY-----\nQUJD\nRE  VG\n-----END KEY-----"
+	s.bothWays(t, func(p *tab, _ bool) {
+		p.open("users/" + id)
+		p.put("Provider", "gcp")
+		p.do(fmt.Sprintf(`%s.focus(); document.execCommand('insertText', false, %q)`, field("Secret"), pem+"\n"))
+		if masked := p.eval(`getComputedStyle(document.activeElement).getPropertyValue('-webkit-text-security')`); masked != "disc" {
+			p.Errorf("the secret is shown as %s", masked)
+		}
+		p.follows(button("Set or replace"))
+		p.sees("The credential was stored.")
+		if got := s.api("GET", "users/"+id+"/credentials/gcp", "")["secret"]; got != pem {
+			p.Errorf("stored: %q", got)
+		}
+		p.follows(button("Reveal"))
+		if shown := p.text("#secret"); shown != pem {
+			p.Errorf("shown: %q", shown)
+		}
+		s.api("PATCH", "users/"+id, `{"credentials":{"gcp":null}}`)
+	})
+}
+
 // TestOperation shows a mount whose new value is refused, and the vault's keys.
 func TestOperation(t *testing.T) {
 	t.Parallel()
