@@ -258,7 +258,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 		next := ""
 		if r.Method == http.MethodGet {
 			next = r.URL.RequestURI()
-		} else if !p.long && r.ContentLength >= 0 && r.ContentLength <= givenBack { // what a person typed while the session ended
+		} else if r.ContentLength >= 0 && r.ContentLength <= givenBack { // what a person typed while the session ended
 			_ = parseForm(w, r)
 		}
 		return nil, c.signInForm(w, r, http.StatusUnauthorized, reason, "", next)
@@ -297,8 +297,9 @@ func fromElsewhere(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }
 
-// givenBack bounds, in bytes, the form that is read of somebody who is not signed in.
-const givenBack = 128 << 10
+// givenBack bounds, in bytes, the form that is read of somebody who is not signed in. A valid form of a user takes up to
+// about 600 KiB: a character may be sent as twelve bytes, and the values that were shown first are sent too.
+const givenBack = 1 << 20
 
 // maxForm bounds a form in bytes: as much as a body of the API, of which each character may take three.
 const maxForm = 3 << 20
@@ -315,15 +316,29 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 	return checkText(r.PostForm)
 }
 
-// typed returns what a person typed into the form of a user, to be shown when it cannot be saved.
+// typed returns what a person typed into the form of a user, a key or a credential, to be shown when it cannot be
+// saved. A secret is not among it.
 func typed(r *http.Request) (fields []parameter) {
-	if !r.PostForm.Has("metadata") { // another form than a user's
-		return nil
-	}
-	for _, name := range formFields {
-		if value := r.PostForm.Get(name); strings.TrimSpace(value) != "" {
-			fields = append(fields, parameter{text("field." + name), value})
+	for _, field := range typedFields(r.PostForm) {
+		if value := r.PostForm.Get(field.Name); strings.TrimSpace(value) != "" {
+			fields = append(fields, parameter{field.Value, value})
 		}
+	}
+	return fields
+}
+
+// typedFields returns the fields of a form that people type into, with their labels. A form is known by a field that
+// no other has.
+func typedFields(form url.Values) (fields []parameter) {
+	switch {
+	case form.Has("metadata"):
+		for _, name := range formFields {
+			fields = append(fields, parameter{name, text("field." + name)})
+		}
+	case form.Has("once"):
+		fields = []parameter{{"name", text("keys.name.label")}, {"expiresAt", text("keys.expires.label")}, {"models", text("keys.models.label")}}
+	case form.Has("provider"):
+		fields = []parameter{{"provider", text("credentials.provider")}}
 	}
 	return fields
 }

@@ -137,12 +137,24 @@ func TestTypedTextIsGivenBack(t *testing.T) {
 	s := start(t, "")
 	id := s.create(`{"tag":"ada","name":"Ada"}`)
 	c := s.client(t, s.addTokenNow("short", auth.Admin))
-	form := url.Values{"version": {"1"}, "name": {"typed <b>text"}, "metadata": {"{}"}, "secret": {"sk-planted"}}
+	large := strings.Repeat("é", 12_800) // as many characters as the models of a user may have
+	forms := map[string]url.Values{
+		"":             {"version": {"1"}, "name": {"typed <b>text"}, "metadata": {"{}"}, "models": {large}, "was": {large}, "secret": {"sk-planted"}},
+		"/keys":        {"once": {"x"}, "name": {"typed <b>text"}, "expiresAt": {"2030-01-31"}, "models": {"gpt-*"}},
+		"/credentials": {"provider": {"typed <b>text"}, "secret": {"sk-planted"}},
+	}
 	gone := func(status int) {
 		t.Helper()
-		answer, body := c.post("users/"+id, form)
-		if answer.StatusCode != status || !strings.Contains(body, "typed &lt;b&gt;text") || strings.Contains(body, "planted") {
-			t.Errorf("%d, want %d: %s", answer.StatusCode, status, body)
+		for path, form := range forms {
+			answer, body := c.post("users/"+id+path, form)
+			if answer.StatusCode != status || !strings.Contains(body, "typed &lt;b&gt;text") || strings.Contains(body, "planted") {
+				t.Errorf("%s: %d, want %d: %.2000s", path, answer.StatusCode, status, body)
+			}
+			for name, values := range form {
+				if name != "secret" && name != "version" && name != "once" && !strings.Contains(body, html.EscapeString(values[0])) {
+					t.Errorf("%s: the %s is not given back", path, name)
+				}
+			}
 		}
 	}
 	s.api("DELETE", "users/"+id, "")
