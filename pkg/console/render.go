@@ -59,7 +59,7 @@ var templates = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"t": text, "asset": assetURL, "when": when, "icon": icon, "path": userPath, "id": idText,
 		"number": number, "plural": plural, "list": func(items ...any) []any { return items }, "anyModels": anyModels, "userRows": userRows, "dict": dict, "pretty": pretty,
-		"span": span, "said": said, "detail": detail, "choices": func(field string) template.HTML { return choices()[field] },
+		"span": span, "said": said, "detail": detail, "choices": choicesOf,
 	}).ParseFS(files, "templates/*.html")
 })
 

@@ -21,10 +21,12 @@ type usersPage struct {
 	page
 	Query    url.Values // as the API's parameters
 	Problems user.Problems
-	Chips    []chip
-	Columns  []column
-	Found    user.Page
-	Total    int64
+	// Filter and Value are of the filter that was refused.
+	Filter, Value string
+	Chips         []chip
+	Columns       []column
+	Found         user.Page
+	Total         int64
 	// Hidden are the parameters that the search keeps.
 	Hidden                             []parameter
 	Next, Previous, First, CSV, NDJSON string
@@ -44,10 +46,7 @@ func (c *Console) serveUsers(w http.ResponseWriter, r *http.Request, s *session)
 	asked := r.URL.Query()
 	values, back := listValues(asked), asked.Get(before)
 	if asked.Get("filter") == "metadata" && !strings.Contains(asked.Get("value"), "=") {
-		p := usersPage{page: c.page(r, s, "users.title", "users"), Query: values,
-			Problems: user.Problems{{Field: "metadata", Message: text("filter.metadata.wrong")}}}
-		p.Chips = chips(values)
-		return c.render(w, r, http.StatusBadRequest, "users", p)
+		return c.refuseFilter(w, r, s, asked)
 	}
 	if isForm(asked) { // the address has the API's parameters alone
 		return redirect(w, r, withQuery(Path+"users", values))
@@ -74,6 +73,17 @@ func (c *Console) serveUsers(w http.ResponseWriter, r *http.Request, s *session)
 		p.Title = text("users.searched", search)
 	}
 	return c.render(w, r, status, "users", p)
+}
+
+// refuseFilter shows the filters in force, and beside them the one for metadata that lacks its value.
+func (c *Console) refuseFilter(w http.ResponseWriter, r *http.Request, s *session, asked url.Values) error {
+	p := usersPage{page: c.page(r, s, "users.title", "users"), Filter: "metadata", Value: asked.Get("value"),
+		Problems: user.Problems{{Field: "metadata", Message: text("filter.metadata.wrong")}}}
+	asked.Del("filter")
+	p.Query = listValues(asked)
+	p.Chips = chips(p.Query)
+	p.links(p.Query, user.Query{}, "")
+	return c.render(w, r, http.StatusBadRequest, "users", p)
 }
 
 // listUsers lists a page: the one before a cursor if there is one.
@@ -321,6 +331,12 @@ var choices = sync.OnceValue(func() map[string]template.HTML {
 	}
 	return all
 })
+
+// choicesOf returns the options of a field, of which one may be chosen.
+func choicesOf(field, chosen string) template.HTML {
+	value := `value="` + chosen + `"`
+	return template.HTML(strings.Replace(string(choices()[field]), value, value+" selected", 1)) //nolint:gosec // of our own
+}
 
 // serveExport sends the list as a file, by the API's own export.
 func (c *Console) serveExport(w http.ResponseWriter, r *http.Request, s *session) error {

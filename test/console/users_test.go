@@ -87,6 +87,34 @@ func TestListIsSearchedFilteredAndSorted(t *testing.T) {
 	})
 }
 
+// TestRefusedFilterIsKept: a filter for metadata that lacks its value can be mended where it was typed.
+func TestRefusedFilterIsKept(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.create(`{"tag":"ada","name":"Ada","role":"admin","metadata":{"team":"research"}}`)
+	s.bothWays(t, func(p *tab, code bool) {
+		p.open("users?role=admin")
+		p.do(`document.querySelector('.filters').open = true`)
+		p.put("Filter by", "metadata")
+		p.put("Value", "team")
+		p.follows(button("Add filter"))
+		p.sees("must be a name and a value with = between them")
+		if code {
+			p.accessible("a refused filter")
+		}
+		if chips := p.eval(`[...document.querySelectorAll('.chip > span:first-child')].map(c => c.innerText).join()`); chips != "Role: admin" {
+			p.Errorf("filters in force: %s", chips)
+		}
+		p.wait("the filter", `document.querySelector('.filters').open && document.querySelector('#filter').value === 'metadata' && document.querySelector('#value').value === 'team'`)
+		p.put("Value", "team=research")
+		p.follows(button("Add filter"))
+		p.sees("1 user")
+		if at := p.location(); !strings.HasSuffix(at, "/users?metadata.team=research&role=admin") {
+			p.Errorf("the address: %s", at)
+		}
+	})
+}
+
 // TestKeyboardAlone signs in, searches, opens a user, changes the name and signs out without a pointer.
 func TestKeyboardAlone(t *testing.T) {
 	t.Parallel()
