@@ -42,15 +42,16 @@ type chosen struct {
 	ids    []uuid.UUID
 	all    bool
 	filter url.Values
+	asked  url.Values // the list's parameters, of which the filter is a part
 }
 
 func readChosen(r *http.Request) (chosen, error) {
 	form := chosen{all: r.PostFormValue("all") != ""}
 	var err error
-	if form.filter, err = url.ParseQuery(r.PostFormValue("query")); err != nil {
+	if form.asked, err = url.ParseQuery(r.PostFormValue("query")); err != nil {
 		return form, user.Errorf(user.Malformed, "the form cannot be read: send it again").Wrap(err)
 	}
-	form.filter = filterOf(form.filter)
+	form.filter = filterOf(form.asked)
 	if form.all {
 		return form, nil
 	}
@@ -65,6 +66,15 @@ func readChosen(r *http.Request) (chosen, error) {
 		return form, user.Errorf(user.Invalid, "no user is chosen: tick some, or choose all users found")
 	}
 	return form, nil
+}
+
+// listOf returns the address of the list that a form was sent from; empty for a form of another page.
+func listOf(r *http.Request) string {
+	query, err := url.ParseQuery(r.PostForm.Get("query"))
+	if err != nil || !r.PostForm.Has("query") {
+		return ""
+	}
+	return withQuery(Path+"users", query)
 }
 
 // count returns how many users are chosen.
@@ -128,7 +138,7 @@ func (c *Console) askBulk(w http.ResponseWriter, r *http.Request, s *session, ac
 		return err
 	}
 	p := bulkPage{page: c.page(r, s, "bulk."+string(action), "users"), Action: action, Count: n, IDs: form.ids, All: form.all,
-		Query: form.filter.Encode(), Back: withQuery(Path+"users", form.filter), Fault: fault}
+		Query: form.asked.Encode(), Back: withQuery(Path+"users", form.asked), Fault: fault}
 	return c.render(w, r, http.StatusOK, "bulk", p)
 }
 
@@ -138,8 +148,9 @@ const idsAtOnce = 100
 // exportChosen sends those chosen as one file: all that the filter finds, or those ticked, in groups.
 func (c *Console) exportChosen(w http.ResponseWriter, r *http.Request, s *session, form chosen) error {
 	if form.all {
-		form.filter.Set("format", "csv")
-		return redirect(w, r, withQuery(Path+"users/export", form.filter))
+		export := exportOf(form.asked)
+		export.Set("format", "csv")
+		return redirect(w, r, withQuery(Path+"users/export", export))
 	}
 	to := &download{ResponseWriter: w, name: "users.csv"}
 	for ids := range slices.Chunk(form.ids, idsAtOnce) {

@@ -377,6 +377,7 @@ type errorPage struct {
 	Error     *user.Error
 	RequestID string
 	Typed     []parameter
+	List      string // where a form with several users was sent from
 }
 
 // fail answers an error as a page.
@@ -390,7 +391,7 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err e
 	if _, ok := texts()[title]; !ok {
 		title = "error.title"
 	}
-	p := errorPage{page: c.page(r, s, title, ""), Error: public, RequestID: request.Of(r.Context()).ID, Typed: typed(r)}
+	p := errorPage{page: c.page(r, s, title, ""), Error: public, RequestID: request.Of(r.Context()).ID, Typed: typed(r), List: listOf(r)}
 	if err := c.render(w, r, status, "error", p); err != nil {
 		http.Error(w, "the page cannot be shown: the log has it under the request's id", http.StatusInternalServerError)
 	}

@@ -213,6 +213,15 @@ func filterOf(values url.Values) url.Values {
 	return kept
 }
 
+// exportOf returns the parameters of an export of the whole list, in its order.
+func exportOf(values url.Values) url.Values {
+	export := filterOf(values)
+	if sort := values.Get("sort"); sort != "" {
+		export.Set("sort", sort)
+	}
+	return export
+}
+
 // changed returns a copy with one parameter replaced, at the list's beginning; an empty value
 // removes it.
 func changed(values url.Values, name, value string) url.Values {
@@ -286,10 +295,7 @@ func (p *usersPage) links(values url.Values, query user.Query, back string) {
 			p.Previous = withQuery(Path+"users", changed(values, before, round.CursorAfter(p.Found.Users[0])))
 		}
 	}
-	export := filterOf(values)
-	if sort := values.Get("sort"); sort != "" {
-		export.Set("sort", sort)
-	}
+	export := exportOf(values)
 	export.Set("format", "csv")
 	p.CSV = withQuery(Path+"users/export", export)
 	export.Set("format", "ndjson")

@@ -340,6 +340,30 @@ func TestBulk(t *testing.T) {
 	bare.sees("2 users done, 0 failed")
 }
 
+// TestBulkKeepsTheList: when nothing is chosen, the way back leads to the list as it was, and an export of all users
+// found has its order.
+func TestBulkKeepsTheList(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	s.people(30)
+	s.bothWays(t, func(p *tab, _ bool) {
+		const query = "users?limit=5&q=person&sort=-tag"
+		p.open(query)
+		p.follows(button("Suspend"))
+		p.sees("no user is chosen")
+		p.follows(link("Back to the list"))
+		if at := p.location(); !strings.HasSuffix(at, query) {
+			p.Errorf("back at %s", at)
+		}
+		p.do(`document.querySelector('[name=all]').checked = true`)
+		dir := p.saves()
+		p.press(button("Export"))
+		if lines := p.saved(dir, "users.csv"); len(lines) != 31 || !strings.Contains(lines[1], "p0029") {
+			p.Errorf("%d lines, then %.60s", len(lines), lines[1])
+		}
+	})
+}
+
 // TestExport saves the list as files.
 func TestExport(t *testing.T) {
 	t.Parallel()
