@@ -263,6 +263,7 @@ func TestKeys(t *testing.T) {
 		p.follows(button("Issue"))
 		p.sees("The key was not changed:")
 		p.open("keys")
+		p.follows(link("Never used, or not for 90 days")) // a key that was just issued is among them
 		p.sees("1 key")
 		p.fill("Find by secret", secret)
 		p.follows(button("Find whose it is"))
