@@ -156,7 +156,7 @@ func (c *Console) pages() map[string]place {
 		"GET users/{id}/{form...}":                      needs(serveBack, read),
 		"GET users/{id}/delete":                         needs(c.serveDelete, read, write),
 		"POST users/{id}/delete":                        needs(c.deleteUser, read, write),
-		"GET users/{id}/models":                         needs(c.serveModels, write),
+		"POST users/{id}/models":                        needs(c.serveModels, write),
 		"POST users/{id}/credentials":                   needs(c.setCredential, read, write),
 		"POST users/{id}/credentials/{provider}/remove": needs(c.removeCredential, read, write),
 		"POST users/{id}/credentials/{provider}/reveal": long(c.revealCredential, read, auth.CredentialsRead),

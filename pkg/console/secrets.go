@@ -15,9 +15,9 @@ import (
 	"aiadmin/pkg/user"
 )
 
+// serveModels shows which patterns of a form match a name. It takes a POST: the patterns may be too long for an address.
 func (c *Console) serveModels(w http.ResponseWriter, r *http.Request, _ *session) error {
-	values := r.URL.Query()
-	return c.render(w, r, http.StatusOK, "models-chips", viewModels(form{"models": values.Get("models"), allModels: values.Get(allModels)}, values.Get("name")))
+	return c.render(w, r, http.StatusOK, "models-chips", viewModels(readForm(r.PostForm), r.PostForm.Get("name-to-match")))
 }
 
 // verdict says whether a user may use a model, as the check would.

@@ -221,6 +221,30 @@ func TestUserIsEdited(t *testing.T) {
 	})
 }
 
+// TestLongListsOfModels: a name is tried against the longest list, and the page says so where there is no answer.
+func TestLongListsOfModels(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	models := make([]string, 100)
+	for i := range models {
+		models[i] = fmt.Sprintf("%q", fmt.Sprintf("%03d-", i)+strings.Repeat("é", 124))
+	}
+	id := s.create(`{"tag":"ada","name":"Ada","models":[` + strings.Join(models, ",") + `]}`)
+	s.bothWays(t, func(p *tab, code bool) {
+		p.open("users/" + id)
+		p.put("Would this name match?", "gpt-5")
+		if !code {
+			p.follows(button("Try the name"))
+		}
+		p.sees("No: gpt-5 is not matched.")
+		if code {
+			p.do(`window.fetch = () => Promise.reject(new TypeError('away'))`)
+			p.put("Would this name match?", "gpt-6")
+			p.sees("No answer: ")
+		}
+	})
+}
+
 // TestOnlyTheEditedFieldIsSaved: line breaks that fields of a browser cannot hold stay as they are.
 func TestOnlyTheEditedFieldIsSaved(t *testing.T) {
 	t.Parallel()

@@ -87,10 +87,11 @@ for (const part of document.querySelectorAll('[data-models]')) {
   const [all, list, name, chips] = ['[name=allModels]', '[name=models]', '[name=name-to-match]', '#chips'].map(s => part.querySelector(s));
   let timer;
   const show = async () => {
-    const query = new URLSearchParams({models: list.value, name: name.value});
-    if (all.checked) query.set('allModels', 'on');
-    const answer = await fetch(part.dataset.models + '?' + query);
-    if (answer.ok) chips.innerHTML = await answer.text();
+    const body = new URLSearchParams({models: list.value, 'name-to-match': name.value});
+    if (all.checked) body.set('allModels', 'on');
+    const answer = await fetch(part.dataset.models, {method: 'POST', body}).catch(() => null);
+    if (answer?.ok) chips.innerHTML = await answer.text();
+    else chips.textContent = part.dataset.away;
   };
   if (!name) continue;
   name.addEventListener('keydown', event => { if (event.key === 'Enter') { event.preventDefault(); show(); } });
