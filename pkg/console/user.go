@@ -77,7 +77,7 @@ func (c *Console) userOf(r *http.Request) (*user.User, error) {
 func (c *Console) userPage(r *http.Request, s *session, u *user.User) (userPage, error) {
 	values := formOf(u)
 	p := userPage{page: c.page(r, s, "user.title", "users", u.Name), User: u, Form: values, Was: values.encode(), Version: u.Version,
-		Roles: roles, Statuses: statuses, Asked: r.URL.Query().Get("may")}
+		Roles: roles, Statuses: statuses, Asked: strings.TrimSpace(r.URL.Query().Get("may"))}
 	p.Models = viewModels(values, r.URL.Query().Get("name"))
 	p.Once = uuid.NewString()
 	if p.Asked != "" {

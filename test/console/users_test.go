@@ -212,6 +212,10 @@ func TestUserIsEdited(t *testing.T) {
 		p.fill("May this user use …?", "gpt-5-mini")
 		p.follows(button("Ask"))
 		p.sees("Yes, this user may use gpt-5-mini: the pattern gpt-5* allows it")
+		p.open("users/" + id + "?may=%20")
+		if answer := p.text("#answer"); answer != "" {
+			p.Errorf("nothing was asked, and the answer is %s", answer)
+		}
 		p.follows(button("Suspend"))
 		p.sees("The status was changed.")
 		p.follows(button("Activate"))
