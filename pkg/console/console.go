@@ -199,7 +199,21 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, nil, err)
 		return
 	}
-	c.mux.ServeHTTP(w, r)
+	c.mux.ServeHTTP(w, withoutClaims(r))
+}
+
+// withoutClaims drops the parameter that says what was done, unless the console's own answer led here: any link could
+// say that a user was deleted.
+func withoutClaims(r *http.Request) *http.Request {
+	query := r.URL.Query()
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "" || site == "same-origin" || !query.Has("done") {
+		return r
+	}
+	query.Del("done")
+	asked, to := *r, *r.URL
+	to.RawQuery = query.Encode()
+	asked.URL = &to
+	return &asked
 }
 
 // maxQuery bounds the query string, in bytes: a page has links that each repeat it.

@@ -229,6 +229,39 @@ func TestLinkOnAnotherSite(t *testing.T) {
 	p.sees("Token")
 }
 
+// TestLinksClaimNothing: a link cannot say that something was done, whether it is followed or typed.
+func TestLinksClaimNothing(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	c := s.client(t, s.token)
+	const claim = "The user was deleted."
+	for site, shown := range map[string]bool{"": true, "same-origin": true, "none": false, "same-site": false, "cross-site": false} {
+		request, err := http.NewRequest(http.MethodGet, s.url+pages+"users?q=ada&done=deleted", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if site != "" {
+			request.Header.Set("Sec-Fetch-Site", site)
+		}
+		if _, page := c.do(request); strings.Contains(page, claim) != shown || !strings.Contains(page, "ada") {
+			t.Errorf("from %q, it is shown: %t", site, !shown)
+		}
+	}
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, `<main><a href="`+s.url+pages+`users?done=deleted">Look</a></main>`)
+	}))
+	t.Cleanup(elsewhere.Close)
+	s.bothWays(t, func(p *tab, _ bool) {
+		p.run(chromedp.Navigate(strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1)))
+		p.press(link("Look"))
+		p.sees("There are no users yet.")
+		if page := p.text("main"); strings.Contains(page, claim) {
+			p.Errorf("a link says: %s", page)
+		}
+	})
+}
+
 // TestSignInByIssuer goes to the issuer and back, by code and PKCE, and refuses what is not its own.
 func TestSignInByIssuer(t *testing.T) {
 	t.Parallel()
