@@ -6,7 +6,7 @@ import "context"
 type auditCmd struct {
 	List    auditListCmd    `cmd:"" help:"Show the audit log, newest first." set:"where=actor=console, action=key.created, userId=…, from=…, to=…" example:"ai-admin audit list action=token.refused --limit 20"`
 	History auditHistoryCmd `cmd:"" help:"Show who changed what about any user, newest first." set:"where=actor=console, field=status, from=…, to=…" example:"ai-admin audit history field=role actor=console"`
-	Export  auditExportCmd  `cmd:"" help:"Write the audit log into a file." set:"where=actor=console, action=key.created, userId=…, from=…, to=…" example:"ai-admin audit export from=2026-11-01T00:00:00Z --out november.ndjson"`
+	Export  auditExportCmd  `cmd:"" help:"Write the audit log into a file." set:"where=actor=console, action=key.created, userId=…, from=…, to=…" set:"outputs=ndjson alone" example:"ai-admin audit export from=2026-11-01T00:00:00Z --out november.ndjson"`
 }
 
 // Help is the text that audit --help ends with.
@@ -36,5 +36,5 @@ func (c *auditExportCmd) Run(ctx context.Context, s *service) error {
 	if c.Output == "json" || c.Output == "csv" || formatOf(c.Out) == "csv" {
 		return usage("the audit log is exported as ndjson alone")
 	}
-	return c.export(ctx, s, "/ai/admin/audit", "ndjson", "entries")
+	return c.export(ctx, s, "/ai/admin/audit", "ndjson", "entry", "entries")
 }

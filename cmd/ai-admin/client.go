@@ -32,7 +32,7 @@ type connection struct {
 	URL       string `name:"url" env:"AI_ADMIN_URL" placeholder:"URL" help:"Where the service is, such as https://ai-admin.example.com."`
 	TokenFile string `env:"AI_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File with the bearer token."`
 	Profile   string `env:"AI_ADMIN_PROFILE" placeholder:"NAME" help:"Take both from this profile; see ai-admin users --help."`
-	Output    string `short:"o" enum:"table,json,ndjson,csv" default:"table" help:"How to show the answer: ${enum}."`
+	Output    string `short:"o" enum:"table,json,ndjson,csv" default:"table" placeholder:"FORMAT" help:"How to show the response: ${outputs}."`
 }
 
 // profilesHelp tells how several services are kept apart.
@@ -45,7 +45,7 @@ AI_ADMIN_URL and AI_ADMIN_TOKEN_FILE win over the default profile, not over one 
       test: {url: "https://ai-admin.test.example.com", tokenFile: /home/ada/.ai-admin/test}
       prod: {url: "https://ai-admin.example.com", tokenFile: /home/ada/.ai-admin/prod}
 
-Exit codes: 0 all is done, 1 it was refused or a line failed, 2 a wrong call, 3 the answer broke off.`
+Exit codes: 0 success, 1 refused or a line failed, 2 wrong usage, 3 the response broke off.`
 
 // profiles is profiles.yaml.
 type profiles struct {

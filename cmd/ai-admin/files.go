@@ -48,16 +48,21 @@ type exporting struct {
 }
 
 // export writes the file and prints how many users or entries it holds.
-func (c *exporting) export(ctx context.Context, s *service, path, format, what string) error {
+func (c *exporting) export(ctx context.Context, s *service, path, format, one, many string) error {
 	values, err := c.values()
 	if err != nil {
 		return err
 	}
 	n, err := s.download(ctx, path+"?"+values.Encode(), format, c.Out)
-	if err == nil {
-		fmt.Fprintf(s.streams.err, "%d %s\n", n, what)
+	if err != nil {
+		return err
 	}
-	return err
+	what := many
+	if n == 1 {
+		what = one
+	}
+	fmt.Fprintf(s.streams.err, "%d %s\n", n, what)
+	return nil
 }
 
 type usersExportCmd struct {
@@ -77,7 +82,7 @@ func (c *usersExportCmd) Run(ctx context.Context, s *service) error {
 	if c.Metadata != "" {
 		c.Where = append(c.Where, "metadata="+c.Metadata)
 	}
-	return c.export(ctx, s, "/ai/admin/users", cmp.Or(c.Format, formatOf(c.Out), c.Output), "users")
+	return c.export(ctx, s, "/ai/admin/users", cmp.Or(c.Format, formatOf(c.Out), c.Output), "user", "users")
 }
 
 // download writes a file that the service makes and returns the count that its end names. Without that end, the

@@ -78,7 +78,7 @@ func main() {
 }
 
 // run parses args, runs the command they name and returns the process's exit code:
-// 0, 1 for a failure, 2 for a wrong call or wrong mounts.
+// 0, 1 for a failure, 2 for wrong usage or wrong mounts.
 func run(ctx context.Context, args []string, s streams) int {
 	code := -1
 	var table any = &cli{}
@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, s streams) int {
 		kong.Description("Decides who may use an organization's AI, and keeps their keys."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { code = c }),
 		kong.PostBuild(addExamples), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"scopes": auth.ScopeNames()}, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+		kong.Vars{"scopes": auth.ScopeNames(), "outputs": "table (default), json, ndjson or csv"}, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
 	if err != nil {
 		panic(err) // the command table above is wrong: no input can cause it
 	}
@@ -141,15 +141,15 @@ type exitError struct {
 func (e exitError) Error() string { return e.err.Error() }
 func (e exitError) Unwrap() error { return e.err }
 
-// usage is the error for a wrong call.
+// usage is the error for wrong usage.
 func usage(format string, args ...any) error {
 	return exitError{2, fmt.Errorf(format, args...)}
 }
 
-// tornCode is the exit code for an answer that broke off.
+// tornCode is the exit code for a response that broke off.
 const tornCode = 3
 
-// torn is the error for an answer that broke off.
+// torn is the error for a response that broke off.
 func torn(format string, args ...any) error {
 	return exitError{tornCode, fmt.Errorf(format, args...)}
 }

@@ -18,6 +18,7 @@ func TestWaysToAsk(t *testing.T) {
 		"nothing":           {nil, 2, "Usage: ai-admin <command>"},
 		"help":              {[]string{"help"}, 0, "Usage: ai-admin <command>"},
 		"help of a command": {[]string{"help", "users", "export"}, 0, "Usage: ai-admin users export"},
+		"formats":           {[]string{"users", "export", "--help"}, 0, "ndjson (default) or csv."},
 		"--help":            {[]string{"--help"}, 0, "Usage: ai-admin <command>"},
 		"version":           {[]string{"version"}, 0, "ai-admin "},
 		"--version":         {[]string{"--version"}, 0, "ai-admin "},

@@ -17,7 +17,7 @@ import (
 type serveCmd struct {
 	Mounts         string        `help:"Folder of the mounted volumes postgres, vault, auth and config; default: ${default}." default:"/etc/ai-admin" placeholder:"DIR"`
 	Port           int           `help:"Port to serve on." default:"8080" env:"PORT"`
-	Host           string        `help:"Address to serve on, also the metrics; default: all." placeholder:"ADDRESS"`
+	Host           string        `help:"Address to serve on, metrics included; default: all." placeholder:"ADDRESS"`
 	RequestTimeout time.Duration `help:"Longest time that a request may take." default:"300s"`
 	DrainDelay     time.Duration `help:"How long to go on accepting requests after SIGTERM." default:"1s"`
 	AccessOnly     bool          `help:"Serve the check that gateways make, probes and metrics, and nothing else."`
@@ -35,7 +35,7 @@ func (c serveCmd) Validate() error {
 	return checkPort(c.Port)
 }
 
-// checkPort makes a port that cannot be one a wrong call, not one that another service has.
+// checkPort refuses a port that cannot be one. That another service may have it is found out later.
 func checkPort(port int) error {
 	if port < 0 || port > 65535 {
 		return fmt.Errorf("--port=%d: must be from 0 (any free port) to 65535", port)

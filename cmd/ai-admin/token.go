@@ -72,7 +72,7 @@ A running service takes up a changed file within two seconds (Kubernetes needs u
 minute to bring it there), and refuses the tokens whose entries are gone.`
 }
 
-// Run makes the token. A name, scope or expiry that cannot be is a wrong call, exit code 2.
+// Run makes the token. A name, scope or expiry that cannot be is wrong usage, exit code 2.
 func (c tokenCmd) Run(s streams) error {
 	plain, entry, err := c.newToken()
 	if err != nil {

@@ -20,11 +20,11 @@ import (
 type usersCmd struct {
 	List     usersListCmd   `cmd:"" help:"List users." set:"where=role=admin, q=ada, metadata.team=research, sort=tag." example:"ai-admin users list status=suspended sort=-createdAt --limit 10\nai-admin users list provider=openai --all -o csv"`
 	Get      usersGetCmd    `cmd:"" help:"Show one user." example:"ai-admin users get ada\nai-admin users get email:ada@example.com -o json"`
-	Suspend  usersStatusCmd `cmd:"" help:"Suspend a user: from now on it may use nothing." status:"suspended" example:"ai-admin users suspend ada"`
+	Suspend  usersStatusCmd `cmd:"" help:"Suspend a user: they can use nothing until activated again." status:"suspended" example:"ai-admin users suspend ada"`
 	Activate usersStatusCmd `cmd:"" help:"Make a suspended user active." status:"active" example:"ai-admin users activate ada"`
 	Delete   usersDeleteCmd `cmd:"" help:"Delete a user for good." example:"ai-admin users delete ada\nai-admin users delete 01936f3e-7c1a-7b60-9d3e-1f2a3b4c5d6e --yes"`
-	Export   usersExportCmd `cmd:"" help:"Write all users, or those that conditions find, into a file." set:"where=role=admin, q=ada, sort=tag." example:"ai-admin users export --out users.csv\nai-admin users export status=active --format csv --metadata team > active.csv"`
-	Import   importCmd      `cmd:"" help:"Create, update or delete the users of a file."`
+	Export   usersExportCmd `cmd:"" help:"Write all users, or those that conditions find, into a file." set:"where=role=admin, q=ada, sort=tag." set:"outputs=ndjson (default) or csv" example:"ai-admin users export --out users.csv\nai-admin users export status=active --format csv --metadata team > active.csv"`
+	Import   importCmd      `cmd:"" help:"Create, update or delete the users of a file." set:"outputs=table (default) or ndjson"`
 }
 
 // Help is the text that users --help ends with.
@@ -106,7 +106,7 @@ func (c *usersDeleteCmd) Run(ctx context.Context, s *service) error {
 	return err
 }
 
-// confirm reads y or yes from standard input, which may be a pipe. Empty input is a wrong call.
+// confirm reads y or yes from standard input, which may be a pipe. Empty input is wrong usage.
 func confirm(ctx context.Context, s streams, question string) error {
 	fmt.Fprint(s.err, question, " [y/N] ")
 	answer, err := bufio.NewReader(stdin(ctx)).ReadString('\n')

@@ -32,7 +32,7 @@ const (
 var messages = map[Reason]string{
 	InvalidKey:     "the API key is not valid: send one active key, once, and nothing else that says who is calling",
 	UnknownSubject: "no user is known by this subject: send id:, tag:, email:, userName: or externalId: and a value",
-	UserSuspended:  "the user is suspended: an administrator can make it active again",
+	UserSuspended:  "the user is suspended: an administrator can reactivate them",
 	UserExpired:    "the user's access has expired: an administrator can extend it",
 	ModelRequired:  "the model is not known, and this caller may not use all: name one model",
 	LimitZero:      "a limit of this user is 0: an administrator can raise it",

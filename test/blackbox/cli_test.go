@@ -85,7 +85,7 @@ func TestCommandLineIsAClient(t *testing.T) {
 			}
 		}},
 		{args: "users export --out users.csv", errs: "2 users"},
-		{args: "users export tag=bob", out: `{"end":{"users":1,`, errs: "1 users"},
+		{args: "users export tag=bob", out: `{"end":{"users":1,`, errs: "1 user\n"},
 		{args: "keys create ada --name laptop -o json", out: `"secret": "aik_`, then: func(out string) {
 			var key struct{ ID string }
 			must(t, json.Unmarshal([]byte(out), &key))
@@ -110,7 +110,7 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "audit export -o csv", code: 2, errs: "ndjson alone"},
 		{args: "audit export --out audit.csv", code: 2, errs: "ndjson alone"},
 		{args: "users export -o json", code: 2, errs: "an export is ndjson or csv"},
-		{args: "users export --out again.csv -o ndjson", errs: "users"}, // its name comes first
+		{args: "users export --out again.csv -o ndjson", errs: "1 user\n"}, // its name comes first
 		{args: "users export tag=ada -o csv", out: "id,tag,name,"},
 		{args: "users export format=csv", code: 2, errs: "format=csv: is not a condition"},
 		{args: "users list limit=3", code: 2, errs: "limit=3: is not a condition; see --help"},
