@@ -6,7 +6,7 @@ import (
 )
 
 // cnpgCluster is the part of CloudNativePG's resource that this repository uses, with its field names and types
-// (postgresql.cnpg.io_clusters.yaml of 1.24). Its module is not to be had everywhere: decoding is strict, so
+// (postgresql.cnpg.io_clusters.yaml of 1.25). Its module is not to be had everywhere: decoding is strict, so
 // that a field from outside this part is looked up before it is added here.
 type cnpgCluster struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -1,5 +1,5 @@
 -- The check for haproxy.cfg. The body goes to ai-admin as far as HAProxy holds it, so that one
--- program alone reads the model in it. What is cut off is no whole JSON, and its model is unknown.
+-- program alone reads the model in it. A body that is cut off is not complete JSON, and its model is unknown.
 
 local url = "http://" .. os.getenv("AI_ADMIN") .. "/ai/admin/authorize/openai"
 local token = os.getenv("GATEWAY_TOKEN")
