@@ -252,8 +252,8 @@ type keyRow struct {
 	LastUsedAt         *time.Time `bun:"last_used_at,type:timestamptz"`
 }
 
-// EventRow is a row of the table events: the outbox, the history and the change feed in one. The database
-// gives Seq and XID.
+// EventRow is a row of the table events, from which the outbox, the history and the change feed are read. The
+// database gives Seq and XID.
 type EventRow struct {
 	bun.BaseModel `bun:"table:events,alias:e"`
 

@@ -21,8 +21,8 @@ const (
 	Deleted EventType = "ai.admin.user.deleted"
 )
 
-// Event is a change that happened: an entry of the event log, which is the outbox, the
-// history and the change feed in one.
+// Event is a change that happened: an entry of the event log, from which the outbox, the
+// history and the change feed are read.
 type Event struct {
 	ID      uuid.UUID // version 7
 	Type    EventType
