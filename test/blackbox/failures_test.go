@@ -85,7 +85,7 @@ var failures = []failure{
 
 func invalidStatus(r route) int {
 	if r.isEvent() {
-		return 422 // docs/events.md, Answers: Knative retries none of these
+		return 422 // docs/events.md, Responses: Knative retries none of these
 	}
 	return 400
 }
