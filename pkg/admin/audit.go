@@ -44,8 +44,8 @@ func (a *auditor) begin(s *Service) {
 	a.queue = gather.Queue[*auditJob]{Workers: auditWorkers, Most: auditBatch, Batch: a.write}
 }
 
-// Audit records an entry and returns once it is written. An entry with a bucket that was written before
-// is counted instead, within a second.
+// Audit records an entry and returns once it is written. If an entry of the same bucket was written before,
+// this one is added to its count instead, within a second.
 func (s *Service) Audit(ctx context.Context, entry user.AuditEntry) error {
 	if s.auditor.count(&entry) {
 		return nil
@@ -113,7 +113,7 @@ func (a *auditor) remember(entries []user.AuditEntry) {
 	}
 }
 
-// KeepAudit adds what is counted to its entries until ctx ends, and then once more.
+// KeepAudit adds pending counts to their entries every second until ctx ends, and then once more.
 func (s *Service) KeepAudit(ctx context.Context) {
 	repeat(ctx, countsEvery, func() { s.auditor.writeCounts(time.Now()) })
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // batcher carries out the commands of independent requests: a lone one as a batch of one, and those
-// that come while others are under way together.
+// that arrive while others are under way as one batch.
 type batcher struct {
 	service *Service
 	queue   gather.Queue[*job]
@@ -39,7 +39,7 @@ func (b *batcher) begin(s *Service) {
 }
 
 // Apply carries a command out, at most once if it brings a claim. While others are being
-// carried out it waits, and goes with those that wait as well.
+// carried out it waits, and is then carried out together with the others that wait.
 func (s *Service) Apply(ctx context.Context, command user.Command) (user.Outcome, error) {
 	if command.Claim == nil { // of a command with one, an earlier delivery's answer may be there
 		if err := command.Change.Validate(); err != nil {

@@ -12,8 +12,8 @@ import (
 	"aiadmin/pkg/user"
 )
 
-// Check answers questions of access from what is committed now: in their order, up to the one that the
-// semantic ends with. A credential that it hands out is counted first.
+// Check answers access questions in order, from what is committed now, up to the one at which the
+// semantic stops. A credential that it hands out is counted first.
 func (s *Service) Check(ctx context.Context, questions []access.Question, semantic access.Semantic) ([]access.Decision, error) {
 	looked, err := s.store.Look(ctx, questions)
 	if err != nil {
@@ -85,7 +85,7 @@ func (u *uses) use(key uuid.UUID, last *time.Time, now time.Time) {
 	}
 }
 
-// KeepUses writes when keys were used every few seconds, until ctx ends, and then once more.
+// KeepUses records when keys were used: every few seconds until ctx ends, and then once more.
 func (s *Service) KeepUses(ctx context.Context) { repeat(ctx, usesEvery, s.writeUses) }
 
 // writeUses writes what is noted. What cannot be written is tried again the next time.

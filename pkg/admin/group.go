@@ -16,7 +16,7 @@ import (
 
 // ApplyGroup carries out a change of a group like a batch of one: learn, judge, write. It locks the group's
 // row, so that changes of one group come one after another. Its cost depends on the members that the
-// command names, and not on those that the group has, but for a replacement.
+// command names, not on the group's size, except for a replacement.
 func (s *Service) ApplyGroup(ctx context.Context, command user.GroupCommand) (user.GroupOutcome, error) {
 	for begun := time.Now(); ; {
 		outcome, err := s.attemptGroup(ctx, &command)

@@ -85,7 +85,7 @@ type historyPlace struct {
 	Seq int64 `json:"s"`
 }
 
-// History returns who changed what about a user, also after its deletion.
+// History returns who changed what about a user, even after the user's deletion.
 func (s *Service) History(ctx context.Context, id uuid.UUID, cursor string, limit int) (user.HistoryPage, error) {
 	place, listing := historyPlace{math.MaxInt64}, user.Fingerprint("history of", id)
 	if cursor != "" {
@@ -178,8 +178,8 @@ func (s *Service) SearchGroups(ctx context.Context, q scim.Query) (scim.Page[*us
 	return s.store.SearchGroups(ctx, q)
 }
 
-// MembersOf returns the members of groups, by group and in the order of their ids. Groups that would make
-// them more than most in all are left out, but for the first.
+// MembersOf returns the members of groups, by group and in the order of their ids. It stops before the
+// group that would exceed most members in total, but always includes the first.
 func (s *Service) MembersOf(ctx context.Context, groups []uuid.UUID, most int64) (map[uuid.UUID][]user.GroupMember, error) {
 	return s.store.MembersOf(ctx, groups, most)
 }
@@ -196,7 +196,7 @@ func (s *Service) SealCursor(text string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString([]byte(sealed)), err
 }
 
-// OpenCursor returns the text of a cursor that this service has made, also at another replica.
+// OpenCursor returns the text of a cursor that this service has made, in this process or another copy.
 func (s *Service) OpenCursor(cursor string) (text string, ok bool) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || vault.KeyID(string(sealed)) == "" {

@@ -31,10 +31,10 @@ const (
 	rotationPatience = time.Minute // with one user whom another session holds
 )
 
-// Rotate seals every value that is not under the primary key anew, the old function's and the secrets kept for
-// repeated requests included, while the service runs. It works in batches, each committed by itself: ended
-// at any moment, it goes on where it was when it is started again. Progress is told after
-// each try at a batch. Values that cannot be opened are logged, left as they are, and make its error.
+// Rotate reseals every value that is not under the primary key, the old function's and the secrets kept for
+// repeated requests included, while the service runs. It works in batches, each committed by itself: if it is
+// ended, the next run continues. Progress is called after each try at a batch. Values that
+// cannot be opened are logged, left as they are, and make it return an error.
 // It keeps no lock while it waits for a user that another session has locked, and gives up after a minute.
 func (s *Service) Rotate(ctx context.Context, progress func(Rotation)) (Rotation, error) {
 	keys := s.keys.Load()

@@ -76,7 +76,7 @@ func New(s *store.Store, keys *vault.KeyRing, kept Retention, options Options) *
 // UseKeys makes another key ring seal and open from now on.
 func (s *Service) UseKeys(keys *vault.KeyRing) { s.keys.Store(keys) }
 
-// Keep makes another retention apply to claims taken from now on.
+// Keep sets the retention of claims taken from now on.
 func (s *Service) Keep(kept Retention) { s.kept.Store(&kept) }
 
 // forGood stands for a retention without end, as a time that the database can hold.

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Queue has jobs that come while others are under way wait, and then go together: what each costs by
-// itself (a round trip, a transaction) is shared by many. A lone job waits for nothing. Its methods may
-// be called concurrently, its fields are not to be changed once they are.
+// Queue makes jobs that arrive while others are under way wait, and carries them out together: what each costs
+// by itself (a round trip, a transaction) is shared by many. A lone job waits for nothing. Its methods may be
+// called concurrently; do not change its fields after the first call.
 type Queue[J any] struct {
 	Workers int            // batches that are carried out at once
 	Most    int            // jobs of one batch
@@ -26,7 +26,7 @@ type Queue[J any] struct {
 // what it waits for (a value that another session holds) may be nothing to the others.
 const stuckAfter = 250 * time.Millisecond
 
-// Add hands a job over. It is in the next batch that begins, unless more wait than go together.
+// Add hands a job over. It is in the next batch that begins, unless more jobs wait than one batch holds.
 func (q *Queue[J]) Add(job J) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -42,8 +42,8 @@ func (q *Queue[J]) start() {
 	}
 }
 
-// enough reports whether what waits is worth a batch beside others. Alone, any job is; beside one that is
-// under way, half of the most are: fewer share more if they wait for its end.
+// enough reports whether what waits is worth a batch. If no other batch is under way, any job is; beside one,
+// half of a full batch is: fewer jobs share more if they wait for its end.
 func (q *Queue[J]) enough(others int) bool {
 	least := 1
 	if others > 0 {
@@ -114,7 +114,7 @@ func (j *Job[A, R]) Answer(result R, err error) {
 	close(j.done)
 }
 
-// Wait returns the answer, or the context's error if that ends before; the job goes on then.
+// Wait returns the answer, or the context's error if that ends first; the job still goes on.
 func (j *Job[A, R]) Wait() (R, error) {
 	select {
 	case <-j.done:
@@ -125,7 +125,7 @@ func (j *Job[A, R]) Wait() (R, error) {
 	}
 }
 
-// Guarded runs f, and makes an error of its panic with the stack in it.
+// Guarded runs f, and turns a panic into an error that holds the stack.
 func Guarded(f func() error) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// Shared has those who ask the same while it is being asked wait for one answer, which is asked for
-// them all when that is over. It is no cache: no answer is older than the question. Its methods
-// may be called concurrently; the zero value is ready for use.
+// Shared makes callers who ask a question that is already being asked wait; when that is over, it is asked
+// once for all of them. It is not a cache: no answer is older than the question. Its methods may be called
+// concurrently; the zero value is ready for use.
 type Shared[V any] struct {
 	mu    sync.Mutex
 	asked map[string]*asked[V] // by question, while somebody asks it

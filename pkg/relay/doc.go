@@ -16,7 +16,7 @@
 //
 // # Deliveries
 //
-// The outbox is the queue of users, too. The first unsent event of a user, its head, is
+// The outbox also serves as the queue of users. The first unsent event of a user, its head, is
 // found if it is new, if it was postponed until now, or if it follows one that was just
 // sent. One statement reads the heads and the events after each as a delivery:
 //
@@ -32,8 +32,8 @@
 // Postponed and parked heads wait in the database with their users' other events, and
 // delay no other user.
 //
-// New heads are looked for behind a bound of each partition, a row below which no running
-// transaction can commit one. All of the outbox is read when a partition is locked, and
+// New heads are searched from a per-partition bound on: a row before which no running
+// transaction can still commit one. All of the outbox is read when a partition is locked, and
 // about once a minute, for rows that were changed by hand.
 //
 // # Goroutines
@@ -47,13 +47,13 @@
 //
 // # What happens on failure
 //
-//   - The sink does not answer, or with 408, 425, 429, a redirect or 5xx: the event is
+//   - The sink does not answer, or answers 408, 425, 429, a redirect or 5xx: the event is
 //     postponed, with growing and jittered waits up to MaxBackoff, at least as long as
 //     Retry-After (within limits), and tried for as long as it takes. When several users'
 //     events fail and none is answered, one event at a time is tried until the sink answers
 //     again.
 //   - The sink refuses with another 4xx: tried MaxAttempts times, then parked. The tries are
-//     counted in the outbox, so that a restart does not begin anew.
+//     counted in the outbox, so that a restart does not start over.
 //   - The process dies: its connection ends, its locks are free at once, and its successor sends
 //     again what was sent but not yet deleted. An event may arrive twice, with the same id;
 //     repetitions keep the order of each user's events.

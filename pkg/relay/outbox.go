@@ -263,7 +263,7 @@ func ListParked(ctx context.Context, s *store.Store, of uuid.UUID, limit int) (l
 }
 
 // Resend releases the parked events of one user or, with [uuid.Nil], of all users. A relay tries them again
-// within seconds, as if for the first time. Resend returns how many they are; if there are any, it also
+// within seconds, as if for the first time. Resend returns how many there were; if there were any, it also
 // writes the audit entry.
 func Resend(ctx context.Context, s *store.Store, of uuid.UUID, entry user.AuditEntry) (n int64, err error) {
 	err = s.DB().RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {

@@ -23,7 +23,7 @@ type Options struct {
 	// Overrides is K_CE_OVERRIDES, attributes to add for the sink; empty for none.
 	Overrides string
 	Source    string // of the events
-	// MaxAttempts is how often the sink must refuse an event until it is parked; 0 is 20.
+	// MaxAttempts is how often the sink must refuse an event before it is parked; 0 is 20.
 	MaxAttempts int
 	// MaxBackoff is the longest wait between two tries; 0 is 5 min.
 	MaxBackoff time.Duration

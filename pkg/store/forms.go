@@ -24,7 +24,7 @@ type FormConflict struct {
 // formBatch is how many users get their forms in one transaction: few enough that nobody waits long.
 const formBatch = 500
 
-// Form computes the forms of all users that lack them, in bounded transactions, and returns of how many.
+// Form computes the forms of all users that lack them, in bounded transactions, and returns how many those were.
 // Any number of processes may call it at once, and may be ended at any moment. Progress, which may be
 // nil, is called after each transaction. It waits for locked users as long as a change does.
 func (s *Store) Form(ctx context.Context, progress func(done int)) (int, error) {

@@ -20,8 +20,8 @@ type Wanted struct {
 	Keys   UniqueKeys  // whose holders are asked for
 	Seals  bool        // also reads the users' sealed values
 	Former []uuid.UUID // ids that creations bring: asks for a former user's last version
-	// Fallbacks are users that may lose their userName or e-mail address. It asks who holds the value
-	// that then becomes their effective userName.
+	// Fallbacks are users that may lose their userName or e-mail address. The transaction also asks who
+	// holds the value that would then become their effective userName.
 	Fallbacks []user.Ref
 }
 

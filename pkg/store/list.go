@@ -279,15 +279,16 @@ func (l *listing) page(q user.Query, statement *bun.SelectQuery) *bun.SelectQuer
 }
 
 // TidySearch moves what changes have appended to the search index's pending list into the index itself. Otherwise
-// the change that fills the list does so, and it and all behind it take up to 40 ms. Only the index's owner may.
+// the change that fills the list has to, and it and all behind it take up to 40 ms. Only the owner of the index
+// may do this.
 func (s *Store) TidySearch(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, "SELECT gin_clean_pending_list('users_search_forms')", prepared()...)
 	return Translate(err)
 }
 
 // Export calls yield with every user that a query's filter selects, in its order, without holding more than
-// one. All are of one snapshot; the place that it returns is that snapshot's in the change feed: whoever
-// follows the feed from there misses no later change, and meets again only what was under way meanwhile. An
+// one. All come from one snapshot; the place that it returns is that snapshot's in the change feed: whoever
+// follows the feed from there misses no later change, and sees again at most what was in progress at the time. An
 // error of yield ends the export and is returned as it is. The query's page, cursor and count do not matter.
 // It keeps a connection for as long as it runs.
 func (s *Store) Export(ctx context.Context, q user.Query, yield func(*user.User) error) (user.Place, error) {

@@ -64,8 +64,8 @@ func (s *Store) Floor(ctx context.Context) (user.Place, error) {
 }
 
 // CheckFloor returns a [user.CursorExpired] error if retention has removed events after a place, or if
-// the database has never reached the place: then a failover has lost events that were shown, and new
-// events would sort before it. Called after [Store.Feed], it knows of every event that was gone by
+// the database has never reached the place, which means that a failover lost events that were shown and
+// that new events would sort before it. Called after [Store.Feed], it knows of every event that was gone by
 // then.
 func (s *Store) CheckFloor(ctx context.Context, after user.Place) error {
 	var place struct {
@@ -135,7 +135,7 @@ const erase = `WITH due AS (
 	DELETE FROM erasures USING due WHERE erasures.user_id = due.user_id AND erasures.seq = due.seq`
 
 // Erase removes the [user.PersonalFields] of at most limit deleted users from their events, and
-// returns of how many. If pending is true, users with events in the outbox are left for later.
+// returns how many users those were. If pending is true, users with events in the outbox are left for later.
 func (s *Store) Erase(ctx context.Context, pending bool, limit int) (int64, error) {
 	result, err := s.pool.Exec(ctx, erase, prepared(pending, Partitions, limit, user.PersonalFields())...)
 	if err != nil {
@@ -158,7 +158,7 @@ const pruneLog = `WITH page AS MATERIALIZED (
 	SELECT xid::text::bigint, seq, at < $4, (SELECT count(*) FROM page), (SELECT count(*) FROM gone)
 	FROM page ORDER BY xid DESC, seq DESC LIMIT 1`
 
-// Pruned says how far a page of pruning got.
+// Pruned is the result of one call of [Store.Prune].
 type Pruned struct {
 	Removed int64
 	Next    user.Place // where the next page begins

@@ -23,7 +23,7 @@ const foreign = `WITH log AS (
 const shiftGap = 1 << 32
 
 // MendFeed makes the change feed of a database that was restored from a dump into another cluster
-// go on where it was: cursors made before stay good. It reports whether there was anything to
+// continue where it was, so that earlier cursors stay valid. It reports whether there was anything to
 // repair, and may be called at any time by any number of processes.
 func (s *Store) MendFeed(ctx context.Context) (mended bool, err error) {
 	if restored, err := isForeign(ctx, s.db); err != nil || restored == nil {

@@ -38,8 +38,8 @@ func (s *Store) SealedBy(ctx context.Context) (map[string]int64, error) {
 	return counts, Translate(err)
 }
 
-// Foreign returns at most limit users after one, in the order of their ids, that have sealed
-// values which do not begin with a prefix.
+// Foreign returns the ids of at most limit users, in order and after a given one, who have a
+// sealed value that does not begin with a prefix.
 func (s *Store) Foreign(ctx context.Context, after uuid.UUID, prefix string, limit int) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	err := s.db.NewSelect().Model((*credentialRow)(nil)).Column("user_id").Distinct().
