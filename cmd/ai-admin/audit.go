@@ -6,7 +6,7 @@ import "context"
 type auditCmd struct {
 	List    auditListCmd    `cmd:"" help:"Show the audit log, newest first." set:"where=actor=console, action=key.created, userId=…, from=…, to=…" example:"ai-admin audit list action=token.refused --limit 20"`
 	History auditHistoryCmd `cmd:"" help:"Show who changed what about any user, newest first." set:"where=actor=console, field=status, from=…, to=…" example:"ai-admin audit history field=role actor=console"`
-	Export  auditExportCmd  `cmd:"" help:"Write the audit log into a file." set:"where=actor=console, action=key.created, userId=…, from=…, to=…" set:"outputs=ndjson alone" example:"ai-admin audit export from=2026-11-01T00:00:00Z --out november.ndjson"`
+	Export  auditExportCmd  `cmd:"" help:"Write the audit log into a file." set:"where=actor=console, action=key.created, userId=…, from=…, to=…" example:"ai-admin audit export from=2026-11-01T00:00:00Z --out november.ndjson"`
 }
 
 // Help is the text that audit --help ends with.
@@ -29,7 +29,9 @@ func (c *auditHistoryCmd) Run(ctx context.Context, s *service) error {
 	return c.list(ctx, s, "/ai/admin/history", "history", []string{"at", "actor", "userId", "version", "type", "changed"})
 }
 
-type auditExportCmd struct{ exporting }
+type auditExportCmd struct {
+	exporting `set:"outputs=ndjson alone"`
+}
 
 // Run exports the audit log.
 func (c *auditExportCmd) Run(ctx context.Context, s *service) error {

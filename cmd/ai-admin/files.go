@@ -66,7 +66,8 @@ func (c *exporting) export(ctx context.Context, s *service, path, format, one, m
 }
 
 type usersExportCmd struct {
-	exporting
+	exporting `set:"outputs=ndjson (default) or csv"`
+
 	Format   string `enum:"ndjson,csv," default:"" placeholder:"ndjson|csv" help:"Default: by the file's name, else -o, else ndjson."`
 	Metadata string `placeholder:"NAMES" help:"In CSV, a column for each of these members of metadata: team,costCenter."`
 }

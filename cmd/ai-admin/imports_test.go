@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"request":    {"user", "tracing"},
 	"scimapi":    {"user", "request", "scim", "auth"},
 	"httpapi":    {"user", "request", "tracing", "access", "auth", "body", "gather"},
-	"console":    {"user", "request", "access", "auth", "vault"},
+	"console":    {"user", "request", "access", "auth", "body", "vault"},
 	"eventapi":   {"user", "request", "tracing", "cloudevent", "body"},
 	"relay":      {"user", "tracing", "store", "cloudevent"},
 	"janitor":    {"user", "store"},

@@ -23,7 +23,7 @@ type usersCmd struct {
 	Suspend  usersStatusCmd `cmd:"" help:"Suspend a user: they can use nothing until activated again." status:"suspended" example:"ai-admin users suspend ada"`
 	Activate usersStatusCmd `cmd:"" help:"Make a suspended user active." status:"active" example:"ai-admin users activate ada"`
 	Delete   usersDeleteCmd `cmd:"" help:"Delete a user for good." example:"ai-admin users delete ada\nai-admin users delete 01936f3e-7c1a-7b60-9d3e-1f2a3b4c5d6e --yes"`
-	Export   usersExportCmd `cmd:"" help:"Write all users, or those that conditions find, into a file." set:"where=role=admin, q=ada, sort=tag." set:"outputs=ndjson (default) or csv" example:"ai-admin users export --out users.csv\nai-admin users export status=active --format csv --metadata team > active.csv"`
+	Export   usersExportCmd `cmd:"" help:"Write all users, or those that conditions find, into a file." set:"where=role=admin, q=ada, sort=tag." example:"ai-admin users export --out users.csv\nai-admin users export status=active --format csv --metadata team > active.csv"`
 	Import   importCmd      `cmd:"" help:"Create, update or delete the users of a file." set:"outputs=table (default) or ndjson"`
 }
 

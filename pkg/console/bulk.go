@@ -112,9 +112,6 @@ type bulkPage struct {
 
 // confirmBulk shows what will happen, and to how many users.
 func (c *Console) confirmBulk(w http.ResponseWriter, r *http.Request, s *session) error {
-	if err := parseForm(w, r); err != nil {
-		return err
-	}
 	action := bulkAction(r.PostFormValue("action"))
 	form, err := readChosen(r)
 	if err != nil {
@@ -172,9 +169,6 @@ const bulkGroup = 200
 
 // applyBulk changes the chosen users and writes each result as it comes.
 func (c *Console) applyBulk(w http.ResponseWriter, r *http.Request, s *session) error {
-	if err := parseForm(w, r); err != nil {
-		return err
-	}
 	action := bulkAction(r.PostFormValue("action"))
 	change, err := action.change()
 	if err != nil {

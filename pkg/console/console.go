@@ -1,10 +1,11 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
-	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 
 	"aiadmin/pkg/access"
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/body"
 	"aiadmin/pkg/request"
 	"aiadmin/pkg/secret"
 	"aiadmin/pkg/user"
@@ -74,11 +76,14 @@ type Console struct {
 	once    atomic.Pointer[Once]
 	origins *http.CrossOriginProtection
 	mux     *http.ServeMux
+
+	forms, strangers *body.Budget
 }
 
 // New makes the handler. Nothing is parsed before the first page is asked for.
 func New(options Options) *Console {
-	c := &Console{options: options, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux()}
+	c := &Console{options: options, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+		forms: body.NewBudget(ofForms, nil), strangers: body.NewBudget(ofStrangers, nil)}
 	c.once.Store(options.Once)
 	for pattern, p := range c.pages() {
 		method, path, _ := strings.Cut(pattern, " ")
@@ -258,6 +263,11 @@ func (c *Console) handle(route string, p place) http.Handler {
 // serve finds the session, checks what it may do, and serves the page.
 func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*session, error) {
 	if p.open {
+		done, err := receiveForm(w, r, c.strangers)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		return nil, p.serve(w, r, nil)
 	}
 	s, reason, err := c.session(r)
@@ -272,8 +282,8 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 		next := ""
 		if r.Method == http.MethodGet {
 			next = r.URL.RequestURI()
-		} else if r.ContentLength >= 0 && r.ContentLength <= givenBack { // what a person typed while the session ended
-			_ = parseForm(w, r)
+		} else if done, err := receiveForm(w, r, c.strangers); err == nil { // what a person typed while the session ended
+			defer done()
 		}
 		return nil, c.signInForm(w, r, http.StatusUnauthorized, reason, "", next)
 	}
@@ -283,12 +293,12 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*sessi
 			return s, c.lacks(r, scope)
 		}
 	}
+	done, err := receiveForm(w, r, c.forms)
+	if err != nil {
+		return s, err
+	}
+	defer done()
 	if !p.long {
-		if r.Method == http.MethodPost {
-			if err := parseForm(w, r); err != nil {
-				return s, err
-			}
-		}
 		leave, err := c.options.Enter(r.Context())
 		if err != nil {
 			return s, err
@@ -311,23 +321,37 @@ func fromElsewhere(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }
 
-// givenBack bounds, in bytes, the form that is read of somebody who is not signed in. A valid form of a user takes up to
-// about 600 KiB: a character may be sent as twelve bytes, and the values that were shown first are sent too.
-const givenBack = 1 << 20
+// The memory that forms share. A form may be as large as a body of the API, of which each character may take three
+// bytes. Those who are not signed in share their own, lest they keep others out: a valid form of a user takes up to about
+// 600 KiB, as a character may be sent as twelve bytes, and the values that were shown first are sent too.
+var (
+	ofForms     = body.Limits{Most: 3 << 20, Total: 6 << 20, Reserved: 1}
+	ofStrangers = body.Limits{Most: 1 << 20, Total: 2 << 20, Reserved: 1}
+)
 
-// maxForm bounds a form in bytes: as much as a body of the API, of which each character may take three.
-const maxForm = 3 << 20
-
-func parseForm(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	err := r.ParseForm()
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return user.Errorf(user.TooLarge, "the form is over 3 MiB")
+// receiveForm reads a form into its share of the memory, which it takes until done is called. Other bodies are left to
+// the page.
+func receiveForm(w http.ResponseWriter, r *http.Request, from *body.Budget) (done func(), err error) {
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if r.Method != http.MethodPost || mediaType != "application/x-www-form-urlencoded" {
+		_ = r.ParseForm() // the query alone: without it, asking for a value would read a body of several parts
+		return func() {}, nil
+	}
+	sent, done, err := from.Read(w, r)
+	if err != nil {
+		return nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(sent))
+	if err = r.ParseForm(); err != nil {
+		err = user.Errorf(user.Malformed, "the form cannot be read: send it again").Wrap(err)
+	} else {
+		err = checkText(r.PostForm)
 	}
 	if err != nil {
-		return user.Errorf(user.Malformed, "the form cannot be read: send it again").Wrap(err)
+		done()
+		return nil, err
 	}
-	return checkText(r.PostForm)
+	return done, nil
 }
 
 // typed returns what a person typed into the form of a user, a key or a credential, to be shown when it cannot be

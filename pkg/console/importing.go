@@ -73,7 +73,7 @@ func (c *Console) serveImport(w http.ResponseWriter, r *http.Request, s *session
 // importUsers checks or applies a file, and shows the results of its lines.
 func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session) error {
 	p := c.importPage(r, s)
-	file, err := p.read(w, r)
+	file, err := p.read(r)
 	if err != nil {
 		return err
 	}
@@ -98,12 +98,9 @@ func (c *Console) importUsers(w http.ResponseWriter, r *http.Request, s *session
 
 // read finds the file in the form. The other fields must come before the file, which is streamed and
 // never stored.
-func (p *importPage) read(w http.ResponseWriter, r *http.Request) (io.Reader, error) {
+func (p *importPage) read(r *http.Request) (io.Reader, error) {
 	parts, err := r.MultipartReader()
 	if err != nil {
-		if err := parseForm(w, r); err != nil {
-			return nil, err
-		}
 		p.Mode, p.Match, p.Name = r.PostFormValue("mode"), r.PostFormValue("match"), r.PostFormValue("name")
 		p.DryRun = r.PostFormValue("dryRun") != ""
 		content, err := keptFile(r)

@@ -142,9 +142,6 @@ type issued struct {
 }
 
 func (c *Console) issueKey(w http.ResponseWriter, r *http.Request, s *session) error {
-	if err := parseForm(w, r); err != nil {
-		return err
-	}
 	u, err := c.userOf(r)
 	if err != nil {
 		return err
@@ -220,9 +217,6 @@ func keyName(u *user.User, id string) string {
 
 // changeKey rotates, disables, enables or revokes a key.
 func (c *Console) changeKey(w http.ResponseWriter, r *http.Request, s *session) error {
-	if err := parseForm(w, r); err != nil {
-		return err
-	}
 	u, err := c.userOf(r)
 	if err != nil {
 		return err

@@ -185,9 +185,6 @@ func (c *Console) signInForm(w http.ResponseWriter, r *http.Request, status int,
 
 // serveSignIn shows the form, or signs in by the form's token or by a link that signs in once.
 func (c *Console) serveSignIn(w http.ResponseWriter, r *http.Request, _ *session) error {
-	if err := parseForm(w, r); err != nil {
-		return err
-	}
 	next := localPath(r.FormValue("next"))
 	token := strings.TrimSpace(r.PostFormValue("token"))
 	if once := r.URL.Query().Get("once"); once != "" && r.Method == http.MethodGet { // a look at the link (HEAD) does not use it

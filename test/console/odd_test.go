@@ -98,6 +98,41 @@ func TestOddRequests(t *testing.T) {
 	}
 }
 
+// TestFormsAreBounded: somebody who is not signed in can send less, and a body of several parts is no form.
+func TestFormsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	id := s.create(`{"tag":"ada","name":"Ada"}`)
+	stranger, c := s.client(t, "aia_wrong"), s.client(t, s.token)
+	long := func(bytes int) url.Values {
+		return url.Values{"version": {"1"}, "name": {strings.Repeat("x", bytes)}, "metadata": {"{}"}}
+	}
+	for _, sent := range []struct {
+		who    *client
+		path   string
+		bytes  int
+		status int
+	}{
+		{stranger, "signin", 1<<20 - 100, 401}, {stranger, "signin", 1 << 20, 413}, {stranger, "users/" + id, 1<<20 - 100, 401},
+		{stranger, "users/" + id, 1 << 20, 401}, {c, "users/" + id, 3<<20 - 100, 400}, {c, "users/" + id, 3 << 20, 413},
+	} {
+		answer, body := sent.who.post(sent.path, long(sent.bytes))
+		given := strings.Contains(body, "xxxx")
+		if answer.StatusCode != sent.status || given != (sent.status != 413 && sent.bytes != 1<<20) {
+			t.Errorf("%d bytes to %s: %d, given back: %v, in %d bytes", sent.bytes, sent.path, answer.StatusCode, given, len(body))
+		}
+	}
+	parts := "--b\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\n" + s.token + "\r\n--b--\r\n"
+	request, err := http.NewRequest(http.MethodPost, s.url+pages+"signin", strings.NewReader(parts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+	if answer, _ := stranger.do(request); answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a form of several parts: %d", answer.StatusCode)
+	}
+}
+
 // TestImportFieldsComeFirst: what says how a file is meant comes before the file, or nothing is imported.
 func TestImportFieldsComeFirst(t *testing.T) {
 	t.Parallel()
