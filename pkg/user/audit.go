@@ -193,7 +193,7 @@ var (
 func ParseAuditQuery(values url.Values) (AuditQuery, error) {
 	q := AuditQuery{LogRange: LogRange{Limit: DefaultLimit}}
 	problems := auditParameters.read(&q, values, "the audit log")
-	q.after(&problems, values, q.fingerprint())
+	q.after(&problems, values, q.fingerprint)
 	return q, problems.Err()
 }
 
@@ -201,7 +201,7 @@ func ParseAuditQuery(values url.Values) (AuditQuery, error) {
 func ParseLogQuery(values url.Values) (LogQuery, error) {
 	q := LogQuery{LogRange: LogRange{Limit: DefaultLimit}}
 	problems := historyParameters.read(&q, values, "the history of all users")
-	q.after(&problems, values, q.fingerprint())
+	q.after(&problems, values, q.fingerprint)
 	return q, problems.Err()
 }
 
@@ -211,7 +211,7 @@ type logPlace struct {
 }
 
 // after has the range continue where a cursor says.
-func (r *LogRange) after(problems *Problems, values url.Values, listing []byte) {
+func (r *LogRange) after(problems *Problems, values url.Values, listing func() []byte) {
 	if place := readCursor(problems, values, listing, func(p logPlace) bool { return p.ID != uuid.Nil }); place != nil {
 		r.Before = place.ID
 	}

@@ -86,11 +86,11 @@ func decodeCursor[P any](text string, listing []byte, valid func(P) bool) (P, er
 
 // readCursor reads the cursor of a query string, nil for none, once all other parameters are read. With problems
 // among these, it is not known which listing it must belong to.
-func readCursor[P any](problems *Problems, values url.Values, listing []byte, valid func(P) bool) *P {
+func readCursor[P any](problems *Problems, values url.Values, listing func() []byte, valid func(P) bool) *P {
 	if !values.Has("cursor") || problems.has("cursor") {
 		return nil
 	}
-	place, err := decodeCursor(values.Get("cursor"), listing, valid)
+	place, err := decodeCursor(values.Get("cursor"), listing(), valid)
 	if err != nil && !(errors.Is(err, errForeignCursor) && len(*problems) > 0) {
 		problems.Add("cursor", codeCursor, "%s", err)
 	}

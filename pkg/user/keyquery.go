@@ -64,7 +64,7 @@ const keyHintPrefix = "aik_…"
 func ParseKeyQuery(values url.Values) (KeyQuery, error) {
 	q := KeyQuery{Limit: DefaultLimit}
 	problems := keyParameters.read(&q, values, "this listing")
-	q.After = readCursor(&problems, values, q.fingerprint(), func(p KeyPlace) bool { return p.CreatedAt.Year() > 0 })
+	q.After = readCursor(&problems, values, q.fingerprint, func(p KeyPlace) bool { return p.CreatedAt.Year() > 0 })
 	return q, problems.Err()
 }
 

@@ -268,5 +268,5 @@ func (q *Query) position(problems *Problems, values url.Values) {
 	if values.Has("cursor") && values.Has("page") && !problems.has("cursor") {
 		problems.Add("cursor", codeCursor, "cannot be used together with page")
 	}
-	q.After = readCursor(problems, values, q.fingerprint(), q.fits)
+	q.After = readCursor(problems, values, q.fingerprint, q.fits)
 }
