@@ -81,7 +81,6 @@ func (s *Service) rotateClaims(ctx context.Context, keys *vault.KeyRing, done *R
 			return err
 		}
 		place = claims[len(claims)-1].Key
-		done.Total += int64(len(claims))
 		var writes store.Writes
 		for _, claim := range claims {
 			if claim.Sealed, err = reopened(keys, claim.UserID, claimedSecret, claim.Sealed); err != nil {

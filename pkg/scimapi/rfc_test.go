@@ -318,6 +318,29 @@ var features = map[string]func(*testing.T, *service){
 			s.ask(t, "GET", "/?filter="+escaped(filter), "").is(t, 200).has(t, "totalResults", fmt.Sprint(want))
 		}
 	},
+	"7644 3.4.2.4 a page of all types that ends early": func(t *testing.T, s *service) {
+		const users, groups = 150, 5
+		for i := range users { // more than one page may have
+			s.ask(t, "POST", "/Users", userBody(fmt.Sprint("u", i), `"title":"`+strings.Repeat("x", 15_500)+`"`)).is(t, 201)
+		}
+		for i := range groups {
+			s.group(t, fmt.Sprint("g", i))
+		}
+		seen := map[string]bool{}
+		for start := 1; start <= users+groups; {
+			a := s.ask(t, "GET", fmt.Sprintf("/?count=200&attributes=id&startIndex=%d", start), "").is(t, 200).has(t, "totalResults", fmt.Sprint(users+groups))
+			found := a.body["Resources"].([]any)
+			for _, each := range found {
+				seen[each.(map[string]any)["id"].(string)] = true
+			}
+			if start += len(found); len(found) == 0 || start == users+groups+1 && len(found) >= users {
+				t.Fatalf("%d found up to %d", len(found), start)
+			}
+		}
+		if len(seen) != users+groups {
+			t.Errorf("%d of %d", len(seen), users+groups)
+		}
+	},
 	"7644 3.9 projection": func(t *testing.T, s *service) {
 		a := s.ask(t, "POST", "/Users?attributes=userName,name.givenName", userBody("a", `"name":{"givenName":"A","familyName":"B"}`)).is(t, 201)
 		a.has(t, "userName", `"a"`).has(t, "name", `{"givenName":"A"}`).has(t, "meta", "null").has(t, "schemas.0", `"`+coreURN+`"`)

@@ -223,8 +223,11 @@ func (x *exchange) find(s scim.Search, types []resources) error {
 	if paging.after != nil {
 		whole.First = paging.after.Seen + 1
 	}
+	ended := false // before it was full: what follows is for the next page, and counted alone
 	for _, q := range queries {
-		q.Limit = paging.count - len(whole.Found)
+		if q.Limit = paging.count - len(whole.Found); ended {
+			q.Limit = 0
+		}
 		q.Start = max(1, whole.First-whole.Total)
 		if len(types) == 1 {
 			q.After = paging.after
@@ -235,6 +238,7 @@ func (x *exchange) find(s scim.Search, types []resources) error {
 		}
 		defer done()
 		whole.Found, whole.Next = append(whole.Found, page.Found...), page.Next
+		ended = ended || page.Next != nil
 		whole.Total += page.Total
 	}
 	if paging.cursor && paging.count == 0 && whole.Total > paging.after.Seen { // the place is where it was

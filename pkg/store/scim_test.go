@@ -141,6 +141,36 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
+// TestJudgedPagesInEveryOrder: pages of a filter that SQL cannot judge find everybody once, those without the value
+// sorted by too.
+func TestJudgedPagesInEveryOrder(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	for i := range 7 {
+		insert(t, s, ann(t, fmt.Sprint("u", i), func(u *user.User) {
+			if u.SCIM = []byte(`{"title":"xx"}`); i >= 4 {
+				u.ExternalID, u.Email, u.EmailKey = nil, nil, ""
+			}
+		}))
+	}
+	for _, sort := range []string{"", "id", "userName", "displayName", "emails.value", "externalId", "meta.created", "meta.lastModified"} {
+		for _, descending := range []bool{false, true} {
+			q, seen := scim.Query{Limit: 2, After: &scim.Place{}, Filter: scimFilter(t, `title co "xx"`), SortBy: sort, Descending: descending}, 0
+			for q.After != nil {
+				page, err := s.SearchUsers(t.Context(), q)
+				must(t, err)
+				if page.First != int64(seen)+1 || page.Total != 7 || len(page.Found) == 0 {
+					t.Fatalf("%s, descending %v: %d of %d from %d on, after %d", sort, descending, len(page.Found), page.Total, page.First, seen)
+				}
+				seen, q.After = seen+len(page.Found), page.Next
+			}
+			if seen != 7 {
+				t.Errorf("%s, descending %v: %d users", sort, descending, seen)
+			}
+		}
+	}
+}
+
 // TestJudgingEnds: a filter that SQL cannot judge, whose judging takes long, ends with its request.
 func TestJudgingEnds(t *testing.T) {
 	t.Parallel()

@@ -256,7 +256,7 @@ func (f *searcher[T]) text(c *query, offset int64) string {
 // judged. The last column says whether a row comes after the place.
 func (f *searcher[T]) candidates(c *query) string {
 	found := "SELECT * FROM " + f.table + " WHERE " + c.where.sql + " LIMIT " + strconv.Itoa(searchScans+1)
-	return "SELECT " + f.columns + ", " + c.column + "::text, " + c.after() + " FROM (" + found + ") AS " + c.alias + c.order()
+	return "SELECT " + f.columns + ", " + c.column + "::text, coalesce(" + c.after() + ", false) FROM (" + found + ") AS " + c.alias + c.order()
 }
 
 // judged reads all rows that may meet a filter, unless they are too many, judges each, and keeps those of the page.
@@ -266,7 +266,8 @@ func (f *searcher[T]) judged(ctx context.Context, c *query) (page scim.Page[T], 
 	if c.After != nil {
 		before = 0
 	}
-	err = f.store.search(ctx, c.where.point, f.candidates(c), c.args, func(rows pgx.Rows) error {
+	text := f.candidates(c) // before its arguments are taken
+	err = f.store.search(ctx, c.where.point, text, c.args, func(rows pgx.Rows) error {
 		if read++; read > searchScans || time.Now().After(deadline) {
 			return errTooMany
 		}

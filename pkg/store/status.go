@@ -24,9 +24,11 @@ func (s *Store) Server(ctx context.Context) (v Server, err error) {
 	return v, Translate(err)
 }
 
-// SealedBy counts the sealed values by the vault key that they name; those that name none are under "".
+// SealedBy counts the sealed values, credentials and what claims keep, by the vault key that they name; those that
+// name none are under "".
 func (s *Store) SealedBy(ctx context.Context) (map[string]int64, error) {
-	const count = "SELECT CASE WHEN position(':' IN sealed) > 0 THEN split_part(sealed, ':', 1) ELSE '' END, count(*) FROM credentials GROUP BY 1"
+	const count = `SELECT CASE WHEN position(':' IN sealed) > 0 THEN split_part(sealed, ':', 1) ELSE '' END, count(*)
+		FROM (SELECT sealed FROM credentials UNION ALL SELECT secret FROM claims WHERE secret IS NOT NULL) AS s GROUP BY 1`
 	rows, err := s.pool.Query(ctx, count)
 	if err != nil {
 		return nil, Translate(err)
@@ -47,11 +49,12 @@ func (s *Store) Foreign(ctx context.Context, after uuid.UUID, prefix string, lim
 	return ids, Translate(err)
 }
 
-// ClaimedSecret is a sealed secret that is kept with a claim, for repetitions of its request.
+// ClaimedSecret is a sealed secret that is kept with a claim, for repetitions of its request: as it is, and as
+// it was when it was read.
 type ClaimedSecret struct {
-	Key    []byte // the claim's
-	UserID uuid.UUID
-	Sealed string
+	Key            []byte // the claim's
+	UserID         uuid.UUID
+	Sealed, Former string
 }
 
 // ForeignClaims returns at most limit claims after one, in the order of their keys, whose sealed secret does not
@@ -65,7 +68,7 @@ func (s *Store) ForeignClaims(ctx context.Context, after []byte, prefix string, 
 		if r.UserID != nil {
 			of = *r.UserID
 		}
-		return ClaimedSecret{r.Key, of, orEmpty(r.Secret)}
+		return ClaimedSecret{Key: r.Key, UserID: of, Sealed: orEmpty(r.Secret), Former: orEmpty(r.Secret)}
 	}), Translate(err)
 }
 

@@ -140,7 +140,7 @@ type Writes struct {
 	Delete         []uuid.UUID
 	Update, Insert []*user.User
 	Seal           []Seal
-	Claimed        []ClaimedSecret // replace the secrets that claims keep
+	Claimed        []ClaimedSecret // replace the secrets that claims keep, where they are the former ones
 	Keys           KeyWrites
 }
 
@@ -218,7 +218,7 @@ func composeWriting(db *bun.DB) writing {
 	w.deleteKeys = db.NewDelete().Model((*keyRow)(nil)).Where("id = ANY ($1::uuid[])").String()
 	w.release = db.NewUpdate().Model((*userRow)(nil)).Set("email_key = NULL, user_name_key = NULL").Where("id = ANY ($1::uuid[])").String()
 	w.claimedFields = fieldsOf[claimRow](db, "digest", "user_id", "event_id", "expires_at")
-	w.claimed = updateGiven[claimRow](db, w.claimedFields, w.claimedFields[1:]).Where("c.key = given.key").String()
+	w.claimed = updateGiven[claimRow](db, w.claimedFields, w.claimedFields[1:]).Where("c.key = given.key AND c.secret = ($3::text[])[given.n]").String()
 	w.formed = db.NewDelete().Model((*unformedRow)(nil)).Where("user_id = ANY ($1::uuid[])").String()
 	w.composeRecord(db)
 	return w
@@ -257,7 +257,8 @@ func (tx *Tx) write(w *Writes) {
 	tx.seal(w.Seal)
 	if len(w.Claimed) > 0 {
 		rows := rowsOf(w.Claimed, func(c ClaimedSecret) claimRow { return claimRow{Key: c.Key, Secret: &c.Sealed} })
-		tx.next.exec(st.claimed, arrays(st.claimedFields, rows)...)
+		former := rowsOf(w.Claimed, func(c ClaimedSecret) string { return c.Former })
+		tx.next.exec(st.claimed, append(arrays(st.claimedFields, rows), former)...)
 	}
 	tx.writeKeys(w.Keys)
 }

@@ -110,7 +110,11 @@ func (p *Problems) time(name, v string) time.Time {
 	}
 	// Stored times are whole microseconds: a bound between two of them is the later one.
 	if rest := t.Nanosecond() % 1000; rest > 0 || t.IsZero() { // a zero time would be no bound
-		t = t.Add(time.Microsecond - time.Duration(rest))
+		later := t.Add(time.Microsecond - time.Duration(rest))
+		if later.Year() > 9999 { // later than anything stored
+			later = t.Truncate(time.Microsecond)
+		}
+		t = later
 	}
 	return t
 }

@@ -37,6 +37,7 @@ func TestParseQuery(t *testing.T) {
 			Filter: Filter{ExternalIDs: []string{"A|1"}, Model: "gpt-5", Provider: "openai", Search: "%_x"}},
 		"metadata.b=2&metadata.a.b.c.d.e=1&metadata.b=": {Filter: Filter{Metadata: []MetadataEqual{
 			{[]string{"a", "b", "c", "d", "e"}, "1"}, {[]string{"b"}, ""}, {[]string{"b"}, "2"}}}},
+		"createdTo=9999-12-31T23:59:59.9999999Z": {Filter: Filter{CreatedTo: time.Date(9999, 12, 31, 23, 59, 59, 999999000, time.UTC)}},
 		"createdFrom=2026-01-02T04:04:05.000006%2B01:00&createdTo=9999-12-31T23:59:59Z": {
 			Filter: Filter{CreatedFrom: someTime, CreatedTo: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}},
 		// Between two microseconds the bound is the later one, and the first instant of all is a bound, too.
