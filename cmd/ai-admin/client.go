@@ -15,11 +15,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
 
+	"github.com/alecthomas/kong"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
@@ -74,9 +76,9 @@ func newService(url, token string) *service {
 
 // ProvideService returns the service that flags, environment and profile name. Kong calls it for the commands whose
 // Run takes a service.
-func (c *connection) ProvideService(s streams) (*service, error) {
+func (c *connection) ProvideService(s streams, k *kong.Context) (*service, error) {
 	if c.Profile != "" || c.URL == "" || c.TokenFile == "" {
-		if err := c.fill(); err != nil {
+		if err := c.fill(k); err != nil {
 			return nil, err
 		}
 	}
@@ -102,7 +104,7 @@ func (c *connection) ProvideService(s streams) (*service, error) {
 }
 
 // fill sets from a profile what flags and environment leave open.
-func (c *connection) fill() error {
+func (c *connection) fill(k *kong.Context) error {
 	folder, err := os.UserConfigDir()
 	switch {
 	case err != nil && c.Profile == "":
@@ -130,18 +132,18 @@ func (c *connection) fill() error {
 		return usage("--profile=%s: is not in %s", name, file)
 	}
 	if c.Profile != "" { // asked for: it wins over the environment, though not over flags
-		c.URL, c.TokenFile = unlessFrom("AI_ADMIN_URL", c.URL), unlessFrom("AI_ADMIN_TOKEN_FILE", c.TokenFile)
+		c.URL, c.TokenFile = ifFlag(k, "url", c.URL), ifFlag(k, "token-file", c.TokenFile)
 	}
 	c.URL, c.TokenFile = cmp.Or(c.URL, profile.URL), cmp.Or(c.TokenFile, profile.TokenFile)
 	return nil
 }
 
-// unlessFrom returns a value unless it comes from an environment variable.
-func unlessFrom(variable, value string) string {
-	if value == os.Getenv(variable) {
-		return ""
+// ifFlag returns a value if it comes from a flag, and not from an environment variable.
+func ifFlag(k *kong.Context, name, value string) string {
+	if slices.ContainsFunc(k.Path, func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Name == name }) {
+		return value
 	}
-	return value
+	return ""
 }
 
 // send sends a request and returns its answer. A status from 300 on, or a media type other than Accept asks for, is
@@ -173,7 +175,7 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 			answer.Status += " to " + printable(to)
 		}
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-		return nil, errors.New(problemText(text, answer.Status))
+		return nil, statusError{answer.StatusCode, problemText(text, answer.Status)}
 	}
 	got, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	if want := r.Header.Get("Accept"); want != "" && got != want {
@@ -182,6 +184,15 @@ func (s *service) send(ctx context.Context, method, path string, body io.Reader,
 	}
 	return answer, nil
 }
+
+// statusError is an answer that refuses a request.
+type statusError struct {
+	status int
+	text   string
+}
+
+// Error implements error.
+func (e statusError) Error() string { return e.text }
 
 // notOurs describes an answer that cannot come from the service.
 const notOurs = "not an answer of ai-admin: check --url"
@@ -286,7 +297,7 @@ func (c *listing) list(ctx context.Context, s *service, path, name string, colum
 			return err
 		}
 		elements = append(elements, found...)
-		if next != "" && len(elements) < c.Limit {
+		if next != "" && len(elements) < c.Limit && !values.Has("page") { // who asks for one page gets it
 			values.Set("cursor", next)
 			continue
 		}

@@ -38,23 +38,38 @@ type completion struct {
 	flags    []word
 }
 
-// word is a command or a flag, and what it does.
-type word struct{ text, help string }
+// word is a command or a flag, what it does, and the values that it takes.
+type word struct {
+	text, help string
+	values     []string
+}
 
 func completions(node *kong.Node, path []string) (all []completion) {
 	c := completion{path: strings.Join(path, " ")}
 	for _, group := range node.AllFlags(true) {
 		for _, flag := range group {
-			c.flags = append(c.flags, word{"--" + flag.Name, firstSentence(flag.Help)})
+			c.flags = append(c.flags, word{"--" + flag.Name, firstSentence(flag.Help), valuesOf(flag.Value)})
+		}
+	}
+	for _, argument := range node.Positional {
+		for _, value := range valuesOf(argument) {
+			c.commands = append(c.commands, word{value, firstSentence(argument.Help), nil})
 		}
 	}
 	for _, child := range node.Children {
 		if child.Type == kong.CommandNode && !child.Hidden {
-			c.commands = append(c.commands, word{child.Name, firstSentence(child.Help)})
+			c.commands = append(c.commands, word{child.Name, firstSentence(child.Help), nil})
 			all = append(all, completions(child, append(slices.Clone(path), child.Name))...)
 		}
 	}
 	return append([]completion{c}, all...)
+}
+
+func valuesOf(v *kong.Value) []string {
+	if v.Enum == "" {
+		return nil
+	}
+	return slices.DeleteFunc(strings.Split(v.Enum, ","), func(s string) bool { return s == "" })
 }
 
 func firstSentence(help string) string {
@@ -73,24 +88,67 @@ func texts(words []word) string {
 // bashCompletion takes the words that are no flags for the command, as far as there is such a one.
 func bashCompletion(paths []completion) string {
 	var b strings.Builder
-	b.WriteString("_ai_admin() {\n  local cur=${COMP_WORDS[COMP_CWORD]} path='' w words=''\n  COMPREPLY=()\n" +
-		"  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n    case \" $(_ai_admin_words \"$path\") \" in *\" $w \"*) [[ $w == -* ]] || path=${path:+$path }$w ;; esac\n  done\n" +
-		"  words=$(_ai_admin_words \"$path\")\n  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n" +
-		"  [[ ${#COMPREPLY[@]} -gt 0 ]] || COMPREPLY=($(compgen -f -- \"$cur\"))\n}\n_ai_admin_words() {\n  case $1 in\n")
-	for _, c := range paths {
-		fmt.Fprintf(&b, "    '%s') echo '%s' ;;\n", c.path, strings.TrimSpace(texts(c.commands)+" "+texts(c.flags)))
-	}
-	b.WriteString("  esac\n}\ncomplete -o filenames -F _ai_admin ai-admin\n")
+	b.WriteString(`_ai_admin() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} at='' w words=''
+  COMPREPLY=()
+  for w in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    case " $(_ai_admin_words "$at") " in *" $w "*) [[ $w == -* ]] || at=${at:+$at }$w ;; esac
+  done
+  words=$(_ai_admin_values "$at $prev")
+  [[ $words ]] || words=$(_ai_admin_words "$at")
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+  [[ ${#COMPREPLY[@]} -gt 0 ]] || { compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); }
+}
+`)
+	writeCases(&b, "_ai_admin_words", "$1", paths, func(c completion) string {
+		return "echo '" + strings.TrimSpace(texts(c.commands)+" "+texts(c.flags)) + "'"
+	})
+	writeValues(&b, "_ai_admin_values", paths, func(values string) string { return "echo '" + values + "'" })
+	b.WriteString("complete -F _ai_admin ai-admin\n")
 	return b.String()
 }
 
-// zshCompletion describes each word.
+// writeCases writes a shell function with a case for each command.
+func writeCases(b *strings.Builder, name, of string, paths []completion, do func(completion) string) {
+	fmt.Fprintf(b, "%s() {\n  case %s in\n", name, of)
+	for _, c := range paths {
+		fmt.Fprintf(b, "    '%s') %s ;;\n", c.path, do(c))
+	}
+	b.WriteString("  esac\n}\n")
+}
+
+// writeValues writes a shell function with a case for each flag that takes one of several values.
+func writeValues(b *strings.Builder, name string, paths []completion, do func(values string) string) {
+	fmt.Fprintf(b, "%s() {\n  case $1 in\n", name)
+	for _, c := range paths {
+		for _, flag := range c.flags {
+			if len(flag.values) > 0 {
+				fmt.Fprintf(b, "    '%s %s') %s ;;\n", c.path, flag.text, do(strings.Join(flag.values, " ")))
+			}
+		}
+	}
+	b.WriteString("  esac\n}\n")
+}
+
+// zshCompletion describes each word. It works from a folder of fpath, where its file is named as its function, and
+// sourced.
 func zshCompletion(paths []completion) string {
 	var b strings.Builder
-	b.WriteString("#compdef ai-admin\n_ai_admin() {\n  local path='' w; local -a commands flags\n" +
-		"  for w in ${words[2,CURRENT-1]}; do\n    [[ $w == -* ]] && continue\n    _ai_admin_words \"$path\"; (( ${commands[(I)$w:*]} )) && path=${path:+$path }$w\n  done\n" +
-		"  _ai_admin_words \"$path\"\n  (( $#commands )) && _describe command commands\n  _describe flag flags\n  (( $#commands )) || _files\n}\n" +
-		"_ai_admin_words() {\n  commands=() flags=()\n  case $1 in\n")
+	b.WriteString(`#compdef ai-admin
+_ai-admin() {
+  local at='' w; local -a commands flags values
+  for w in ${words[2,CURRENT-1]}; do
+    [[ $w == -* ]] && continue
+    _ai-admin-words "$at"; (( ${commands[(I)$w:*]} )) && at=${at:+$at }$w
+  done
+  _ai-admin-values "$at ${words[CURRENT-1]}"
+  (( $#values )) && { _describe value values; return }
+  _ai-admin-words "$at"
+  (( $#commands )) && _describe command commands
+  _describe flag flags
+  (( $#commands )) || _files
+}
+`)
 	described := func(words []word) string {
 		all := make([]string, len(words))
 		for i, w := range words {
@@ -98,10 +156,11 @@ func zshCompletion(paths []completion) string {
 		}
 		return strings.Join(all, " ")
 	}
-	for _, c := range paths {
-		fmt.Fprintf(&b, "    '%s') commands=(%s) flags=(%s) ;;\n", c.path, described(c.commands), described(c.flags))
-	}
-	b.WriteString("  esac\n}\n_ai_admin \"$@\"\n")
+	writeCases(&b, "_ai-admin-words", "$1", paths, func(c completion) string {
+		return fmt.Sprintf("commands=(%s) flags=(%s)", described(c.commands), described(c.flags))
+	})
+	writeValues(&b, "_ai-admin-values", paths, func(values string) string { return "values=(" + values + ")" })
+	b.WriteString("if [[ $funcstack[1] == _ai-admin ]]; then _ai-admin \"$@\"; else compdef _ai-admin ai-admin; fi\n")
 	return b.String()
 }
 
@@ -121,7 +180,11 @@ func fishCompletion(paths []completion) string {
 			fmt.Fprintf(&b, "complete -c ai-admin -f -n '%s%s' -a %s -d '%s'\n", condition, others, w.text, w.help)
 		}
 		for _, w := range c.flags {
-			fmt.Fprintf(&b, "complete -c ai-admin -n '%s' -l %s -d '%s'\n", condition, strings.TrimPrefix(w.text, "--"), w.help)
+			values := ""
+			if len(w.values) > 0 {
+				values = " -x -a '" + strings.Join(w.values, " ") + "'"
+			}
+			fmt.Fprintf(&b, "complete -c ai-admin -n '%s' -l %s%s -d '%s'\n", condition, strings.TrimPrefix(w.text, "--"), values, w.help)
 		}
 	}
 	return b.String()

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -38,7 +39,7 @@ func formatOf(name string) string {
 // bar shows progress on a terminal, in bytes or as a count.
 func bar(s streams, total int64, what string, bytes bool) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(total, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(s.err), progressbar.OptionSetVisibility(isTerminal(s.err)),
-		progressbar.OptionShowBytes(bytes), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
+		progressbar.OptionShowBytes(bytes), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 }
 
 // exporting is the part of a command that writes what conditions find into a file.
@@ -118,14 +119,6 @@ func (s *service) download(ctx context.Context, path, format, name string) (entr
 // writeFile creates or replaces a file once its content is complete. A file keeps its mode, and a link its target.
 // A device or a pipe is written to directly: a rename would put a plain file in its place.
 func writeFile(name string, write func(io.Writer) error) error {
-	if target, err := filepath.EvalSymlinks(name); err == nil {
-		name = target
-	} else if target, err := os.Readlink(name); err == nil { // to a file that is not there yet
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(name), target)
-		}
-		name = target
-	}
 	mode := fs.FileMode(0o600)
 	if info, err := os.Stat(name); err == nil {
 		mode = info.Mode()
@@ -133,12 +126,20 @@ func writeFile(name string, write func(io.Writer) error) error {
 	if mode.IsDir() {
 		return fmt.Errorf("%s: is a folder", name)
 	}
-	if !mode.IsRegular() {
+	if !mode.IsRegular() { // by the name given: what links such as /dev/fd/63 say cannot be opened
 		device, err := os.OpenFile(name, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
 		return errors.Join(write(device), device.Close())
+	}
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	} else if target, err := os.Readlink(name); err == nil { // to a file that is not there yet
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(name), target)
+		}
+		name = target
 	}
 	part, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".part-*")
 	if err != nil {
@@ -169,14 +170,17 @@ func (l *lastLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-var errNoEnd = errors.New("its end is missing")
+var (
+	errNoEnd     = errors.New("its end is missing")
+	errNoTrailer = errors.New("its end is missing: it was cut, or a proxy drops trailers, which CSV ends with and ndjson does not")
+)
 
 // endOf returns the count that the end of a complete file names.
 func endOf(answer *http.Response, format string, tail *lastLine) (int64, error) {
 	if format == "csv" {
 		n, err := strconv.ParseInt(answer.Trailer.Get("X-Total-Users"), 10, 64)
 		if err != nil {
-			return 0, errNoEnd
+			return 0, errNoTrailer
 		}
 		return n, nil
 	}
@@ -228,14 +232,25 @@ func (c *importCmd) Run(ctx context.Context, s *service) error {
 	body := bufio.NewReader(file)
 	answer, err := s.send(ctx, http.MethodPost, "/ai/admin/users/import?"+query.Encode(), body,
 		"Content-Type", mediaTypes[cmp.Or(c.Format, formatBy(body))], "Accept", mediaTypes["ndjson"], "Idempotency-Key", key)
-	if exit, ok := errors.AsType[exitError](err); ok && exit.code == tornCode {
-		return exitError{tornCode, fmt.Errorf("%w\nSend the file again with --key %s to go on", err, key)}
-	}
 	if err != nil {
-		return err
+		return goOn(err, key)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	return s.follow(answer.Body, bar(s.streams, size, "import", true), key)
+}
+
+// goOn tells how to go on after an import that broke off. So does one that is answered with a fault of the server or
+// of a proxy, or with a timeout: part of the file may have been sent before.
+func goOn(err error, key string) error {
+	exit, torn := errors.AsType[exitError](err)
+	torn = torn && exit.code == tornCode
+	if refused, ok := errors.AsType[statusError](err); ok {
+		torn = refused.status >= http.StatusInternalServerError || refused.status == http.StatusRequestTimeout
+	}
+	if !torn {
+		return err
+	}
+	return exitError{tornCode, fmt.Errorf("%w\nSend the file again with --key %s to go on", err, key)}
 }
 
 // open opens the file and returns its size, which is -1 if unknown.
@@ -296,10 +311,12 @@ func (s *service) follow(answer io.Reader, progress *progressbar.ProgressBar, ke
 				summary = line.Summary
 			case s.output == "table":
 				_ = progress.Clear()
-				fmt.Fprintf(s.streams.out, "line %d: %s\n", line.Line, problemText(line.Problem, "failed"))
+				text = fmt.Appendf(nil, "line %d: %s\n", line.Line, problemText(line.Problem, "failed"))
 			}
-			if s.output != "table" && line.Progress == nil {
-				fmt.Fprint(s.streams.out, string(text))
+			if line.Progress == nil && (s.output != "table" || line.Summary == nil) {
+				if _, err := s.streams.out.Write(text); err != nil {
+					return goOn(torn("the results cannot be written: %w", err), key)
+				}
 			}
 		}
 		if err != nil {

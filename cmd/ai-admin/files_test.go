@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -54,6 +55,16 @@ func TestWriteFile(t *testing.T) {
 		if info, err := os.Lstat(named(name)); err != nil || info.Mode() != mode {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)
 		}
+	}
+	from, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(writeFile(fmt.Sprintf("/dev/fd/%d", to.Fd()), hello), to.Close()); err != nil { // as >(wc -l) is
+		t.Error(err)
+	}
+	if got, err := io.ReadAll(from); err != nil || string(got) != "hello" {
+		t.Errorf("the open pipe had %q, %v", got, err)
 	}
 	if left, _ := filepath.Glob(named("*.part-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

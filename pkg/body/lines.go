@@ -7,6 +7,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -42,6 +43,20 @@ var (
 // ReadNDJSON reads a file of JSON objects, one a line. Empty lines count, and are no users. A byte order mark
 // is passed over.
 func ReadNDJSON(r io.Reader) *Lines { return &Lines{records: newRecords(r, false)} }
+
+// Records yields the records of a file, each with the line where it begins and without its line break: the lines of
+// NDJSON or, of CSV, the header and what follows. Those over [MaxLine] are left out. It ends where the file does, or
+// cannot be read on.
+func Records(r io.Reader, csv bool) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		for records := newRecords(r, csv); ; {
+			record, line, err := records.next()
+			if err != nil && !errors.Is(err, errLineTooLarge) || err == nil && !yield(line, record) {
+				return
+			}
+		}
+	}
+}
 
 // ReadCSV reads a file as RFC 4180 has it, with a header. A byte order mark is passed over. Line breaks within
 // quotes are kept as they are. It fails if the header is none.

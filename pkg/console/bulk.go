@@ -216,9 +216,9 @@ type bulkResult struct {
 	Error *user.Error
 }
 
-// all changes the users and writes the page as it goes. An error before anything is changed is the answer.
+// all changes the users and writes the page as it goes. An error before the first results is the answer.
 func (b *bulkRun) all(form chosen) error {
-	b.back = withQuery(Path+"users", form.filter)
+	b.back = withQuery(Path+"users", changed(form.asked, "cursor", ""))
 	err := b.chosen(form)
 	var fault *user.Error
 	if err != nil {

@@ -77,13 +77,13 @@ type Console struct {
 	origins *http.CrossOriginProtection
 	mux     *http.ServeMux
 
-	forms, strangers *body.Budget
+	forms, strangers, signIns *body.Budget
 }
 
 // New makes the handler. Nothing is parsed before the first page is asked for.
 func New(options Options) *Console {
 	c := &Console{options: options, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
-		forms: body.NewBudget(ofForms, nil), strangers: body.NewBudget(ofStrangers, nil)}
+		forms: body.NewBudget(ofForms, nil), strangers: body.NewBudget(ofStrangers, nil), signIns: body.NewBudget(ofSignIns, nil)}
 	c.once.Store(options.Once)
 	for pattern, p := range c.pages() {
 		method, path, _ := strings.Cut(pattern, " ")
@@ -204,12 +204,12 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, nil, err)
 		return
 	}
-	c.mux.ServeHTTP(w, withoutClaims(r))
+	c.mux.ServeHTTP(w, withoutNotice(r))
 }
 
-// withoutClaims drops the parameter that says what was done, unless the console's own answer led here: any link could
+// withoutNotice drops the parameter that says what was done, unless the console's own answer led here: any link could
 // say that a user was deleted.
-func withoutClaims(r *http.Request) *http.Request {
+func withoutNotice(r *http.Request) *http.Request {
 	query := r.URL.Query()
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "" || site == "same-origin" || !query.Has("done") {
 		return r
@@ -263,7 +263,7 @@ func (c *Console) handle(route string, p place) http.Handler {
 // serve finds the session, checks what it may do, and serves the page.
 func (c *Console) serve(w http.ResponseWriter, r *http.Request, p place) (*session, error) {
 	if p.open {
-		done, err := receiveForm(w, r, c.strangers)
+		done, err := receiveForm(w, r, c.signIns)
 		if err != nil {
 			return nil, err
 		}
@@ -327,6 +327,7 @@ func fromElsewhere(r *http.Request) bool {
 var (
 	ofForms     = body.Limits{Most: 3 << 20, Total: 6 << 20, Reserved: 1}
 	ofStrangers = body.Limits{Most: 1 << 20, Total: 2 << 20, Reserved: 1}
+	ofSignIns   = body.Limits{Most: 64 << 10, Total: 1 << 20, Reserved: 1} // a token and what comes with it
 )
 
 // receiveForm reads a form into its share of the memory, which it takes until done is called. Other bodies are left to

@@ -143,10 +143,13 @@ func TestPathsStayHere(t *testing.T) {
 func TestFailedLinesAreWhole(t *testing.T) {
 	t.Parallel()
 	const file = "tag,name\r\na,\"A\r\nB\"\r\nb,B\r\nc,\"C \"\"c\"\"\"\r\n"
-	if got, want := pickRecords(file, map[int]bool{2: true, 5: true}), "tag,name\r\na,\"A\r\nB\"\r\nc,\"C \"\"c\"\"\"\r\n"; got != want {
+	if got, want := pickRecords(file, true, map[int]bool{2: true, 5: true}), "tag,name\r\na,\"A\r\nB\"\r\nc,\"C \"\"c\"\"\"\r\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := pickLines("{\"a\":1}\n{\"b\":2}\r\n{\"c\":3}", map[int]bool{2: true, 3: true}), "{\"b\":2}\n{\"c\":3}\n"; got != want {
+	if got, want := pickRecords("tag,name\nok6,\"A\"x\nok7,B\nbad,\"C\n", true, map[int]bool{2: true, 4: true}), "tag,name\r\nok6,\"A\"x\r\nbad,\"C\r\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := pickRecords("{\"a\":1}\n{\"b\":2}\r\n{\"c\":3}", false, map[int]bool{2: true, 3: true}), "{\"b\":2}\n{\"c\":3}\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -156,11 +159,11 @@ func FuzzPickRecords(f *testing.F) {
 	f.Add("tag,name\r\na,\"A\r\nB\"\r\n", 2)
 	f.Add("a\"b\n\"\n,,\n", 1)
 	f.Fuzz(func(t *testing.T, content string, line int) {
-		picked := pickRecords(content, map[int]bool{line: true})
+		picked := pickRecords(content, true, map[int]bool{line: true})
 		if len(picked) > len(content)+4*strings.Count(content, "\n")+4 {
 			t.Errorf("%q from %q", picked, content)
 		}
-		_ = pickLines(content, map[int]bool{line: true})
+		_ = pickRecords(content, false, map[int]bool{line: true})
 	})
 }
 

@@ -3,7 +3,6 @@ package console
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"aiadmin/pkg/body"
 	"aiadmin/pkg/user"
 )
 
@@ -309,13 +309,13 @@ func (c *Console) failedLines(w http.ResponseWriter, r *http.Request, _ *session
 		return err
 	}
 	wanted := linesOf(r.PostFormValue("lines"), len(content)+1)
-	kind, pick, file := "text/csv; charset=utf-8", pickRecords, "failed.csv"
-	if kindOf(name, &keeper{from: strings.NewReader(content)}) != "text/csv" {
-		kind, pick, file = "application/x-ndjson", pickLines, "failed.ndjson"
+	kind, file, isCSV := "application/x-ndjson", "failed.ndjson", kindOf(name, &keeper{from: strings.NewReader(content)}) == "text/csv"
+	if isCSV {
+		kind, file = "text/csv; charset=utf-8", "failed.csv"
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+file+`"`)
-	_, _ = w.Write([]byte(pick(content, wanted))) // the client is gone when this fails
+	_, _ = w.Write([]byte(pickRecords(content, isCSV, wanted))) // the client is gone when this fails
 	return nil
 }
 
@@ -358,29 +358,19 @@ func linesOf(ranges string, last int) map[int]bool {
 	return lines
 }
 
-func pickLines(content string, wanted map[int]bool) string {
+// pickRecords keeps the records that begin on a line that is wanted, and the header of CSV.
+func pickRecords(content string, isCSV bool, wanted map[int]bool) string {
 	var out strings.Builder
-	number := 0
-	for line := range strings.Lines(content) {
-		if number++; wanted[number] {
-			out.WriteString(strings.TrimRight(line, "\r\n") + "\n")
+	end, header := "\n", isCSV
+	if isCSV {
+		end = "\r\n"
+	}
+	for line, record := range body.Records(strings.NewReader(content), isCSV) {
+		if header || wanted[line] {
+			out.Write(record)
+			out.WriteString(end)
 		}
+		header = false
 	}
 	return out.String()
-}
-
-// pickRecords keeps the header and the records that begin on a line that is wanted.
-func pickRecords(content string, wanted map[int]bool) string {
-	var out strings.Builder
-	reader := csv.NewReader(strings.NewReader(content))
-	reader.FieldsPerRecord, reader.LazyQuotes = -1, true
-	for first := true; ; first = false {
-		from := reader.InputOffset()
-		if _, err := reader.Read(); err != nil {
-			return out.String()
-		}
-		if line, _ := reader.FieldPos(0); first || wanted[line] {
-			out.WriteString(strings.Trim(content[from:reader.InputOffset()], "\r\n") + "\r\n")
-		}
-	}
 }

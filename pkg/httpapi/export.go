@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -163,7 +164,22 @@ func (e *export) end(err error) error {
 		return err
 	}
 	request.Of(e.r.Context()).Failure = err
+	if !e.r.ProtoAtLeast(1, 1) { // its end would look like the file's
+		reset(e.w)
+	}
 	panic(http.ErrAbortHandler)
+}
+
+// reset ends a connection so that the client sees a fault.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
 }
 
 // exportUsers answers all users that the filters find, as one file.

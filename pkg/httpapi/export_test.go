@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,6 +89,30 @@ func TestTornExport(t *testing.T) {
 		if answer.StatusCode != 200 || !errors.Is(err, io.ErrUnexpectedEOF) || len(body) < exportChunk || answer.Trailer.Get(totalTrailer) != "" || strings.Contains(string(body), `"end"`) {
 			t.Errorf("%s: %s, %v after %d bytes", format, answer.Status, err, len(body))
 		}
+	}
+}
+
+// TestTornExportByHTTP10: without chunks, the end of the connection is the end of the file, so a torn one resets it.
+func TestTornExportByHTTP10(t *testing.T) {
+	t.Parallel()
+	server := over(t, transferring{export: func(_ context.Context, yield func(*user.User) error) error {
+		for range 5000 {
+			if err := yield(ann()); err != nil {
+				return err
+			}
+		}
+		return user.Errorf(user.Unavailable, "the database does not answer")
+	}}, nil)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "GET "+usersPath+"?format=csv HTTP/1.0\r\nAuthorization: Bearer t\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%v after %d bytes", err, len(text))
 	}
 }
 

@@ -25,6 +25,9 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if file != "" {
+		query.Limit = 1 // to know that there is one, before it is recorded as an export
+	}
 	page, err := a.options.Admin.History(r.Context(), id, query.Cursor, query.Limit)
 	if err != nil {
 		return err

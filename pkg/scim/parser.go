@@ -19,9 +19,9 @@ const (
 )
 
 // ParseFilter reads a filter (RFC 7644, section 3.4.2.2). Names, URNs and operators are read in
-// any case. A value may also be a bare word without blanks. Any error is [InvalidFilter]. Resources of the
-// type have no value of an attribute that only others have: those of a search of several types (RFC 7644,
-// section 3.4.2.1).
+// any case. A value may also be a bare word without blanks. Any error is [InvalidFilter]. Others
+// are the further types of the same search: an attribute that only they have is absent here (RFC 7644, section
+// 3.4.2.1).
 func (t *ResourceType) ParseFilter(filter string, others ...*ResourceType) (Filter, error) {
 	p, err := newParser(t, filter)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -174,15 +175,15 @@ func (a *Attribute) readOne(v jsontext.Value) (any, error) {
 	return nil, Errorf(InvalidValue, "%s must be of type %s", a.Name, a.Type)
 }
 
-// maxEmail is the product's bound on an e-mail address, which holds for those that it does not use as well: in bytes.
+// maxEmail is the product's bound on an e-mail address, which holds for those that it does not use as well: in characters.
 const maxEmail = 254
 
 func (a *Attribute) readText(s string) (any, error) {
 	if strings.ContainsRune(s, 0) {
 		return nil, Errorf(InvalidValue, "%s must not contain a NUL character", a.Name)
 	}
-	if a.address && a.Name == "value" && len(s) > maxEmail {
-		return nil, Errorf(InvalidValue, "%s must be at most %d bytes, not %d", a.Name, maxEmail, len(s))
+	if n := utf8.RuneCountInString(s); a.address && a.Name == "value" && n > maxEmail {
+		return nil, Errorf(InvalidValue, "%s must be at most %d characters, not %d", a.Name, maxEmail, n)
 	}
 	if a.closed {
 		canonical, ok := a.canonical(s)

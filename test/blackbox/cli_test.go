@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,7 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "users import - -o ndjson", inputLines: `{"tag":"cy","name":""}`, code: 1, out: `{"line":1,"status":400,"problem":{`},
 		{args: "users list sort=tag", out: "ada"},
 		{args: "users list sort=tag --limit 1", errs: "There are more"},
+		{args: "users list sort=tag page=1 --limit 600", out: "ada"},
 		{args: "users list rolle=x", code: 1, errs: "rolle: is not a parameter of this listing"},
 		{args: "users get ada -o json", out: `"name": "Ada L."`},
 		{args: "users get nobody", code: 1, errs: "no such user (NOT_FOUND)"},
@@ -129,9 +131,9 @@ func TestCommandLineIsAClient(t *testing.T) {
 		{args: "users list --token-file people.csv", code: 2, errs: "--token-file: people.csv: must hold a token"},
 		{args: "users list --profile other", code: 2, errs: "profiles.yaml"},
 		{args: "users list -o xml", code: 2, errs: "--output"},
-		{args: "completion bash", out: "complete -o filenames -F _ai_admin ai-admin"},
+		{args: "completion bash", out: "'users import --mode') echo 'create update upsert delete' ;;"},
 		{args: "completion zsh", out: "#compdef ai-admin"},
-		{args: "completion fish", out: "complete -c ai-admin"},
+		{args: "completion fish", out: "-l mode -x -a 'create update upsert delete'"},
 		{args: "completion tcsh", code: 2, errs: "tcsh"},
 	} {
 		code, out, errs := c.run(t, step.inputLines, strings.Fields(strings.ReplaceAll(step.args, "KEY", keyID))...)
@@ -162,7 +164,8 @@ func TestProfilesNameServices(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	c := newCLI(t, named("environment"))
+	environment := named("environment")
+	c := newCLI(t, environment)
 	folder := filepath.Join(c.dir, ".config", "ai-admin")
 	must(t, os.MkdirAll(folder, 0o700))
 	must(t, os.WriteFile(filepath.Join(c.dir, "other"), []byte("t2"), 0o600))
@@ -177,6 +180,7 @@ func TestProfilesNameServices(t *testing.T) {
 		{c, nil, "environment Bearer " + adminToken},
 		{c, []string{"--profile", "prod"}, "prod Bearer t2"},
 		{c, []string{"--profile", "prod", "--url", named("flag")}, "flag Bearer t2"},
+		{c, []string{"--profile", "prod", "--url", environment, "--token-file", c.dir + "/token"}, "environment Bearer " + adminToken}, // as the environment has them
 		{bare, nil, "test Bearer t2"},
 	} {
 		if code, out, errs := step.c.run(t, "", append([]string{"users", "list"}, step.args...)...); code != 0 || asked.Load() != step.want {
@@ -194,6 +198,10 @@ func TestTornAnswersExitWith3(t *testing.T) {
 		if r.URL.Path == "/silent"+usersPath+"/import" {
 			panic(http.ErrAbortHandler)
 		}
+		if status, err := strconv.Atoi(strings.Split(r.URL.Path, "/")[1]); err == nil { // of a proxy in between
+			w.WriteHeader(status)
+			return
+		}
 		w.Header().Set("Content-Type", r.Header.Get("Accept"))
 		_, _ = w.Write([]byte("{\"id\":\"1\"}\n"))
 		if strings.HasPrefix(r.Header.Get("Accept"), "text/csv") {
@@ -210,10 +218,15 @@ func TestTornAnswersExitWith3(t *testing.T) {
 		{"users export --out whole.csv", "the export broke off"},
 		{"users import -", "send the file again with --key"},
 		{"users import - --url " + server.URL + "/silent", "Send the file again with --key"},
+		{"users import - --url " + server.URL + "/504", "Send the file again with --key"},
+		{"users import - --url " + server.URL + "/408", "Send the file again with --key"},
 	} {
 		if code, _, errs := c.run(t, "{}", strings.Fields(step.args)...); code != 3 || !strings.Contains(errs, step.errs) {
 			t.Errorf("%s exited with %d: %s", step.args, code, errs)
 		}
+	}
+	if code, _, errs := c.run(t, "{}", "users", "import", "-", "--url", server.URL+"/401"); code != 1 || strings.Contains(errs, "--key") {
+		t.Errorf("a refusal exited with %d: %s", code, errs)
 	}
 	if files, _ := filepath.Glob(filepath.Join(c.dir, "whole*")); len(files) > 0 {
 		t.Errorf("left behind: %v", files)

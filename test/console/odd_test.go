@@ -113,7 +113,7 @@ func TestFormsAreBounded(t *testing.T) {
 		bytes  int
 		status int
 	}{
-		{stranger, "signin", 1<<20 - 100, 401}, {stranger, "signin", 1 << 20, 413}, {stranger, "users/" + id, 1<<20 - 100, 401},
+		{stranger, "signin", 64<<10 - 100, 401}, {stranger, "signin", 64 << 10, 413}, {stranger, "users/" + id, 1<<20 - 100, 401},
 		{stranger, "users/" + id, 1 << 20, 401}, {c, "users/" + id, 3<<20 - 100, 400}, {c, "users/" + id, 3 << 20, 413},
 	} {
 		answer, body := sent.who.post(sent.path, long(sent.bytes))
