@@ -162,6 +162,9 @@ func TestImportCommands(t *testing.T) {
 		"without the match":        {Import{Mode: ImportUpdate, Match: "externalId"}, exported, Ref{}, "externalId"},
 		"a match of another type":  {Import{Mode: ImportDelete, Match: "tag"}, `{"tag":7}`, Ref{}, "tag"},
 		"an unknown field":         {Import{Mode: ImportDelete, Match: "tag"}, `{"tag":"a","rolle":1}`, Ref{Tag: "a"}, "rolle"},
+		"secrets in a list":        {Import{Mode: ImportCreate, Match: "tag"}, `{"tag":"a","name":"A","credentials":[{"provider":"openai","secret":"sk-planted"}]}`, Ref{}, "credentials"},
+		"no credentials in a list": {Import{Mode: ImportUpdate, Match: "tag"}, `{"tag":"a","credentials":[1]}`, Ref{Tag: "a"}, "credentials"},
+		"all of a credential":      {Import{Mode: ImportCreate, Match: "tag"}, `{"tag":"a","name":"A","credentials":[{"provider":"openai","hint":null,"keyId":"k1","updatedAt":"2026-01-02T03:04:05.000006Z"}]}`, Ref{}, ""},
 		"deletions need the match": {Import{Mode: ImportDelete, Match: "tag"}, `{"tag":"a","name":7}`, Ref{Tag: "a"}, ""},
 	} {
 		body, err := ParseBody([]byte(test.line))

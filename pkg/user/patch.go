@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	validation "github.com/go-ozzo/ozzo-validation/v4"
 	"github.com/google/uuid"
@@ -33,7 +34,7 @@ func decodePatch(object jsontext.Value, imported bool) (patch Patch, problems Pr
 		case f == nil:
 			problems.Add(name, codeUnknown, "is not a field of a user")
 			checkNUL(&problems, name, name)
-		case imported && (f.decode == nil || name == "credentials" && value.Kind() == '['):
+		case imported && (f.decode == nil || name == "credentials" && areShown(value)):
 		case f.decode == nil:
 			problems.Add(name, codeReadOnly, "is made by the service and cannot be written")
 		default:
@@ -41,6 +42,13 @@ func decodePatch(object jsontext.Value, imported bool) (patch Patch, problems Pr
 		}
 	}
 	return patch, problems
+}
+
+// areShown reports whether a value is a list of credentials as a read shows them. A list with anything else in it,
+// such as secrets, is refused like any other mistake.
+func areShown(v jsontext.Value) bool {
+	var shown []Credential
+	return v.Kind() == '[' && json.Unmarshal(v, &shown, json.RejectUnknownMembers(true)) == nil
 }
 
 // check notes every rule that a member of the patch breaks by itself; what depends on
