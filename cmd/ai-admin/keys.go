@@ -52,9 +52,9 @@ func (c *keysFindCmd) Run(ctx context.Context, s *service) error {
 
 type keysCreateCmd struct {
 	ofUser
-	Name      string    `required:"" placeholder:"NAME" help:"What the key is for; unique within the user."`
-	Models    []string  `placeholder:"MODEL" help:"Narrow what the user may use; repeatable."`
-	ExpiresAt time.Time `placeholder:"TIME" help:"When it stops working, such as 2027-01-31T00:00:00Z; default: never."`
+	Name      string     `required:"" placeholder:"NAME" help:"What the key is for; unique within the user."`
+	Models    []string   `placeholder:"MODEL" help:"Narrow what the user may use; repeatable."`
+	ExpiresAt *time.Time `placeholder:"TIME" help:"When it stops working, such as 2027-01-31T00:00:00Z; default: never."`
 }
 
 // Run creates a key.
@@ -63,8 +63,8 @@ func (c *keysCreateCmd) Run(ctx context.Context, s *service) error {
 	if c.Models != nil {
 		body["models"] = c.Models
 	}
-	if !c.ExpiresAt.IsZero() {
-		body["expiresAt"] = user.FormatTime(c.ExpiresAt)
+	if c.ExpiresAt != nil {
+		body["expiresAt"] = user.FormatTime(*c.ExpiresAt)
 	}
 	return s.showSecret(ctx, c.path()+"/keys", body)
 }
@@ -104,7 +104,7 @@ func (c *ofKey) path() string { return c.ofUser.path() + "/keys/" + c.Key.String
 type keysRotateCmd struct {
 	ofKey
 	Overlap   *time.Duration `placeholder:"DURATION" help:"How long the former secret goes on working, up to 720h; default 24h."`
-	ExpiresAt time.Time      `placeholder:"TIME" help:"When the key stops working, such as 2027-01-31T00:00:00Z."`
+	ExpiresAt *time.Time     `placeholder:"TIME" help:"When the key stops working, such as 2027-01-31T00:00:00Z."`
 }
 
 // Run rotates a key.
@@ -113,8 +113,8 @@ func (c *keysRotateCmd) Run(ctx context.Context, s *service) error {
 	if c.Overlap != nil {
 		body["overlap"] = c.Overlap.String()
 	}
-	if !c.ExpiresAt.IsZero() {
-		body["expiresAt"] = user.FormatTime(c.ExpiresAt)
+	if c.ExpiresAt != nil {
+		body["expiresAt"] = user.FormatTime(*c.ExpiresAt)
 	}
 	return s.showSecret(ctx, c.path()+"/rotate", body)
 }

@@ -23,7 +23,7 @@ type tokenCmd struct {
 	Name      string         `required:"" placeholder:"NAME" help:"Whose token it is, as logs and history will show it."`
 	Scope     scopes         `required:"" placeholder:"SCOPE" help:"What it may do; repeatable: ${scopes} (admin is all)."`
 	ExpiresIn *time.Duration `placeholder:"DURATION" xor:"expiry" help:"How long it is accepted, such as 720h; default: until its entry is removed."`
-	ExpiresAt time.Time      `placeholder:"TIME" xor:"expiry" help:"When it stops being accepted, such as 2027-01-31T00:00:00Z."`
+	ExpiresAt *time.Time     `placeholder:"TIME" xor:"expiry" help:"When it stops being accepted, such as 2027-01-31T00:00:00Z."`
 	Append    string         `placeholder:"FILE" help:"Add the entry to this tokens.json, which is created if missing."`
 }
 
@@ -116,10 +116,12 @@ func (c tokenCmd) expiry(now time.Time) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("--expires-in=%v: must be a duration from now on, such as 720h", c.ExpiresIn)
 	case c.ExpiresIn != nil:
 		return now.Add(*c.ExpiresIn).UTC().Truncate(time.Second), nil
-	case !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(now):
+	case c.ExpiresAt != nil && !c.ExpiresAt.After(now):
 		return time.Time{}, fmt.Errorf("--expires-at=%s: must be a time to come", c.ExpiresAt.Format(time.RFC3339))
+	case c.ExpiresAt != nil:
+		return *c.ExpiresAt, nil
 	}
-	return c.ExpiresAt, nil
+	return time.Time{}, nil
 }
 
 // appendToken adds an entry to a tokens.json. The file is replaced as a whole, so that

@@ -159,6 +159,7 @@ func TestTokenRefusals(t *testing.T) {
 		{"an empty scope", []string{"--name", "n", "--scope", ""}, 2, "--scope: must be one of users:read"},
 		{"an empty scope alone", []string{"--scope", ""}, 2, "--scope: must be one of users:read"},
 		{"a past expiry", []string{"--name", "n", "--scope", "admin", "--expires-at", "2020-01-01T00:00:00Z"}, 2, "--expires-at=2020-01-01T00:00:00Z: must be a time to come"},
+		{"the first instant", []string{"--name", "n", "--scope", "admin", "--expires-at", "0001-01-01T00:00:00Z"}, 2, "must be a time to come"},
 		{"an expiry of the past", []string{"--name", "n", "--scope", "admin", "--expires-in=-1h"}, 2, "--expires-in"},
 		{"an expiry at once", []string{"--name", "n", "--scope", "admin", "--expires-in=0s"}, 2, "--expires-in=0s: must be a duration from now on"},
 		{"an expiry that is no time", []string{"--name", "n", "--scope", "admin", "--expires-at", "tomorrow"}, 2, "--expires-at"},

@@ -304,7 +304,7 @@ func TestImportTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, summary := summaryOf(t, answer.Body)
-	if problem, _ := summary["problem"].(map[string]any); problem["errorCode"] != "MALFORMED_BODY" {
+	if problem, _ := summary["problem"].(map[string]any); problem["errorCode"] != "TIMEOUT" {
 		t.Errorf("%v", summary)
 	}
 }

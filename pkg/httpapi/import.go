@@ -104,7 +104,7 @@ func importError(err error) error {
 	if _, ok := errors.AsType[*user.Error](err); ok {
 		return err
 	}
-	return user.Errorf(user.Malformed, "the rest of the file did not arrive").Wrap(err)
+	return user.Errorf(user.Timeout, "the rest of the file did not arrive").Wrap(err) // no fault of the file: to be sent again
 }
 
 // patientReader reads a body for as long as more of it comes: an import takes longer than other requests.
