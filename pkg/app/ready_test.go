@@ -20,6 +20,7 @@ import (
 
 	"aiadmin/pkg/app"
 	"aiadmin/pkg/auth"
+	"aiadmin/pkg/relay"
 	"aiadmin/pkg/store"
 	"aiadmin/test/logtest"
 	"aiadmin/test/mounttest"
@@ -374,4 +375,53 @@ func TestADeletionIsSentWithItsTagAndThenErased(t *testing.T) {
 		text := history.Body.String() + feed.Body.String()
 		return strings.Count(feed.Body.String(), `"specversion"`) == 2 && !strings.Contains(strings.ToLower(text), "planted")
 	})
+}
+
+// TestACopyWithoutASinkLeavesWhatIsToBeSent: while a rollout adds or removes the sink, the copy without it erases
+// nothing that the other has still to send.
+func TestACopyWithoutASinkLeavesWhatIsToBeSent(t *testing.T) {
+	t.Parallel()
+	sent, mended := make(chan string, 100), make(chan struct{})
+	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		select {
+		case <-mended:
+			sent <- string(body)
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(sink.Close)
+	mounts, token := files(t, pgtest.Database(t))
+	copyOf := func(to string) *app.App {
+		a, err := app.New(app.Options{Mounts: mounttest.Volumes(t, mounts), Log: io.Discard, Environment: app.Environment{Sink: to}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Start(t.Context())
+		t.Cleanup(func() { _ = a.Stop() })
+		until(t, "ready", func() bool { return readiness(a) == "" })
+		return a
+	}
+	_, silent := copyOf(sink.URL), copyOf("")
+	db, err := store.Open(store.Options{ConnString: mounts["postgres/PG_URL"], MaxConnections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	until(t, "the other copy sends", func() bool { sending, err := relay.Sending(t.Context(), db); return sending && err == nil })
+	r := httptest.NewRequest("POST", "/ai/admin/users", strings.NewReader(`{"tag":"planted-tag","name":"Planted"}`))
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	silent.Handler().ServeHTTP(w, r)
+	if w := ask(silent.Handler(), "DELETE", w.Header().Get("Location"), "Authorization", "Bearer "+token); w.Code != 204 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	time.Sleep(time.Second) // three times as long as the janitor waits after a deletion
+	close(mended)
+	if created, deleted := <-sent, <-sent; !strings.Contains(created, "Planted") || !strings.Contains(deleted, "planted-tag") {
+		t.Errorf("the sink got %s\n%s", created, deleted)
+	}
 }
