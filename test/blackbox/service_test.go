@@ -164,6 +164,9 @@ func (l *logs) lines(t testing.TB) []map[string]any {
 	t.Helper()
 	var out []map[string]any
 	for line := range strings.Lines(l.out.String()) {
+		if !strings.HasSuffix(line, "\n") { // the rest of it is on its way
+			break
+		}
 		var entry map[string]any
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			t.Errorf("a log line is no JSON object: %s", line)
