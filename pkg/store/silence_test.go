@@ -67,6 +67,9 @@ func TestOneSilentConnectionIsLeft(t *testing.T) {
 	failed := make(chan error, 1)
 	began := time.Now()
 	go func() { _, err := s.Get(t.Context(), user.Ref{Tag: "nobody"}); failed <- err }()
+	for s.Stats().InUse == 0 { // until it has the silent connection
+		time.Sleep(time.Millisecond)
+	}
 	must(t, s.Reconnect(t.Context(), db)) // past the proxy
 	for end := began.Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if _, err := s.Get(t.Context(), user.Ref{Tag: "nobody"}); user.KindOf(err) != user.NotFound {
