@@ -79,8 +79,8 @@ func (a *subjects) add(of user.EventType, id uuid.UUID) {
 	}
 }
 
-// tags finds the tags of users and the names of groups by their ids, for people. What is deleted has none, and is
-// shown by the id.
+// tags finds the tags of users and the names of groups by their ids, for people. Deleted ones have none, and are
+// shown by their ids.
 func (c *Console) tags(r *http.Request, s *session, about subjects) map[string]string {
 	if !s.caller.Can(auth.UsersRead) {
 		return nil

@@ -120,7 +120,7 @@ func (f form) browsed() form {
 	return sent
 }
 
-// changes returns the fields whose values differ from before. What the browser itself changed does not count.
+// changes returns the fields whose values differ from before. The browser's own changes do not count.
 func (f form) changes(was form) (names []string) {
 	f, was = f.browsed(), was.browsed()
 	for _, name := range formFields {

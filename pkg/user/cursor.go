@@ -99,7 +99,7 @@ func readCursor[P any](problems *Problems, values url.Values, listing func() []b
 
 // Fingerprint identifies a listing: what it lists, and the filters, which are a value that JSON can hold.
 func Fingerprint(what string, filters any) []byte {
-	// What is not filtered by is left out, so that a filter that comes with another revision changes no cursor.
+	// Unused filters are left out, so that a filter added by another revision changes no cursor.
 	encoded, err := json.Marshal(filters, json.Deterministic(true), json.OmitZeroStructFields(true))
 	if err != nil {
 		panic(err) // valid text, numbers and times always encode
